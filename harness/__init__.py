@@ -1,0 +1,1 @@
+"""Load-test and chaos evaluation of LLM chat agents."""
