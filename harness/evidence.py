@@ -182,7 +182,7 @@ def write_json(path: Path, record: Any) -> None:
 class JsonLinesWriter:
     """Appends records to a file. Buffered; `flush` makes what was added readable by others.
 
-    Raises EvidenceError where the file cannot be written, once; what follows is dropped and counted in `dropped`, so that
+    Raises EvidenceError where the file cannot be written, once; what follows is dropped and counted in `dropped`:
     a full disk ends a run in an orderly way instead of in the middle of a request.
     """
 
@@ -304,7 +304,9 @@ def run_directories(path: Path) -> Iterator[Path]:
         return
     below = sorted(child for child in path.iterdir() if (child / PLAN).exists()) if path.is_dir() else []
     if not below:
-        msg = f"{path} holds no run: there is no {PLAN} in it or directly below it. `harness run` prints the directory it writes."
+        msg = (
+            f"{path} holds no run: no {PLAN} in it or directly below it. `harness run` prints the directory it writes."
+        )
         raise EvidenceError(msg)
     yield from sorted(below, key=lambda child: read_plan(child).monotonic_anchor_ns)
 

@@ -59,7 +59,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 # --- planned -----------------------------------------------------------------------------------------------------
 
 
-class Durations(Record, kw_only=True):
+class Durations(Record, frozen=True, kw_only=True):
     """How long the phases of a scenario last, in seconds. The drain ends early when nothing is in flight."""
 
     warm_up_s: float
@@ -69,7 +69,7 @@ class Durations(Record, kw_only=True):
     drain_s: float
 
 
-class ConstantRate(Record, kw_only=True, tag="constant"):
+class ConstantRate(Record, frozen=True, kw_only=True, tag="constant"):
     """Open-model arrivals at equal distances.
 
     Args:
@@ -83,7 +83,7 @@ class ConstantRate(Record, kw_only=True, tag="constant"):
     during: tuple[Phase, ...] = ("warm_up", "steady", "attack", "recovery")
 
 
-class Poisson(Record, kw_only=True, tag="poisson"):
+class Poisson(Record, frozen=True, kw_only=True, tag="poisson"):
     """Open-model arrivals with exponential gaps: what independent people do. Fields as in `ConstantRate`."""
 
     per_s: float
@@ -94,7 +94,7 @@ class Poisson(Record, kw_only=True, tag="poisson"):
 Arrivals = ConstantRate | Poisson
 
 
-class FaultPlan(Record, kw_only=True):
+class FaultPlan(Record, frozen=True, kw_only=True):
     """One fault that a scenario plays. Written in a scenario with `harness.fault(...)`.
 
     `spec` is what the control API of the upstreams (or of the supervisor, for process faults) is given:
@@ -112,7 +112,7 @@ class FaultPlan(Record, kw_only=True):
     because: str = ""
 
 
-class CheckPlan(Record, kw_only=True):
+class CheckPlan(Record, frozen=True, kw_only=True):
     """One check with its limits, by name. Written in a scenario with `harness.check(...)`."""
 
     name: str
@@ -121,7 +121,7 @@ class CheckPlan(Record, kw_only=True):
     """Why this limit and no other; it is shown beside the finding."""
 
 
-class Scenario(Record, kw_only=True):
+class Scenario(Record, frozen=True, kw_only=True):
     """One documented attack or failure: who calls and how, what breaks, what must still hold. Data only."""
 
     title: str
@@ -148,7 +148,7 @@ class Scenario(Record, kw_only=True):
     """True when a target that is not restarted may stay broken: played last where nothing can be restarted."""
 
 
-class LoadPlan(Record, kw_only=True):
+class LoadPlan(Record, frozen=True, kw_only=True):
     """One population of callers of a scenario, read from a Callers class of its file."""
 
     callers: str
@@ -157,7 +157,7 @@ class LoadPlan(Record, kw_only=True):
     arrivals: Arrivals
 
 
-class PlannedScenario(Record, kw_only=True):
+class PlannedScenario(Record, frozen=True, kw_only=True):
     """A scenario as it is played: its declaration, its callers, where it was read from."""
 
     name: str
@@ -166,7 +166,7 @@ class PlannedScenario(Record, kw_only=True):
     load: tuple[LoadPlan, ...]
 
 
-class Plan(Record, kw_only=True):
+class Plan(Record, frozen=True, kw_only=True):
     """What a run is going to do. Written before anything is started."""
 
     run_id: str
@@ -195,7 +195,7 @@ class Plan(Record, kw_only=True):
 # --- recorded ----------------------------------------------------------------------------------------------------
 
 
-class PhaseWindow(Record, kw_only=True):
+class PhaseWindow(Record, frozen=True, kw_only=True):
     """When a phase really began and ended."""
 
     phase: Phase
@@ -203,7 +203,7 @@ class PhaseWindow(Record, kw_only=True):
     end_ns: int
 
 
-class Sample(Record, kw_only=True):
+class Sample(Record, frozen=True, kw_only=True):
     """One request, as its caller lived it."""
 
     callers: str
@@ -253,7 +253,7 @@ class Sample(Record, kw_only=True):
         return 0.0 if self.sent_ns is None else (self.sent_ns - self.intended_ns) / 1e9
 
 
-class ToolCall(Record, kw_only=True):
+class ToolCall(Record, frozen=True, kw_only=True):
     """One tool that the model asked for."""
 
     id: str
@@ -261,7 +261,7 @@ class ToolCall(Record, kw_only=True):
     arguments: str
 
 
-class Call(Record, kw_only=True, tag="call"):
+class Call(Record, frozen=True, kw_only=True, tag="call"):
     """One call that the target made to an upstream."""
 
     seq: int
@@ -316,7 +316,7 @@ OPEN_STATES: frozenset[str] = frozenset({"queued", "in_progress", "requires_acti
 """States in which a generation still costs money or blocks its conversation."""
 
 
-class Generation(Record, kw_only=True, tag="generation"):
+class Generation(Record, frozen=True, kw_only=True, tag="generation"):
     """A generation (an Assistants run, a response, a chat completion) entered a state."""
 
     seq: int
@@ -333,7 +333,7 @@ class Generation(Record, kw_only=True, tag="generation"):
 LedgerEntry = Call | Generation
 
 
-class FaultEvent(Record, kw_only=True):
+class FaultEvent(Record, frozen=True, kw_only=True):
     """Something was broken, or broke: on the same timeline as the traffic."""
 
     at_ns: int
@@ -347,7 +347,7 @@ class FaultEvent(Record, kw_only=True):
     must_fire: bool = True
 
 
-class TelemetryPoint(Record, kw_only=True):
+class TelemetryPoint(Record, frozen=True, kw_only=True):
     """The target's process tree at one moment."""
 
     at_ns: int
@@ -363,7 +363,7 @@ class TelemetryPoint(Record, kw_only=True):
     health_status: int | None = None
 
 
-class LogLine(Record, kw_only=True):
+class LogLine(Record, frozen=True, kw_only=True):
     """One line that the target wrote."""
 
     at_ns: int
@@ -375,7 +375,7 @@ class LogLine(Record, kw_only=True):
 # --- concluded ---------------------------------------------------------------------------------------------------
 
 
-class Finding(Record, kw_only=True):
+class Finding(Record, frozen=True, kw_only=True):
     """What one check observed, against what it expected."""
 
     check: str
@@ -397,7 +397,7 @@ class Finding(Record, kw_only=True):
     traceback: str = ""
 
 
-class Judgement(Record, kw_only=True):
+class Judgement(Record, frozen=True, kw_only=True):
     """The findings of one scenario and what they add up to."""
 
     scenario: str
