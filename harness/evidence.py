@@ -2,12 +2,14 @@
 
     runs/<time>-<name>/
         plan.json                     Plan; written before anything is started
+        campaign.jsonl                Moment: what the campaign did, and when; what a live display follows
         locust.log supervisor.log     what the harness's own processes printed
         scenarios/<scenario>/
             scenario.json             PlannedScenario, as played
             phases.jsonl              PhaseWindow, one line as each phase ends
             samples.jsonl             Sample            (client)
             ledger.jsonl              Call | Generation (upstream)
+            planned.jsonl             FaultEvent        (what the campaign armed, and under which id)
             faults.jsonl              FaultEvent        (upstream, model and network faults)
             events.jsonl              FaultEvent        (process faults, and what became of the target's process)
             telemetry.jsonl           TelemetryPoint    (process)
@@ -49,10 +51,12 @@ from harness.model import (
 )
 
 PLAN = "plan.json"
+CAMPAIGN = "campaign.jsonl"
 SCENARIO = "scenario.json"
 PHASES = "phases.jsonl"
 SAMPLES = "samples.jsonl"
 LEDGER = "ledger.jsonl"
+PLANNED = "planned.jsonl"
 FAULTS = "faults.jsonl"
 EVENTS = "events.jsonl"
 TELEMETRY = "telemetry.jsonl"
@@ -262,7 +266,7 @@ def read_evidence(run: Path, plan: Plan, scenario: str) -> Evidence:
         return tuple(read_jsonl(path, record)) if path.exists() else None
 
     ended = directory / ENDED
-    faults = [*(optional(FAULTS, FaultEvent) or ()), *(optional(EVENTS, FaultEvent) or ())]
+    faults = [event for name in (PLANNED, FAULTS, EVENTS) for event in optional(name, FaultEvent) or ()]
     samples = optional(SAMPLES, Sample) or ()
     return Evidence(
         name=scenario,
@@ -312,6 +316,7 @@ def run_directories(path: Path) -> Iterator[Path]:
 
 
 __all__ = [
+    "CAMPAIGN",
     "ENDED",
     "EVENTS",
     "FAULTS",
@@ -319,6 +324,7 @@ __all__ = [
     "LEDGER",
     "PHASES",
     "PLAN",
+    "PLANNED",
     "SAMPLES",
     "SCENARIO",
     "TARGET_LOG",

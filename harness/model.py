@@ -102,6 +102,8 @@ class FaultPlan(Record, frozen=True, kw_only=True):
     """
 
     spec: dict[str, Any]
+    full: dict[str, Any] = {}
+    """Fields of the spec that are different at the documented size (`--full`)."""
     during: tuple[Phase, ...] = ("attack",)
     from_s: float = 0.0
     """Seconds after the beginning of the first of its phases."""
@@ -137,9 +139,6 @@ class Scenario(Record, frozen=True, kw_only=True):
     full: Durations
     faults: tuple[FaultPlan, ...] = ()
     checks: tuple[CheckPlan, ...]
-    upstream_latency: Literal["fast", "documented", "realistic"] = "fast"
-    upstream_latency_scale: float = 1.0
-    """Multiplies every latency of the profile: 0.1 plays the documented 3.5 s of the weather in 350 ms."""
     max_in_flight: int = 400
     """Requests that may be under way at once; an arrival beyond it is recorded as unserved."""
     not_played: str = ""
@@ -370,6 +369,23 @@ class LogLine(Record, frozen=True, kw_only=True):
     replica: int = 0
     stream: Literal["stdout", "stderr"]
     text: str
+
+
+class Moment(Record, frozen=True, kw_only=True):
+    """What the campaign did at one moment: what a live display follows."""
+
+    at_ns: int
+    what: Literal["preparing", "playing", "phase", "progress", "ended", "judged", "finished"]
+    scenario: str = ""
+    phase: Phase | None = None
+    sent: int = 0
+    answered: int = 0
+    in_flight: int = 0
+    scheduled: int = 0
+    duration_s: float = 0.0
+    """How long the scenario lasts at most, without its drain."""
+    verdict: Verdict | None = None
+    text: str = ""
 
 
 # --- concluded ---------------------------------------------------------------------------------------------------

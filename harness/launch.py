@@ -1,0 +1,146 @@
+"""Starting a campaign from the command line: Locust as a child process, and what it says while it plays."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from harness.evidence import CAMPAIGN, EvidenceError
+from harness.model import Moment
+from harness.verdict import EXIT_ERROR, EXIT_INTERRUPTED
+
+_POLL_S: Final = 0.1
+_LEAVE_IN_ORDER_S: Final = 30.0
+"""After Ctrl-C: stopping the target takes 2 s at most, judging about one."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What one campaign is to play."""
+
+    run_dir: Path
+    scenario_files: Sequence[Path]
+    target: Path | None = None
+    variant: str | None = None
+    host: str | None = None
+    upstreams: str | None = None
+    full: bool = False
+    seed: int = 1
+    deadline_s: float | None = None
+    settings: Sequence[str] = field(default=())
+
+    def command(self) -> list[str]:
+        """Return the command line of Locust."""
+        command = [
+            *(sys.executable, "-m", "locust", "-f", ",".join(map(str, self.scenario_files))),
+            *("--headless", "--only-summary", "--logfile", str(self.run_dir / "locust.log")),
+            *("--run-dir", str(self.run_dir), "--seed", str(self.seed)),
+        ]
+        for option, value in (
+            ("--target", self.target),
+            ("--variant", self.variant),
+            ("--host", self.host),
+            ("--upstreams", self.upstreams),
+            ("--deadline", self.deadline_s),
+        ):
+            command += [option, str(value)] if value is not None else []
+        command += ["--full"] if self.full else []
+        for setting in self.settings:
+            command += ["--set", setting]
+        return command
+
+
+@dataclass(frozen=True)
+class Played:
+    """How a campaign ended: the exit code, and the sentence that explains one that never began."""
+
+    exit_code: int
+    trouble: str = ""
+
+
+def play(order: Order, follow: Callable[[Moment], None]) -> Played:
+    """Play a campaign to its end.
+
+    Args:
+        order: what to play.
+        follow: called with every moment of the campaign, in order.
+
+    Returns:
+        How it ended. Ctrl-C ends it in order: what was recorded is judged, no process is left behind.
+
+    Raises:
+        EvidenceError: the run directory cannot be made or written.
+    """
+    try:
+        order.run_dir.mkdir(parents=True, exist_ok=True)
+        output = (order.run_dir / "locust.out").open("wb")
+    except OSError as error:
+        msg = f"Cannot write {order.run_dir}: {error.strerror or error}. Choose another place with --runs."
+        raise EvidenceError(msg) from error
+    with output:
+        # In a session of its own: the terminal's Ctrl-C comes here, and is passed on once.
+        child = subprocess.Popen(
+            order.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    moments = _Follower(order.run_dir / CAMPAIGN, follow)
+    interrupted = False
+    try:
+        while child.poll() is None:
+            moments.catch_up()
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        interrupted = True
+        _end(child)
+    moments.catch_up()
+    code = child.returncode
+    if interrupted:
+        return Played(EXIT_INTERRUPTED)
+    if moments.finished:
+        return Played(code)
+    # It never came to a verdict: its last words say why.
+    lines = (order.run_dir / "locust.out").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    trouble = lines[-1] if lines else f"Locust ended with exit code {code} and said nothing."
+    return Played(code if code > 0 else EXIT_ERROR, trouble)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(timeout=_LEAVE_IN_ORDER_S)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        # A second Ctrl-C, or it hangs. The supervisor notices that its string is cut, and stops everything it started.
+        child.kill()
+        child.wait()
+
+
+class _Follower:
+    """Reads the moments that have been added to a campaign's log."""
+
+    def __init__(self, path: Path, follow: Callable[[Moment], None]) -> None:
+        self.finished = False
+        self._path = path
+        self._follow = follow
+        self._offset = 0
+        self._decoder = msgspec.json.Decoder(Moment)
+
+    def catch_up(self) -> None:
+        try:
+            with self._path.open("rb") as log:
+                log.seek(self._offset)
+                for line in log:
+                    if not line.endswith(b"\n"):
+                        break  # still being written
+                    self._offset += len(line)
+                    moment = self._decoder.decode(line)
+                    self.finished = self.finished or moment.what == "finished"
+                    self._follow(moment)
+        except FileNotFoundError:
+            return  # it has not begun

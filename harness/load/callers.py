@@ -1,0 +1,191 @@
+"""Who calls: the classes that a scenario file subclasses, whose tasks are what one arrival does."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import gevent
+from gevent.event import Event as GeventEvent
+from locust import User
+from locust.env import Environment
+from locust.user.users import LOCUST_STATE_WAITING  # type: ignore[attr-defined]  # Locust re-exports it implicitly
+
+from harness.load.people import Person, population
+from harness.model import Arrivals, Outcome, Role, Sample
+
+if TYPE_CHECKING:
+    from harness.load.arrivals import Arrival
+    from harness.load.performance import Performance
+
+_MARK_LENGTH: Final = 10
+_ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+_EXCERPT_CHARS: Final = 200
+
+
+class Callers(User):
+    """One population of callers of a scenario. Its `@task`s are what one arrival does, with Locust's weights.
+
+    Locust spawns and stops instances of it as it does with every User, but they only idle: callers arrive by the
+    schedule of `arrivals`, each as an instance of its own, whatever number of users Locust was asked for.
+    """
+
+    abstract = True
+
+    role: ClassVar[Role]
+    """real: wants an answer, nothing else; attacker: causes the trouble; probe: asks on the harness's behalf."""
+    arrivals: ClassVar[Arrivals]
+    """How often somebody arrives, and in which phases."""
+    people: ClassVar[int] = 40
+    """How many different people they are: with fewer arrivals a second than this, nobody talks twice at once."""
+
+    ordinal: int
+    """Number of this arrival within its class, from 0."""
+
+    _performance: Performance
+    _arrival: Arrival
+    _turn: int
+    _task: str
+
+    def on_start(self) -> None:
+        """Idle until Locust stops the instance. Overriding it in a scenario has no effect on arrivals."""
+        self._state = LOCUST_STATE_WAITING
+        GeventEvent().wait()
+
+    @classmethod
+    def arrive(cls, environment: Environment, performance: Performance, arrival: Arrival) -> Callers:
+        """Return one arrival, ready to `live`."""
+        caller = cls(environment)
+        caller._performance = performance
+        caller._arrival = arrival
+        caller._turn = 0
+        caller._task = ""
+        caller.ordinal = arrival.ordinal
+        return caller
+
+    def live(self) -> None:
+        """Do what this arrival does: one of the class's tasks, chosen by weight and seed."""
+        tasks: list[Callable[[Callers], Any]] = self.tasks  # type: ignore[assignment]  # TaskSets are refused on loading
+        task = tasks[0] if len(tasks) == 1 else self.draw.choice(tasks)
+        self._task = task.__name__
+        task(self)
+
+    @cached_property
+    def draw(self) -> random.Random:
+        """The source of this arrival's choices: the same for the same seed, whatever else goes on."""
+        performance = self._performance
+        return random.Random(f"{performance.seed}/{performance.scenario}/{type(self).__name__}/{self.ordinal}")
+
+    @property
+    def person(self) -> Person:
+        """The person who arrives: the people of the class take turns."""
+        people = population(self._performance.seed, self._performance.scenario, type(self).people)
+        return people[self.ordinal % len(people)]
+
+    def say(self, message: str, *, user_id: str | None = None, exact: bool = False) -> Sample:
+        """Send one message and wait for its answer, at most until the caller's deadline.
+
+        Args:
+            message: what is said.
+            user_id: who says it; by default the person who arrives.
+            exact: True where the payload must be exact to the letter; else a mark is put behind it, by which the
+                upstreams' ledger knows whose calls are whose.
+
+        Returns:
+            What came of it. Nothing is raised for a request that failed.
+        """
+        turn, self._turn = self._turn, self._turn + 1
+        performance = self._performance
+        # Only the first request of an arrival has a place in the schedule; the next ones follow when it has ended.
+        intended_ns = performance.due_ns(self._arrival) if turn == 0 else performance.now_ns()
+        mark = None if exact else self._mark(turn)
+        text = message if mark is None else f"{message} {mark}"
+        speaker = self.person.user_id if user_id is None else user_id
+        try:
+            done = performance.transport.exchange(speaker, text)
+        except gevent.GreenletExit:
+            performance.record(self._sample(turn, intended_ns, speaker, mark, text, Outcome.ABANDONED))
+            raise
+        sample = Sample(
+            callers=type(self).__name__,
+            role=self.role,
+            task=self._task,
+            ordinal=self.ordinal,
+            turn=turn,
+            phase=self._arrival.phase,
+            user_id=speaker,
+            mark=mark,
+            intended_ns=intended_ns,
+            sent_ns=done.sent_ns,
+            first_byte_ns=done.first_byte_ns,
+            end_ns=done.end_ns,
+            outcome=done.outcome,
+            status=done.status,
+            error=done.error[:_EXCERPT_CHARS],
+            message=text[:_EXCERPT_CHARS],
+            message_chars=len(text),
+            reply=done.text[:_EXCERPT_CHARS],
+            reply_chars=len(done.text),
+            audio_bytes=done.audio_bytes,
+            audio_s=done.audio_s,
+        )
+        performance.record(sample)
+        return sample
+
+    def unserved(self) -> None:
+        """Record that this arrival found the cap of requests in flight and was not sent."""
+        intended_ns = self._performance.due_ns(self._arrival)
+        self._performance.record(self._sample(0, intended_ns, self.person.user_id, None, "", Outcome.UNSERVED))
+
+    def _sample(
+        self, turn: int, intended_ns: int, user_id: str, mark: str | None, text: str, outcome: Outcome
+    ) -> Sample:
+        return Sample(
+            callers=type(self).__name__,
+            role=self.role,
+            task=self._task,
+            ordinal=self.ordinal,
+            turn=turn,
+            phase=self._arrival.phase,
+            user_id=user_id,
+            mark=mark,
+            intended_ns=intended_ns,
+            end_ns=self._performance.now_ns(),
+            outcome=outcome,
+            message=text[:_EXCERPT_CHARS],
+            message_chars=len(text),
+        )
+
+    def _mark(self, turn: int) -> str:
+        performance = self._performance
+        key = f"{performance.seed}/{performance.scenario}/{type(self).__name__}/{self.ordinal}/{turn}"
+        number = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big")
+        digits = []
+        for _ in range(_MARK_LENGTH):
+            number, digit = divmod(number, len(_ALPHABET))
+            digits.append(_ALPHABET[digit])
+        return "#h" + "".join(digits)
+
+
+class RealUsers(Callers):
+    """People who only want an answer. What the attack does to them is its blast radius."""
+
+    abstract = True
+    role = "real"
+
+
+class Attackers(Callers):
+    """Those who cause the trouble, on purpose or not."""
+
+    abstract = True
+    role = "attacker"
+
+
+class Probes(Callers):
+    """Those who ask what the harness wants to know: always the same question, so that answers compare."""
+
+    abstract = True
+    role = "probe"

@@ -1,0 +1,478 @@
+"""Locust's door to the campaign: options, start and stop, and the greenlet that does what the conductor says."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+import secrets
+import subprocess
+import sys
+import time
+from collections import deque
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import gevent
+from locust import events
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+from locust.runners import WorkerRunner
+
+from harness import campaign, evidence, verdict
+from harness.campaign import Action, Arm, Conductor, End, Enter, Event, Finish, Judge, Leave, Lift, Play, Prepare
+from harness.faults import parse as parse_fault
+from harness.load.declared import ScenarioFileError, played
+from harness.load.performance import Performance
+from harness.load.recorder import Recorder
+from harness.load.stage import Bare, Stage, StageError, Supervised, WithUpstreams
+from harness.load.transport import Transport
+from harness.model import FaultEvent, Moment, Plan, PlannedScenario, Size
+from harness.target import Target, TargetError, read_target
+
+_LOG = logging.getLogger("harness")
+
+_TICK_S: Final = 0.02
+"""How precisely a phase begins: well under the shortest phase, and 50 wake-ups a second cost nothing."""
+_PROGRESS_S: Final = 0.5
+_JUDGING_TIMEOUT_S: Final = 300.0
+
+
+class _Reported(Exception):
+    """Something is wrong that a person can mend; the message is for them."""
+
+
+@events.init_command_line_parser.add_listener
+def _add_options(parser: LocustArgumentParser) -> None:
+    group = parser.add_argument_group("harness", "How scenarios are played and judged")
+    group.add_argument(
+        "--upstreams",
+        metavar="URL",
+        default="",
+        env_var="HARNESS_UPSTREAMS",
+        help="control URL of the bundled upstreams that the target calls; joins their ledger to the evidence",
+    )
+    group.add_argument(
+        "--target",
+        metavar="FILE",
+        default="",
+        env_var="HARNESS_TARGET",
+        help="target.toml that describes the target; one with [start] is started fresh for every scenario",
+    )
+    group.add_argument("--variant", default="", help="a variant that the target file names")
+    group.add_argument(
+        "--full",
+        action="store_true",
+        default=False,
+        help="play the documented size (100,000 user ids) instead of the quick one",
+    )
+    group.add_argument("--seed", type=int, default=1, help="one seed reproduces every choice of a run")
+    group.add_argument("--runs", metavar="DIR", default="runs", help="where run directories are written")
+    group.add_argument(
+        "--deadline", type=float, default=0.0, help="seconds until a caller gives up; 0: the target's own"
+    )
+    group.add_argument("--run-dir", default="", include_in_web_ui=False, help=argparse.SUPPRESS)
+    group.add_argument("--set", action="append", default=[], include_in_web_ui=False, help=argparse.SUPPRESS)
+
+
+@events.init.add_listener
+def _install(environment: Environment, **_: Any) -> None:
+    if isinstance(environment.runner, WorkerRunner):
+        return
+    door = _Door(environment)
+    environment.events.test_start.add_listener(door.on_test_start)
+    environment.events.test_stop.add_listener(door.on_test_stop)
+    environment.events.quitting.add_listener(door.on_quitting)
+
+
+class _Door:
+    """Joins Locust's test start, test stop and exit to campaigns: one for every test that is started."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._campaign: Campaign | None = None
+        self._greenlet: gevent.Greenlet | None = None
+
+    def on_test_start(self, environment: Environment, **_: Any) -> None:
+        try:
+            self._campaign = Campaign(environment)
+        except (_Reported, ScenarioFileError, TargetError, StageError, evidence.EvidenceError) as error:
+            _LOG.error("%s", error)
+            print(error, file=sys.stderr)
+            environment.process_exit_code = (
+                verdict.EXIT_INCONCLUSIVE if isinstance(error, StageError) else verdict.EXIT_USAGE
+            )
+            gevent.spawn(self._leave)
+            return
+        self._greenlet = gevent.spawn(self._run, self._campaign)
+
+    def on_test_stop(self, **_: Any) -> None:
+        """The Stop button, `--run-time`, or the end of the campaign itself."""
+        self._interrupt("the test was stopped before the campaign had ended")
+
+    def on_quitting(self, **_: Any) -> None:
+        """Ctrl-C, SIGTERM, or the end."""
+        self._interrupt("interrupted")
+
+    def _interrupt(self, reason: str) -> None:
+        running = self._campaign
+        if running is None or running.finished or gevent.getcurrent() is self._greenlet:
+            return
+        running.interrupt(reason)
+        if self._greenlet is not None:
+            self._greenlet.join(timeout=_JUDGING_TIMEOUT_S)
+
+    def _run(self, running: Campaign) -> None:
+        running.run()
+        self._environment.process_exit_code = running.exit_code
+        gevent.spawn(self._leave)
+
+    def _leave(self) -> None:
+        """End Locust where nobody watches its page; there, end only the test."""
+        runner = self._environment.runner
+        options = self._environment.parsed_options
+        if runner is None or options is None:
+            return
+        if options.headless:
+            runner.quit()
+            return
+        runner.stop()
+        if options.autostart and options.autoquit != -1 and self._environment.web_ui is not None:
+            gevent.sleep(options.autoquit)
+            runner.quit()
+            self._environment.web_ui.stop()
+
+
+class Campaign:
+    """One campaign, from its plan to its verdicts, driven by a conductor.
+
+    Raises _Reported, ScenarioFileError, TargetError, StageError or EvidenceError when it cannot even begin.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        options = environment.parsed_options
+        assert options is not None
+        self._environment = environment
+        self._target = read_target(Path(options.target)) if options.target else Target()
+        size: Size = "full" if options.full else "quick"
+        variant = self._target.variant(options.variant) if options.variant else None
+        host = (environment.host or "").rstrip("/")
+        starts = self._target.start is not None and not host
+        if not host and not starts:
+            msg = (
+                "There is no target. Give the URL of a running agent with --host http://127.0.0.1:8000, or a target "
+                "file that says how to start one with --target target.toml."
+            )
+            raise _Reported(msg)
+        self._scenarios = played(environment.user_classes)
+        name = options.variant or (self._target.name if options.target else "deployment")
+        self.run_dir = Path(options.run_dir) if options.run_dir else new_run_directory(Path(options.runs), name)
+        self._deadline_s = options.deadline or self._target.deadline_s(size)
+        plan = Plan(
+            run_id=self.run_dir.name,
+            seed=options.seed,
+            size=size,
+            target_name=self._target.name if options.target else host,
+            variant=options.variant or None,
+            host=host or None,
+            scenarios=tuple(planned for planned, _ in self._scenarios.values()),
+            declared=self._target.declared(size),
+            deadline_s=self._deadline_s,
+            expect=variant.expect if variant else None,
+            expect_scenarios=dict(variant.expect_scenarios) if variant else {},
+            versions={name: metadata.version(name) for name in ("locust", "msgspec")}
+            | {"python": platform.python_version()},
+            git_revision=_git_revision(),
+            wall_clock_anchor=datetime.now(UTC).isoformat(),
+            monotonic_anchor_ns=time.monotonic_ns(),
+            command=tuple(sys.argv),
+        )
+        evidence.write_json(self.run_dir / evidence.PLAN, plan)
+        self._plan = plan
+        self._log = evidence.JsonLinesWriter(self.run_dir / evidence.CAMPAIGN)
+        self._stage: Stage
+        if starts:
+            arguments = ["--target", options.target, "--size", size, "--seed", str(options.seed)]
+            arguments += ["--variant", options.variant] if options.variant else []
+            for setting in options.set:
+                arguments += ["--set", setting]
+            self._stage = Supervised(self.run_dir, arguments)
+        elif options.upstreams:
+            self._stage = WithUpstreams(host, options.upstreams, self.run_dir)
+        else:
+            self._stage = Bare(host)
+        self._conductor = Conductor(plan.scenarios, size)
+        self._performance: Performance | None = None
+        self._recorder: Recorder | None = None
+        self._transport: Transport | None = None
+        self._planned_faults: evidence.JsonLinesWriter | None = None
+        self._phases: evidence.JsonLinesWriter | None = None
+        self._armed: dict[int, str | None] = {}
+        self._interruption: str | None = None
+        self._next_progress_s = 0.0
+        self._host = host
+        self.finished = False
+        self.exit_code = verdict.EXIT_ERROR
+
+    def interrupt(self, reason: str) -> None:
+        """End the campaign in order: what was recorded is brought to disk and judged, nothing is left behind."""
+        self._interruption = reason
+
+    def run(self) -> None:
+        """Play to the end."""
+        _LOG.info("Recording to %s", self.run_dir)
+        try:
+            self._drive()
+        except evidence.EvidenceError as error:
+            _LOG.error("%s", error)
+            print(error, file=sys.stderr)
+            self.exit_code = verdict.EXIT_ERROR
+        finally:
+            if self._performance is not None:
+                self._performance.stop()
+            self._stage.close()
+            self.finished = True
+
+    def _drive(self) -> None:
+        todo: deque[Action] = deque(self._conductor.begin())
+        while not self._conductor.finished or todo:
+            while todo:
+                event = self._perform(todo.popleft())
+                if event is not None:
+                    todo.extend(self._conductor.on(event, time.monotonic_ns()))
+            if self._conductor.finished:
+                return
+            gevent.sleep(_TICK_S)
+            todo.extend(self._conductor.on(self._observe(), time.monotonic_ns()))
+
+    def _observe(self) -> Event:
+        if self._recorder is not None and self._recorder.failure is not None:
+            raise self._recorder.failure
+        if self._interruption is not None:
+            return campaign.Interrupt(self._interruption)
+        now_s = time.monotonic()
+        in_flight = self._performance.in_flight if self._performance is not None else 0
+        if now_s >= self._next_progress_s and self._recorder is not None:
+            self._next_progress_s = now_s + _PROGRESS_S
+            self._recorder.flush()
+            self._say("progress", in_flight=in_flight)
+        return campaign.Tick(in_flight)
+
+    def _perform(self, action: Action) -> Event | None:
+        match action:
+            case Prepare(planned):
+                return self._prepare(planned)
+            case Play(planned, begin_ns):
+                self._play(planned, begin_ns)
+            case Enter(phase):
+                self._say("phase", text=phase)
+            case Leave(window):
+                assert self._phases is not None
+                self._phases.add(window)
+                self._phases.flush()
+            case Arm(index, plan):
+                spec = plan.spec | plan.full if self._plan.size == "full" else plan.spec
+                self._arm(index, spec, must_fire=plan.must_fire)
+            case Lift(index, _):
+                armed = self._armed.pop(index, None)
+                if armed is not None:
+                    self._lift(armed)
+            case End(planned, ended):
+                self._end(planned, ended)
+                return campaign.HasEnded()
+            case Judge(planned):
+                return self._judge(planned)
+            case Finish(interrupted, reason):
+                self._finish(interrupted=interrupted, reason=reason)
+        return None
+
+    def _prepare(self, planned: PlannedScenario) -> Event:
+        directory = evidence.scenario_directory(self.run_dir, planned.name)
+        evidence.write_json(directory / evidence.SCENARIO, planned)
+        self._phases = evidence.JsonLinesWriter(directory / evidence.PHASES)
+        self._planned_faults = evidence.JsonLinesWriter(directory / evidence.PLANNED)
+        self._recorder = Recorder(self._environment, evidence.JsonLinesWriter(directory / evidence.SAMPLES))
+        self._armed = {}
+        self._say("preparing")
+        preparing = gevent.spawn(self._stage.prepare, planned)
+        while not preparing.ready():
+            preparing.join(timeout=_TICK_S)
+            if self._interruption is not None:
+                preparing.kill()
+                return campaign.Interrupt(self._interruption)
+        if isinstance(preparing.exception, StageError):
+            _LOG.error("%s", preparing.exception)
+            print(preparing.exception, file=sys.stderr)
+            return campaign.PrepareFailed(str(preparing.exception))
+        self._host = preparing.get()
+        return campaign.Prepared(self._host)
+
+    def _play(self, planned: PlannedScenario, begin_ns: int) -> None:
+        assert self._recorder is not None
+        self._transport = Transport(self._target, self._host, planned.declaration.max_in_flight, self._deadline_s)
+        self._performance = Performance(
+            self._environment,
+            planned,
+            self._scenarios[planned.name][1],
+            size=self._plan.size,
+            seed=self._plan.seed,
+            begin_ns=begin_ns,
+            transport=self._transport,
+            record=self._recorder,
+        )
+        self._performance.start()
+        durations = campaign.durations_of(planned.declaration.quick, planned.declaration.full, self._plan.size)
+        self._say(
+            "playing",
+            scheduled=self._performance.scheduled,
+            duration_s=campaign.phase_offsets(durations)["drain"][0],
+        )
+
+    def _arm(self, index: int, spec: dict[str, Any], *, must_fire: bool) -> None:
+        assert self._planned_faults is not None
+        try:
+            armed = self._stage.arm(spec)
+        except StageError as error:
+            _LOG.error("The fault %s cannot be armed: %s", spec["fault"], error)
+            armed = None
+        self._armed[index] = armed
+        self._planned_faults.add(
+            FaultEvent(
+                at_ns=time.monotonic_ns(),
+                fault=spec["fault"],
+                id=armed or f"unarmed-{index}",
+                event="planned",
+                family=parse_fault(spec).family,
+                where=str(spec.get("upstream", "")),
+                must_fire=must_fire,
+            )
+        )
+        self._planned_faults.flush()
+
+    def _lift(self, armed: str) -> None:
+        try:
+            self._stage.lift(armed)
+        except StageError as error:
+            _LOG.error("A fault cannot be lifted: %s", error)
+
+    def _end(self, planned: PlannedScenario, ended: evidence.Ended) -> None:
+        if self._performance is not None:
+            self._performance.stop()
+            self._performance = None
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+        assert self._recorder is not None
+        assert self._phases is not None
+        assert self._planned_faults is not None
+        self._recorder.close()
+        self._phases.close()
+        self._planned_faults.close()
+        try:
+            self._stage.end(planned)
+        except StageError as error:
+            _LOG.error("%s", error)
+            if ended.how == "complete":
+                ended = evidence.Ended(how="broken", reason=str(error))
+        directory = evidence.scenario_directory(self.run_dir, planned.name)
+        evidence.write_json(directory / evidence.ENDED, ended)
+        self._say("ended", text=ended.reason)
+        self._recorder = None
+
+    def _judge(self, planned: PlannedScenario) -> Event:
+        # In a process of its own: judging costs CPU, and this process must keep time.
+        try:
+            result = subprocess.run(
+                [sys.executable, "-m", "harness.judge", str(self.run_dir), "--scenario", planned.name],
+                capture_output=True,
+                timeout=_JUDGING_TIMEOUT_S,
+                check=False,
+            )
+            trouble = result.stderr.decode(errors="replace").strip()
+        except subprocess.TimeoutExpired:
+            trouble = f"judging took more than {_JUDGING_TIMEOUT_S:g} s"
+        judgement = evidence.read_judgement(self.run_dir, planned.name)
+        if judgement is None:
+            _LOG.error("%s could not be judged: %s", planned.name, trouble)
+            print(f"{planned.name} could not be judged: {trouble}", file=sys.stderr)
+            reached = verdict.Verdict.ERROR
+            text = trouble
+        else:
+            reached, text = judgement.verdict, judgement.summary
+        _LOG.info("%s: %s: %s", planned.name, reached.upper(), text)
+        self._say("judged", scenario=planned.name, reached=reached, text=text)
+        return campaign.Judged(reached)
+
+    def _finish(self, *, interrupted: bool, reason: str) -> None:
+        unplayed = len(self._plan.scenarios) - len(self._conductor.verdicts)
+        worst = verdict.worst(
+            [*self._conductor.verdicts.values(), *([verdict.Verdict.INCONCLUSIVE] if unplayed else [])]
+        )
+        self.exit_code = verdict.EXIT_INTERRUPTED if interrupted else verdict.exit_code(worst)
+        _LOG.info("Verdict: %s. Recorded in %s", "INTERRUPTED" if interrupted else worst.upper(), self.run_dir)
+        self._say("finished", scenario="", reached=worst, text=reason)
+        self._log.close()
+
+    def _say(
+        self,
+        what: Any,
+        *,
+        scenario: str | None = None,
+        reached: verdict.Verdict | None = None,
+        text: str = "",
+        in_flight: int = 0,
+        scheduled: int = 0,
+        duration_s: float = 0.0,
+    ) -> None:
+        recorder = self._recorder
+        self._log.add(
+            Moment(
+                at_ns=time.monotonic_ns(),
+                what=what,
+                scenario=self._conductor.scenario.name if scenario is None else scenario,
+                phase=self._conductor.phase,
+                sent=recorder.sent if recorder else 0,
+                answered=recorder.answered if recorder else 0,
+                in_flight=in_flight,
+                scheduled=scheduled,
+                duration_s=duration_s,
+                verdict=reached,
+                text=text,
+            )
+        )
+        self._log.flush()
+
+
+def new_run_directory(runs: Path, name: str) -> Path:
+    """Make a run directory of its own below `runs`, named after the time and `name`.
+
+    Raises:
+        EvidenceError: it cannot be made.
+    """
+    slug = "".join(char if char.isalnum() else "-" for char in name.lower()).strip("-") or "run"
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    path = runs / f"{stamp}-{slug}"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            path = runs / f"{stamp}-{slug}-{secrets.token_hex(2)}"
+        path.mkdir()
+    except OSError as error:
+        msg = f"Cannot make the run directory {path}: {error.strerror or error}. Choose another place with --runs."
+        raise evidence.EvidenceError(msg) from error
+    return path
+
+
+def _git_revision() -> str | None:
+    try:
+        result = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() or None
+
+
+__all__ = ["Campaign", "new_run_directory"]

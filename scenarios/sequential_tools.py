@@ -1,0 +1,65 @@
+"""Sequential tools: a question for three tools costs the sum of their times instead of the longest of them."""
+
+from locust import task
+
+from harness import ConstantRate, Durations, Poisson, Scenario, check, fault
+from harness.load import Probes, RealUsers
+
+WHOLE = ("warm_up", "steady", "attack", "recovery")
+
+scenario = Scenario(
+    title="Tools run one after the other",
+    category="bug",
+    severity="minor",
+    story="「今何時で、天気はどうで、ついでに運勢も教えて」 costs three tools in a row: users see 9 s instead of 3 s.",
+    claim="Tools that were asked for together run together: they cost about the longest of them.",
+    quick=Durations(warm_up_s=1, steady_s=4, attack_s=10, recovery_s=1, drain_s=10),
+    full=Durations(warm_up_s=5, steady_s=30, attack_s=120, recovery_s=10, drain_s=30),
+    not_played="the quick size plays the documented tool times (1.2 s, 3.5 s, 0.8 s) at a fifth",
+    faults=(
+        # A fifth of the documented times keeps their proportions: 1.1 s in a row, 0.7 s side by side.
+        fault("slow", upstream="time", delay_s=0.24, full={"delay_s": 1.2}, during=WHOLE, because="documented: 1.2 s"),
+        fault(
+            "slow", upstream="weather", delay_s=0.7, full={"delay_s": 3.5}, during=WHOLE, because="documented: 3.5 s"
+        ),
+        fault(
+            "slow", upstream="fortune", delay_s=0.16, full={"delay_s": 0.8}, during=WHOLE, because="documented: 0.8 s"
+        ),
+    ),
+    checks=(
+        check(
+            "tools_overlap",
+            at_least_turns=5,
+            at_most_cost_ratio=1.3,
+            because="in a row the three cost 1.57 times the longest; 1.3 lies half-way to running side by side",
+        ),
+        check(
+            "answered_before_deadline",
+            roles=("probe", "real"),
+            because="nothing is broken here: everybody is to be answered",
+        ),
+        check("no_open_generations", because="a generation that nobody waits for still costs money"),
+        check("target_survived", because="a process that has to be restarted forgets everyone"),
+    ),
+)
+
+
+class SequentialToolsUsers(RealUsers):
+    """People who only talk."""
+
+    arrivals = Poisson(per_s=4)
+
+    @task
+    def talk(self) -> None:
+        self.say(self.person.small_talk(self.draw))
+
+
+class SequentialToolsProbes(Probes):
+    """The documented question for three tools."""
+
+    # One a second: their tools' calls lie apart in time, so that it is plain which belong to which turn.
+    arrivals = ConstantRate(per_s=1, during=("attack",))
+
+    @task
+    def ask_for_three(self) -> None:
+        self.say("今何時で、天気はどうで、ついでに運勢も教えて", user_id=f"asker_{self.ordinal}")

@@ -1,0 +1,63 @@
+"""Thread bombing: every request comes from a new user id, and each opens a conversation that is never closed."""
+
+from locust import task
+
+from harness import ConstantRate, Durations, Poisson, Scenario, check
+from harness.load import Attackers, RealUsers
+
+scenario = Scenario(
+    title="Thread bombing",
+    category="attack",
+    severity="critical",
+    repair_phase=2,
+    story=(
+        "An attacker sends 「hi」 from 100,000 different user ids. Each of them gets a conversation upstream and a "
+        "place in the agent's memory, and keeps both for ever."
+    ),
+    claim="Live conversations stay within the bound that the agent declares; real users are served and keep theirs.",
+    quick=Durations(warm_up_s=1, steady_s=4, attack_s=6, recovery_s=2, drain_s=8),
+    full=Durations(warm_up_s=5, steady_s=30, attack_s=1000, recovery_s=30, drain_s=30),
+    not_played="the quick size sends some 150 new user ids, the documented attack has 100,000 (--full)",
+    checks=(
+        check(
+            "live_conversations_bounded",
+            at_most="declared:live_conversations",
+            because="what the agent declares it can hold is what its operator has memory and money for",
+        ),
+        check(
+            "conversations_kept",
+            minimum_users=10,
+            because="a defence that throws out real users to make room for attackers has done the attacker's work",
+        ),
+        check(
+            "real_users_served",
+            at_least_share=0.8,
+            because="one answer lost in five is what people call down; the 95 % interval has to stay above it",
+        ),
+        check("no_open_generations", because="a generation that nobody waits for still costs money"),
+        check("target_survived", because="a process that has to be restarted forgets everyone"),
+    ),
+)
+
+
+class ThreadBombingUsers(RealUsers):
+    """People in conversations of several turns, who were there before the attack began."""
+
+    arrivals = Poisson(per_s=6)
+    people = 24  # each of them comes back every four seconds: several turns before, during and after the attack
+
+    @task
+    def talk(self) -> None:
+        self.say(self.person.small_talk(self.draw))
+
+
+class ThreadBombers(Attackers):
+    """The attack as documented: a new id for every request, and nothing but 「hi」."""
+
+    # 25 a second is below what the documented agent can take (40 threads, a second each): it must fail by what it
+    # keeps, not by being overrun.
+    arrivals = ConstantRate(per_s=25, full_per_s=100, during=("attack",))
+
+    @task
+    def bomb(self) -> None:
+        self.say("hi", user_id=f"attacker_{self.ordinal}", exact=True)
