@@ -14,7 +14,7 @@ from harness import catalog, evidence, verdict
 from harness.launch import Order, play
 from harness.live import LiveDisplay
 from harness.model import PlannedScenario, Verdict
-from harness.target import Target, TargetError, read_target
+from harness.target import TargetError, bare_target, read_target
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -44,12 +44,18 @@ def main() -> None:
 @click.option("--upstreams", help="Control URL of the bundled upstreams that the running agent calls.")
 @click.option("--full", is_flag=True, help="Play the documented size (100,000 user ids) instead of the quick one.")
 @click.option("--seed", default=1, show_default=True, help="One seed reproduces every choice of a run.")
-@click.option("--deadline", "deadline_s", type=float, help="Seconds until a caller gives up (default: the target's own).")
+@click.option(
+    "--deadline", "deadline_s", type=float, help="Seconds until a caller gives up (default: the target's own)."
+)
 @click.option("--expected", is_flag=True, help="Exit 0 when every scenario shows what the target file expects of it.")
-@click.option("--runs", default=Path("runs"), show_default=True, type=click.Path(path_type=Path), help="Where to record.")
+@click.option(
+    "--runs", default=Path("runs"), show_default=True, type=click.Path(path_type=Path), help="Where to record."
+)
 @click.option("--name", help="Name of the run directory, behind the time.")
 @click.option("--scenarios", "directory", type=click.Path(path_type=Path), help="A directory of one's own scenarios.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="One more environment variable for the target.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="One more environment variable for the target."
+)
 def run(
     scenarios: tuple[str, ...],
     target: Path | None,
@@ -67,21 +73,20 @@ def run(
 ) -> None:
     """Play scenarios against an agent, judge them, and write a report.
 
-    Without SCENARIO, all of them. With several --variant, one campaign each and one report that shows them side by side.
+    Without SCENARIO, all of them. With several --variant, one campaign each, and one report side by side.
     """
     console = Console()
     try:
-        described = read_target(target) if target is not None else Target()
-        for variant in variants:
-            described.variant(variant)
+        described = read_target(target) if target is not None else bare_target()
+        expectations = [described.variant(variant).expect for variant in variants]
         if target is None and host is None:
             msg = "There is no target. Give --target target.toml, or --host http://127.0.0.1:8000 for a running agent."
             raise click.UsageError(msg)
-        if host is None and described.start is None:
+        if host is None and described.host is None and described.start is None:
             msg = f"{target} has no [start], so nothing can be started. Give the URL of the running agent with --host."
             raise click.UsageError(msg)
-        if expected and any(described.variant(variant).expect is None for variant in variants or ("",) if variant):
-            msg = f"--expected needs `expect` for every variant that is played; add it to {target}."
+        if expected and (not expectations or None in expectations):
+            msg = f"--expected needs --variant, and for every one of them `expect` in {target or 'a target file'}."
             raise click.UsageError(msg)
         chosen = catalog.select(catalog.read(directory or catalog.BUNDLED), scenarios)
         run_dirs = _run_directories(runs, name or described.name, variants)
@@ -137,14 +142,14 @@ def list_(directory: Path | None, checks: bool, faults: bool) -> None:
 
         table.add_column("check", no_wrap=True)
         table.add_column("what it asks, and its limits")
-        for check in harness.checks.discover().values():
+        for check in harness.checks.catalog().values():
             table.add_row(check.name, f"{check.question}\n[dim]{', '.join(check.limits)}[/dim]")
     elif faults:
         import harness.faults
 
         table.add_column("fault", no_wrap=True)
         table.add_column("what it breaks, and its fields")
-        for name, kind in sorted(harness.faults.discover().items()):
+        for name, kind in harness.faults.catalogue().items():
             first_line = (kind.__doc__ or "").strip().splitlines()[0]
             table.add_row(name, f"{first_line}\n[dim]{', '.join(kind.__struct_fields__)}[/dim]")
     else:
@@ -171,7 +176,9 @@ def judge(directory: Path) -> None:
         _fail(console, error, verdict.EXIT_USAGE)
     verdicts: list[Verdict] = []
     for run_dir in run_dirs:
-        result = subprocess.run([sys.executable, "-m", "harness.judge", str(run_dir)], check=False, capture_output=True, text=True)
+        result = subprocess.run(
+            [sys.executable, "-m", "harness.judge", str(run_dir)], check=False, capture_output=True, text=True
+        )
         if result.stderr:
             _fail(console, result.stderr.strip(), verdict.EXIT_ERROR)
         for planned in evidence.read_plan(run_dir).scenarios:
@@ -235,10 +242,12 @@ def _against_expectation(console: Console, run_dirs: Sequence[Path]) -> int:
             judgement = evidence.read_judgement(run_dir, planned.name)
             got = judgement.verdict if judgement else Verdict.INCONCLUSIVE
             if wanted is not None and got is not wanted:
-                # A pass where a fail was expected is as bad as the other way round: something no longer tells them apart.
+                # A pass where a fail was expected is as bad as the reverse: something no longer tells the two apart.
                 surprises.append(Verdict.FAIL if got is Verdict.PASS else got)
                 console.print(
-                    f"{plan.variant}: {planned.name} was expected to {wanted} and is {got}.", style="red", highlight=False
+                    f"{plan.variant}: {planned.name} was expected to {wanted} and is {got}.",
+                    style="red",
+                    highlight=False,
                 )
     if not surprises:
         console.print("Every scenario showed what the target file expects of it.", style="green")

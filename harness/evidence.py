@@ -23,9 +23,12 @@ cut by a kill or a full disk: it is dropped, any other malformed line is an erro
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -38,6 +41,7 @@ from harness.model import (
     Generation,
     Judgement,
     LedgerEntry,
+    LoadPlan,
     LogLine,
     Phase,
     PhaseWindow,
@@ -98,6 +102,8 @@ class Evidence:
     log_lines: tuple[LogLine, ...] | None
     faults: tuple[FaultEvent, ...]
     ended: Ended = field(default_factory=lambda: Ended(how="complete"))
+    load: tuple[LoadPlan, ...] = ()
+    """Who was to call: it tells a population that never came from one that was never meant to."""
 
     @cached_property
     def calls(self) -> tuple[Call, ...]:
@@ -138,19 +144,23 @@ def read_jsonl(path: Path, record: type[_R] | Any) -> list[_R]:
         The records. A last line without a line end is dropped: it was being written when the writer was killed.
 
     Raises:
-        EvidenceError: a line that is whole is not such a record.
+        EvidenceError: the file cannot be read, or a line that is whole is not such a record.
     """
     decoder = msgspec.json.Decoder(record)
     records: list[_R] = []
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                records.append(decoder.decode(line))
-            except msgspec.DecodeError as error:
-                msg = f"{path}, line {number}: {error}. Was it edited, or written by another version?"
-                raise EvidenceError(msg) from error
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    records.append(decoder.decode(line))
+                except msgspec.DecodeError as error:
+                    msg = f"{path}, line {number}: {error}. Was it edited, or written by another version?"
+                    raise EvidenceError(msg) from error
+    except OSError as error:
+        msg = f"Cannot read {path}: {error.strerror or error}."
+        raise EvidenceError(msg) from error
     return records
 
 
@@ -178,7 +188,8 @@ def write_json(path: Path, record: Any) -> None:
         scratch.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
         scratch.replace(path)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
         msg = f"Cannot write {path}: {error.strerror or error}. Free the disk or choose another place with --runs."
         raise EvidenceError(msg) from error
 
@@ -230,8 +241,10 @@ class JsonLinesWriter:
         try:
             self._file.close()
         except OSError as error:
-            self._failed = True
-            raise self._error(error) from error
+            # What was buffered when the disk filled up is tried again here; it was reported already.
+            if not self._failed:
+                self._failed = True
+                raise self._error(error) from error
 
     def _error(self, error: OSError) -> EvidenceError:
         return EvidenceError(
@@ -242,6 +255,26 @@ class JsonLinesWriter:
 def scenario_directory(run: Path, scenario: str) -> Path:
     """Return where the records of `scenario` are kept in the run directory `run`."""
     return run / "scenarios" / scenario
+
+
+def new_run_directory(runs: Path, name: str) -> Path:
+    """Make a run directory of its own below `runs`, named after the time and `name`.
+
+    Raises:
+        EvidenceError: it cannot be made.
+    """
+    slug = "".join(char if char.isalnum() else "-" for char in name.lower()).strip("-") or "run"
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    path = runs / f"{stamp}-{slug}"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            path = runs / f"{stamp}-{slug}-{secrets.token_hex(2)}"
+        path.mkdir()
+    except OSError as error:
+        msg = f"Cannot make the run directory {path}: {error.strerror or error}. Choose another place with --runs."
+        raise EvidenceError(msg) from error
+    return path
 
 
 def read_plan(run: Path) -> Plan:
@@ -288,6 +321,7 @@ def read_evidence(run: Path, plan: Plan, scenario: str) -> Evidence:
             if ended.exists()
             else Ended(how="broken", reason="the run was stopped before the scenario had ended")
         ),
+        load=planned.load,
     )
 
 
@@ -334,6 +368,7 @@ __all__ = [
     "EvidenceError",
     "JsonLinesWriter",
     "PlannedScenario",
+    "new_run_directory",
     "read_evidence",
     "read_json",
     "read_jsonl",

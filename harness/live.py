@@ -1,4 +1,4 @@
-"""What a terminal shows while a campaign is played: a line a scenario, moving where somebody watches, plain in a log."""
+"""What a terminal shows while a campaign is played: a moving line a scenario, or plain lines in a log."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ class LiveDisplay:
             self._console.print(f"{self._title}: {len(self._scenarios)} scenarios", highlight=False)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._current = None
         if self._console.is_terminal:
             self._live.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import platform
-import secrets
 import subprocess
 import sys
 import time
@@ -29,8 +28,8 @@ from harness.load.performance import Performance
 from harness.load.recorder import Recorder
 from harness.load.stage import Bare, Stage, StageError, Supervised, WithUpstreams
 from harness.load.transport import Transport
-from harness.model import FaultEvent, Moment, Plan, PlannedScenario, Size
-from harness.target import Target, TargetError, read_target
+from harness.model import FaultEvent, Moment, Plan, PlannedScenario, Size, Verdict
+from harness.target import TargetError, bare_target, read_target
 
 _LOG = logging.getLogger("harness")
 
@@ -155,10 +154,10 @@ class Campaign:
         options = environment.parsed_options
         assert options is not None
         self._environment = environment
-        self._target = read_target(Path(options.target)) if options.target else Target()
+        self._target = read_target(Path(options.target)) if options.target else bare_target()
         size: Size = "full" if options.full else "quick"
         variant = self._target.variant(options.variant) if options.variant else None
-        host = (environment.host or "").rstrip("/")
+        host = (environment.host or self._target.host or "").rstrip("/")
         starts = self._target.start is not None and not host
         if not host and not starts:
             msg = (
@@ -168,7 +167,9 @@ class Campaign:
             raise _Reported(msg)
         self._scenarios = played(environment.user_classes)
         name = options.variant or (self._target.name if options.target else "deployment")
-        self.run_dir = Path(options.run_dir) if options.run_dir else new_run_directory(Path(options.runs), name)
+        self.run_dir = (
+            Path(options.run_dir) if options.run_dir else evidence.new_run_directory(Path(options.runs), name)
+        )
         self._deadline_s = options.deadline or self._target.deadline_s(size)
         plan = Plan(
             run_id=self.run_dir.name,
@@ -397,7 +398,7 @@ class Campaign:
         if judgement is None:
             _LOG.error("%s could not be judged: %s", planned.name, trouble)
             print(f"{planned.name} could not be judged: {trouble}", file=sys.stderr)
-            reached = verdict.Verdict.ERROR
+            reached = Verdict.ERROR
             text = trouble
         else:
             reached, text = judgement.verdict, judgement.summary
@@ -407,9 +408,7 @@ class Campaign:
 
     def _finish(self, *, interrupted: bool, reason: str) -> None:
         unplayed = len(self._plan.scenarios) - len(self._conductor.verdicts)
-        worst = verdict.worst(
-            [*self._conductor.verdicts.values(), *([verdict.Verdict.INCONCLUSIVE] if unplayed else [])]
-        )
+        worst = verdict.worst([*self._conductor.verdicts.values(), *([Verdict.INCONCLUSIVE] if unplayed else [])])
         self.exit_code = verdict.EXIT_INTERRUPTED if interrupted else verdict.exit_code(worst)
         _LOG.info("Verdict: %s. Recorded in %s", "INTERRUPTED" if interrupted else worst.upper(), self.run_dir)
         self._say("finished", scenario="", reached=worst, text=reason)
@@ -420,7 +419,7 @@ class Campaign:
         what: Any,
         *,
         scenario: str | None = None,
-        reached: verdict.Verdict | None = None,
+        reached: Verdict | None = None,
         text: str = "",
         in_flight: int = 0,
         scheduled: int = 0,
@@ -445,26 +444,6 @@ class Campaign:
         self._log.flush()
 
 
-def new_run_directory(runs: Path, name: str) -> Path:
-    """Make a run directory of its own below `runs`, named after the time and `name`.
-
-    Raises:
-        EvidenceError: it cannot be made.
-    """
-    slug = "".join(char if char.isalnum() else "-" for char in name.lower()).strip("-") or "run"
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    path = runs / f"{stamp}-{slug}"
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            path = runs / f"{stamp}-{slug}-{secrets.token_hex(2)}"
-        path.mkdir()
-    except OSError as error:
-        msg = f"Cannot make the run directory {path}: {error.strerror or error}. Choose another place with --runs."
-        raise evidence.EvidenceError(msg) from error
-    return path
-
-
 def _git_revision() -> str | None:
     try:
         result = subprocess.run(
@@ -475,4 +454,4 @@ def _git_revision() -> str | None:
     return result.stdout.strip() or None
 
 
-__all__ = ["Campaign", "new_run_directory"]
+__all__ = ["Campaign"]

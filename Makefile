@@ -1,0 +1,46 @@
+# One door for everything: `make demo`, `make test`, and what a change needs before it is committed.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+SEED   ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench clean
+
+help:  ## what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## make .venv and install everything, with its pinned versions
+
+$(READY): pyproject.toml .ci/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed and $(PYTHON) is %d.%d; name another one with: make setup PYTHON=python3.12" % sys.version_info[:2])'
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
+	  uv pip install --quiet --python $(BIN)/python -c .ci/constraints.txt -e '.[dev]'; \
+	else \
+	  $(PYTHON) -m venv $(VENV) && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'; \
+	fi
+	@touch $@
+
+demo: $(READY)  ## the six scenarios against both profiles of the reference agent, and one report of both
+	@$(BIN)/harness run --target reference_agent/target.toml --variant documented --variant hardened \
+	  --expected --name demo --seed $(SEED)
+
+test: $(READY)  ## every test: unit, contract and repository tests side by side, then end to end
+	@$(BIN)/python -m pytest -q -n 2 tests/unit tests/contract tests/repo
+	@$(BIN)/python -m pytest -q tests/e2e
+
+check: $(READY)  ## format, lint, types, unit and repository tests: before every commit
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/python -m pytest -q -n 2 tests/unit tests/repo
+
+format: $(READY)  ## rewrite the code the way `make check` wants it
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: $(READY)  ## the figures of the README, measured side by side; not part of any verdict
+	@$(BIN)/python -m tests.bench
+
+clean:  ## remove what setup and runs have made
+	@rm -rf $(VENV) runs build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,347 @@
+"""What does a process look like from outside? Memory, CPU, files and threads of its tree, its lines, its health.
+
+Nothing here decides anything: the supervisor (`harness.stack`) samples, and kills what grows too large. What is kept
+is bounded, whatever the process does: lines are cut, floods of lines are counted instead of stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import httptools
+import msgspec
+import psutil
+
+from harness.model import LogLine, TelemetryPoint
+
+LINE_CHARS = 4000
+"""Longer lines are cut: a stack trace in one line fits, an audio body that was printed does not."""
+LINES_PER_S = 5000
+"""More lines in a second are counted, not stored: a target that prints in a loop would fill the disk."""
+_READ_BYTES = 1 << 16
+_ANSWER_BYTES = 1 << 20
+"""What is kept of an answer to `ask`; the rest is read and forgotten."""
+
+
+class ProcessTree:
+    """A process and all that it started, also what outlived the one that started it.
+
+    `rss_bytes` is cheap (some 30 microseconds a process): it reads the processes that are known. `relist` looks for
+    new ones; it reads only process ids that it has not seen before, so that a crowded machine costs little.
+
+    Args:
+        pid: the root of the tree.
+        adopter: the process id that orphans are handed to, where somebody has made himself a child subreaper: its
+            children that appear after this tree was made are counted as members.
+    """
+
+    def __init__(self, pid: int, adopter: int | None = None) -> None:
+        self.root = pid
+        self._adopter = adopter
+        self._members: dict[int, psutil.Process] = {}
+        self._strangers: set[int] = set()
+        self._cpu_seen_s = 0.0
+        self._cpu_lost_s = 0.0
+        # What exists already is either the root, or below it, or none of ours.
+        self._adopting = False
+        try:
+            self._members[pid] = psutil.Process(pid)
+        except psutil.Error:
+            return
+        self.relist()
+        self._adopting = adopter is not None
+
+    def pids(self) -> tuple[int, ...]:
+        """Return the members that were alive when last listed, the root first."""
+        return tuple(self._members)
+
+    def relist(self) -> None:
+        """Find members that are new, forget those that have ended."""
+        present = set(psutil.pids())
+        self._strangers &= present
+        new = sorted(present - self._strangers - self._members.keys())
+        parents = dict(_parents(new))
+        joined = True
+        while joined:
+            joined = False
+            for pid, parent in list(parents.items()):
+                if parent in self._members or (self._adopting and parent == self._adopter):
+                    joined = True
+                    del parents[pid]
+                    try:
+                        self._members[pid] = psutil.Process(pid)
+                    except psutil.Error:
+                        continue
+        self._strangers.update(parents)
+        for pid in [pid for pid in self._members if pid not in present]:
+            del self._members[pid]
+
+    def rss_bytes(self) -> int:
+        """Return the resident memory of the known members. Pages that they share count once for each."""
+        total = 0
+        for process in self._members.values():
+            try:
+                total += process.memory_info().rss
+            except psutil.Error:
+                continue
+        return total
+
+    def read(
+        self, at_ns: int, *, replica: int = 0, health_ms: float | None = None, health_status: int | None = None
+    ) -> TelemetryPoint | None:
+        """Read everything of the known members.
+
+        `cpu_s` never falls: the time of children that ended is what their parent was credited with, and where nobody
+        waited for them, what they had used when last seen.
+
+        Args:
+            at_ns: the moment, in `time.monotonic_ns()`.
+            replica: which one it is.
+            health_ms: what `ask` last measured.
+            health_status: what it answered; 0 where it was asked and did not answer.
+
+        Returns:
+            One point, None when no member can be read any more.
+        """
+        rss_bytes = threads = open_files = processes = 0
+        cpu_s = 0.0
+        for process in self._members.values():
+            try:
+                with process.oneshot():
+                    times = process.cpu_times()
+                    cpu_s += times.user + times.system
+                    # Linux only; elsewhere children that ended are covered by what was last seen of them.
+                    cpu_s += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+                    if process.status() == psutil.STATUS_ZOMBIE:
+                        continue
+                    rss_bytes += process.memory_info().rss
+                    threads += process.num_threads()
+                    processes += 1
+                    open_files += process.num_fds()
+            except psutil.Error:
+                continue
+        if not processes:
+            return None
+        if cpu_s < self._cpu_seen_s:
+            self._cpu_lost_s += self._cpu_seen_s - cpu_s
+        self._cpu_seen_s = cpu_s
+        return TelemetryPoint(
+            at_ns=at_ns,
+            replica=replica,
+            rss_bytes=rss_bytes,
+            cpu_s=round(cpu_s + self._cpu_lost_s, 3),
+            threads=threads,
+            open_files=open_files,
+            processes=processes,
+            health_ms=health_ms,
+            health_status=health_status,
+        )
+
+
+def _parents(pids: list[int]) -> Iterator[tuple[int, int]]:
+    for pid in pids:
+        try:
+            yield pid, psutil.Process(pid).ppid()
+        except psutil.Error:
+            continue
+
+
+# --- health ---------------------------------------------------------------------------------------------------------
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back from one HTTP exchange."""
+
+    status: int | None
+    """None when no whole answer came."""
+    body: bytes = b""
+    ms: float
+    """From the first attempt to connect to the last byte, or to giving up."""
+    error: str = ""
+
+
+class _AnswerParser:
+    """Collects one HTTP answer; called by httptools."""
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+        self.complete = False
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body[: _ANSWER_BYTES - len(self.body)]
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+async def ask(host: str, port: int, path: str, *, within_s: float, method: str = "GET", body: bytes = b"") -> Answer:
+    """Ask over a connection of its own, as a load balancer's probe does. Never raises.
+
+    Args:
+        host: an address (a name would be looked up in a thread).
+        port: its port.
+        path: the path, percent-encoded.
+        within_s: the limit for everything from connecting to the last byte, in seconds.
+        method: the method.
+        body: sent as JSON where there is one.
+
+    Returns:
+        The status, the body (1 MiB of it at most) and how long it took; the status is None where no whole answer came.
+    """
+    began_ns = time.monotonic_ns()
+    error = ""
+    parser = _AnswerParser()
+    protocol = httptools.HttpResponseParser(parser)
+    writer: asyncio.StreamWriter | None = None
+    try:
+        async with asyncio.timeout(within_s):
+            reader, writer = await asyncio.open_connection(host, port)
+            head = f"{method} {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\nAccept: */*\r\n"
+            if body or method != "GET":
+                head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            writer.write(head.encode() + b"\r\n" + body)
+            while not parser.complete:
+                data = await reader.read(_READ_BYTES)
+                if not data:
+                    # An answer without a length ends with its connection.
+                    parser.complete = protocol.get_status_code() > 0 and not protocol.should_keep_alive()
+                    error = "" if parser.complete else "the connection was closed before the answer was whole"
+                    break
+                protocol.feed_data(data)
+    except TimeoutError:
+        error = f"no answer within {within_s:g} s"
+    except OSError as failure:
+        error = failure.strerror or str(failure)
+    except httptools.HttpParserError as failure:
+        error = f"the answer is no HTTP: {failure}"
+    finally:
+        if writer is not None:
+            writer.transport.abort()
+    ms = (time.monotonic_ns() - began_ns) / 1e6
+    if not parser.complete:
+        return Answer(status=None, ms=ms, error=error)
+    return Answer(status=protocol.get_status_code(), body=bytes(parser.body), ms=ms)
+
+
+# --- log lines ------------------------------------------------------------------------------------------------------
+
+
+class LineSplitter:
+    """Makes log lines of what comes out of a pipe, in bounded memory.
+
+    Args:
+        stream: which pipe it is.
+        replica: whose it is.
+        lines_per_s: lines beyond this in a second are counted and reported in a line of our own.
+    """
+
+    def __init__(self, stream: Literal["stdout", "stderr"], replica: int = 0, lines_per_s: int = LINES_PER_S) -> None:
+        self.stream = stream
+        self.replica = replica
+        self._lines_per_s = lines_per_s
+        self._pending = b""
+        self._skipping = False
+        self._second = -1
+        self._in_second = 0
+        self._uncounted = 0
+
+    def feed(self, data: bytes, at_ns: int) -> list[LogLine]:
+        """Take what was read at `at_ns`; return the lines that it completes."""
+        *whole, rest = (self._pending + data).split(b"\n")
+        lines: list[LogLine] = []
+        for line in whole:
+            if self._skipping:
+                self._skipping = False
+            else:
+                lines.extend(self._line(line, at_ns))
+        self._pending = b"" if self._skipping else rest
+        # Four bytes is the longest a character gets in UTF-8.
+        if len(self._pending) > 4 * LINE_CHARS:
+            lines.extend(self._line(self._pending, at_ns))
+            self._pending, self._skipping = b"", True
+        return lines
+
+    def end(self, at_ns: int) -> list[LogLine]:
+        """Return what is left when the pipe has ended: a last line without its end, and the count of lost lines."""
+        lines = list(self._line(self._pending, at_ns)) if self._pending else []
+        self._pending = b""
+        lines.extend(self._lost(at_ns))
+        return lines
+
+    def _line(self, line: bytes, at_ns: int) -> Iterator[LogLine]:
+        second = at_ns // 1_000_000_000
+        if second != self._second:
+            yield from self._lost(at_ns)
+            self._second, self._in_second = second, 0
+        self._in_second += 1
+        if self._in_second > self._lines_per_s:
+            self._uncounted += 1
+            return
+        text = line.decode("utf-8", "replace").rstrip("\r")
+        if len(text) > LINE_CHARS:
+            text = f"{text[:LINE_CHARS]}… [cut by the harness]"
+        yield self._record(text, at_ns)
+
+    def _lost(self, at_ns: int) -> Iterator[LogLine]:
+        if self._uncounted:
+            yield self._record(
+                f"[the harness did not store {self._uncounted} lines: over {self._lines_per_s} a second]", at_ns
+            )
+            self._uncounted = 0
+
+    def _record(self, text: str, at_ns: int) -> LogLine:
+        return LogLine(at_ns=at_ns, replica=self.replica, stream=self.stream, text=text)
+
+
+class LineReader:
+    """Reads a pipe without ever waiting for it; the owner calls `read` when it is readable, and once at the end.
+
+    Args:
+        fd: the reading end; it is made non-blocking, and closed by `close`.
+        splitter: makes lines of it.
+        sink: is given every line.
+    """
+
+    def __init__(self, fd: int, splitter: LineSplitter, sink: Callable[[LogLine], None]) -> None:
+        self.fd = fd
+        self._splitter = splitter
+        self._sink = sink
+        self._open = True
+        os.set_blocking(fd, False)
+
+    def read(self) -> bool:
+        """Read what is there, 64 KiB at most, so that a flood starves nobody; return False when the pipe has ended."""
+        if not self._open:
+            return False
+        try:
+            data = os.read(self.fd, _READ_BYTES)
+        except BlockingIOError:
+            return True
+        except OSError:
+            data = b""
+        for line in self._splitter.feed(data, time.monotonic_ns()) if data else ():
+            self._sink(line)
+        return bool(data)
+
+    def close(self) -> None:
+        """Take what is left (16 reads at most), hand over the last line, close the pipe. Closing twice is fine."""
+        if not self._open:
+            return
+        for _ in range(16):
+            before_ns = time.monotonic_ns()
+            if not self._has_data() or not self.read():
+                break
+            del before_ns
+        for line in self._splitter.end(time.monotonic_ns()):
+            self._sink(line)
+        self._open = False
+        os.close(self.fd)
+
+    def _has_data(self) -> bool:
+        import select
+
+        return bool(select.select([self.fd], [], [], 0)[0])
