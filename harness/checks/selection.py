@@ -1,0 +1,48 @@
+"""Which requests does a check count, and which of them were served?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+
+from harness.evidence import Evidence
+from harness.model import Outcome, Phase, Role, Sample
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+"""A limit of 0 to 1."""
+Amount = Annotated[float, msgspec.Meta(ge=0)]
+"""A limit of 0 and up: a number of things, seconds, megabytes."""
+Minimum = Annotated[int, msgspec.Meta(ge=1)]
+"""The fewest that something may be judged by."""
+Percent = Annotated[float, msgspec.Meta(gt=0, lt=100)]
+"""A percentile."""
+Phases = Annotated[tuple[Phase, ...], msgspec.Meta(min_length=1)]
+Roles = Annotated[tuple[Role, ...], msgspec.Meta(min_length=1)]
+Outcomes = Annotated[tuple[Outcome, ...], msgspec.Meta(min_length=1)]
+
+
+def requests(evidence: Evidence, roles: Iterable[Role], during: Iterable[Phase]) -> list[Sample]:
+    """Return the requests of `roles` that were due in the phases `during`.
+
+    A request that its caller abandoned on purpose is left out: it counts for and against nobody.
+    """
+    wanted, when = frozenset(roles), frozenset(during)
+    return [
+        sample
+        for sample in evidence.samples
+        if sample.role in wanted and sample.phase in when and sample.outcome is not Outcome.ABANDONED
+    ]
+
+
+def served(evidence: Evidence, sample: Sample) -> bool:
+    """Return whether a request was answered before its caller's deadline, counted from its intended start."""
+    return sample.outcome is Outcome.ANSWERED and sample.latency_s <= evidence.deadline_s
+
+
+def reached(sample: Sample) -> bool:
+    """Return whether a request came as far as the target: sent, and not a connection that broke without a byte."""
+    if sample.sent_ns is None or sample.outcome is Outcome.UNSERVED:
+        return False
+    return sample.outcome is not Outcome.DISCONNECTED or sample.first_byte_ns is not None or sample.status is not None

@@ -1,0 +1,328 @@
+"""What did the target do to its upstreams? Checks of the ledger."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from fnmatch import fnmatchcase
+
+from harness.checks import check, failed, inconclusive, passed
+from harness.checks.selection import Amount, Minimum, Phases, reached
+from harness.checks.wording import call_lines, event_lines, figure, generation_lines, moment, phases, share
+from harness.evidence import Evidence
+from harness.model import OPEN_STATES, Call, Finding, Generation, Outcome
+
+_CREATED = re.compile(r"POST (/\S*)?/(threads|threads/runs|conversations)")
+_DELETED = re.compile(r"DELETE (/\S*)?/(threads|conversations)/\{[^/]+\}")
+
+
+@check(vantages=("client", "upstream"), question="Did live conversations stay bounded?")
+def live_conversations_bounded(evidence: Evidence, *, at_most: Amount) -> Finding:
+    """Judge the most conversations that were alive at once: created minus deleted, in the order they were answered.
+
+    Args:
+        at_most: conversations, usually "declared:live_conversations".
+    """
+    expected = f"at most {figure(at_most)} conversations alive at once"
+    alive: set[str] = set()
+    created: list[Call] = []
+    deletions = 0
+    most, most_at_ns, over = 0, 0, list[Call]()
+    for call in sorted(_ok_calls(evidence), key=lambda call: (call.end_ns, call.seq)):
+        if _CREATED.fullmatch(call.route):
+            created.append(call)
+            alive.add(call.conversation or f"ledger {call.seq}")
+            if len(alive) > at_most:
+                over.append(call)
+            if len(alive) > most:
+                most, most_at_ns = len(alive), call.end_ns
+        elif _DELETED.fullmatch(call.route):
+            deletions += (call.conversation or "") in alive
+            alive.discard(call.conversation or "")
+    attackers = {sample.user_id for sample in evidence.samples if sample.role == "attacker" and reached(sample)}
+    counted = (
+        f"{len(created):,} conversations created, {deletions:,} deleted, {len(alive):,} alive at the end;"
+        f" {len(attackers):,} distinct ids of attackers reached the target"
+    )
+    observed = f"{most:,} conversations alive at once" + (f" ({moment(evidence, most_at_ns)})" if most else "")
+    lines = call_lines(evidence, over)
+    if most > at_most:
+        return failed(expected=expected, observed=observed, counted=counted, evidence=lines)
+    if not created:
+        reason = (
+            "no conversation was created upstream: the target keeps them elsewhere, or never came that far;"
+            " this check sees only those of its upstream"
+        )
+        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted)
+    if len(attackers) <= at_most:
+        reason = (
+            f"the attack could not exceed the bound: {len(attackers):,} distinct ids of attackers reached the target,"
+            f" it takes more than {figure(at_most)}"
+        )
+        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted)
+    return passed(expected=expected, observed=observed, counted=counted)
+
+
+@check(vantages=("client", "upstream"), question="Did real users keep their conversations?")
+def conversations_kept(evidence: Evidence, *, minimum_users: Minimum = 3, at_most_lost: Amount = 0) -> Finding:
+    """Judge whether all answered turns of a real user went to one conversation; a second one is a lost memory.
+
+    Args:
+        minimum_users: users with at least two answered turns that it takes to judge.
+        at_most_lost: users who may lose theirs.
+    """
+    expected = f"at most {figure(at_most_lost)} real users whose answered turns went to more than one conversation"
+    led_to: dict[str, dict[str, int]] = defaultdict(dict)
+    for entry in evidence.ledger or ():
+        taken = isinstance(entry, Generation) or (
+            _answered_well(entry) and entry.route.startswith("POST ") and not _CREATED.fullmatch(entry.route)
+        )
+        # Creating a thread and a run in one call is both a creation and a turn.
+        if isinstance(entry, Call) and entry.route.endswith("/threads/runs"):
+            taken = _answered_well(entry)
+        if taken and entry.mark is not None and entry.conversation is not None:
+            led_to[entry.mark].setdefault(entry.conversation, entry.seq)
+    turns: dict[str, list[str]] = defaultdict(list)
+    unjoined = 0
+    for sample in evidence.samples:
+        if sample.role == "real" and sample.outcome is Outcome.ANSWERED and sample.mark is not None:
+            if sample.mark in led_to:
+                turns[sample.user_id].append(sample.mark)
+            else:
+                unjoined += 1
+    known = {user: marks for user, marks in turns.items() if len(marks) >= 2}
+    lost: list[str] = []
+    for user, marks in known.items():
+        went = [(mark, conversation, seq) for mark in marks for conversation, seq in led_to[mark].items()]
+        if len({conversation for _, conversation, _ in went}) > 1:
+            trail = ", ".join(f"{mark} to {conversation} (ledger {seq})" for mark, conversation, seq in went[:6])
+            lost.append(f"{user}: {trail}")
+    observed = f"{share(len(lost), len(known))} real users were led to a second conversation"
+    counted = (
+        f"real users with at least two answered turns that the ledger knows; {unjoined} answered turns reached no"
+        " conversation there and are left out"
+    )
+    lines = tuple(lost[:20])
+    if len(lost) > at_most_lost:
+        return failed(expected=expected, observed=observed, counted=counted, evidence=lines)
+    if len(known) < minimum_users:
+        reason = f"too few samples: {len(known)} real users with two answered turns, it takes {minimum_users}"
+        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
+    return passed(expected=expected, observed=observed, counted=counted, evidence=lines)
+
+
+@check(vantages=("client", "upstream"), question="Was the upstream spared what is too long for it?")
+def characters_bounded(evidence: Evidence, *, upstream: str, at_most: Amount, control_calls: Minimum = 3) -> Finding:
+    """Judge the longest text that reached an upstream.
+
+    Args:
+        upstream: its name in the ledger, e.g. emotion or tts.
+        at_most: characters (code points).
+        control_calls: calls with a text within the limit that show that the upstream was in use at all; without them
+            a target that never calls it would pass.
+    """
+    expected = f"at most {figure(at_most)} characters in any call to {upstream}"
+    calls = [call for call in evidence.calls if call.upstream == upstream]
+    over = sorted((call for call in calls if call.characters > at_most), key=lambda call: (-call.characters, call.seq))
+    ordinary = [call for call in calls if 0 < call.characters <= at_most]
+    longest = max((call.characters for call in calls), default=0)
+    offered = max((sample.message_chars for sample in evidence.samples if reached(sample)), default=0)
+    tricked = sum(event.family == "model" and event.event == "fired" for event in evidence.faults)
+    observed = (
+        f"longest text {longest:,} characters, {len(over)} of {len(calls)} calls above the limit"
+        if calls
+        else f"{upstream} was never called"
+    )
+    counted = f"calls to {upstream}; the longest message that reached the target had {offered:,} characters" + (
+        f", and the model was made to misbehave {tricked} times" if tricked else ""
+    )
+    lines = call_lines(evidence, over)
+    if over:
+        return failed(expected=expected, observed=observed, counted=counted, evidence=lines)
+    if len(ordinary) < control_calls:
+        reason = (
+            f"too few samples: {len(ordinary)} ordinary calls to {upstream}, it takes {control_calls} to show that"
+            " the target uses it"
+        )
+        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted)
+    if offered <= at_most and not tricked:
+        reason = f"nothing longer than {figure(at_most)} characters was sent to the target, so nothing was held back"
+        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted)
+    return passed(expected=expected, observed=observed, counted=counted)
+
+
+@check(vantages=("upstream",), question="Did the hazard stay asleep?")
+def hazard_never_fired(evidence: Evidence, *, fault: str, bait: str, at_least_bait: Minimum = 1) -> Finding:
+    """Judge that a weakness that was lying in wait was never touched, while the bait for it was laid.
+
+    Args:
+        fault: name of the hazard, e.g. crash_on_emoji.
+        bait: name of the fault that has to have fired to tempt it, e.g. say.
+        at_least_bait: how often the bait has to have fired.
+    """
+    expected = f"{fault} never fires, while {bait} fires at least {figure(at_least_bait)} times"
+    armed = [event for event in evidence.faults if event.fault == fault and event.event == "armed"]
+    fired = [event for event in evidence.faults if event.fault == fault and event.event == "fired"]
+    baits = sum(event.fault == bait and event.event == "fired" for event in evidence.faults)
+    lies_at = {plan.spec.get("upstream") for plan in evidence.scenario.faults if plan.spec.get("fault") == fault}
+    calls = Counter(call.upstream for call in evidence.calls)
+    observed = f"{fault} fired {len(fired)} times, {bait} {baits} times"
+    counted = "firings in the fault log" + "".join(
+        f"; {calls[name]} calls to {name}" for name in sorted(filter(None, lies_at)) if name != "*"
+    )
+    lines = event_lines(evidence, fired)
+    if fired:
+        return failed(expected=expected, observed=observed, counted=counted, evidence=lines)
+    reason = ""
+    if not armed:
+        reason = f"{fault} was never armed, so it could not fire"
+    elif baits < at_least_bait:
+        reason = f"too little bait: {bait} fired {baits} times, it takes {at_least_bait}"
+    else:
+        idle = sorted(name for name in filter(None, lies_at) if name != "*" and not calls[name])
+        if idle:
+            reason = f"{' and '.join(idle)} was never called, so {fault} could not fire"
+    if reason:
+        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted)
+    return passed(expected=expected, observed=observed, counted=counted)
+
+
+@check(vantages=("upstream",), question="Were tool calls in a turn capped?")
+def tool_calls_per_turn(evidence: Evidence, *, at_most: Amount, minimum: Minimum = 1) -> Finding:
+    """Judge the most tools that a single turn asked for.
+
+    A turn is what one message set off: all generations with its mark, or one generation where there is no mark.
+
+    Args:
+        at_most: tool calls.
+        minimum: turns with a tool call that it takes to judge.
+    """
+    expected = f"at most {figure(at_most)} tool calls in a turn"
+    asked: dict[str, dict[str, str]] = defaultdict(dict)
+    members: dict[str, set[str]] = defaultdict(set)
+    states: dict[str, list[Generation]] = defaultdict(list)
+    last: dict[str, Generation] = {}
+    for state in evidence.generations:
+        turn = state.mark or state.id
+        members[turn].add(state.id)
+        last[state.id] = state
+        if state.tool_calls:
+            states[turn].append(state)
+        # The same request is repeated in every record of its state: its id counts it once.
+        asked[turn].update({f"{state.id} {call.id}": call.name for call in state.tool_calls})
+    turns = {turn: tools for turn, tools in asked.items() if tools}
+    counted = f"{len(turns):,} turns with a tool call, of {len(asked):,}"
+    if len(turns) < minimum:
+        reason = f"too few samples: {len(turns)} turns with a tool call, it takes {minimum}"
+        observed = "no turn with a tool call" if not turns else f"{len(turns)} turns with a tool call"
+        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted)
+    worst = max(turns, key=lambda turn: len(turns[turn]))
+    going_on = any(last[member].state in OPEN_STATES for member in members[worst])
+    names = ", ".join(f"{name} {times} times" for name, times in Counter(turns[worst].values()).most_common(3))
+    above = sum(len(tools) > at_most for tools in turns.values())
+    observed = (
+        f"{len(turns[worst]):,} tool calls in one turn ({names}), which"
+        f" {'was still going on' if going_on else 'had ended'} at the end;"
+        f" {share(above, len(turns))} turns above the limit"
+    )
+    lines = generation_lines(evidence, states[worst])
+    conclude = failed if above else passed
+    return conclude(expected=expected, observed=observed, counted=counted, evidence=lines)
+
+
+@check(vantages=("upstream",), question="Did every generation end?")
+def no_open_generations(evidence: Evidence, *, grace_s: Amount = 0, at_most: Amount = 0) -> Finding:
+    """Look for generations that still cost money when the drain is over.
+
+    Args:
+        grace_s: seconds; a generation that began later than so long before the end may still be under way.
+        at_most: how many may be left open.
+    """
+    expected = f"at most {figure(at_most)} generations open at the end of the drain"
+    window = evidence.window("drain") or evidence.window("warm_up", "steady", "attack", "recovery")
+    end_ns = window[1] if window else max((state.at_ns for state in evidence.generations), default=0)
+    began: dict[str, int] = {}
+    last: dict[str, Generation] = {}
+    for state in evidence.generations:
+        if state.at_ns <= end_ns:
+            began.setdefault(state.id, state.at_ns)
+            last[state.id] = state
+    left_open = [state for state in last.values() if state.state in OPEN_STATES]
+    zombies = [state for state in left_open if (end_ns - began[state.id]) / 1e9 >= grace_s]
+    kinds = ", ".join(f"{times} {name}" for name, times in Counter(state.state for state in zombies).most_common())
+    observed = f"{share(len(zombies), len(last))} generations left open" + (f": {kinds}" if kinds else "")
+    counted = f"last states {moment(evidence, end_ns)}" + (
+        f"; {len(left_open) - len(zombies)} younger than {figure(grace_s)} s are left out" if grace_s else ""
+    )
+    lines = generation_lines(evidence, zombies)
+    if len(zombies) > at_most:
+        return failed(expected=expected, observed=observed, counted=counted, evidence=lines)
+    if not last:
+        reason = "the target started no generation"
+        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted)
+    return passed(expected=expected, observed=observed, counted=counted, evidence=lines)
+
+
+@check(vantages=("client", "upstream"), question="Were calls to the upstream in proportion?")
+def upstream_calls_bounded(
+    evidence: Evidence,
+    *,
+    upstream: str,
+    at_most_per_request: Amount,
+    during: Phases = ("attack",),
+    route: str = "*",
+    minimum: Minimum = 5,
+) -> Finding:
+    """Judge how many calls to an upstream one request of a caller costs: no retry storm, no busy loop.
+
+    Args:
+        upstream: its name in the ledger.
+        at_most_per_request: calls, repeats included, for each request that reached the target.
+        during: the phases, for calls and requests alike.
+        route: only routes that match this pattern, e.g. "POST *".
+        minimum: requests that it takes to judge.
+    """
+    expected = f"at most {figure(at_most_per_request)} calls to {upstream} for each request"
+    window = evidence.window(*during)
+    asked = [sample for sample in evidence.samples if sample.phase in during and reached(sample)]
+    used = [call for call in evidence.calls if call.upstream == upstream and fnmatchcase(call.route, route)]
+    calls = [call for call in used if window is not None and window[0] <= call.begin_ns <= window[1]]
+    counted = f"calls to {upstream}" + ("" if route == "*" else f" that match {route}") + f" begun {phases(during)}"
+    per_request = len(calls) / len(asked) if asked else math.inf
+    observed = f"{len(calls):,} calls for {len(asked):,} requests" + (f", {per_request:.2f} each" if asked else "")
+    repeats = sum(
+        times - 1 for times in Counter((call.mark, call.body_hash) for call in calls if call.body_hash).values()
+    )
+    counted += f"; {repeats} of them repeat an equal body" if repeats else ""
+    routes = Counter(call.route for call in calls).most_common(20)
+    lines = tuple(f"{times:,} calls: {name}" for name, times in routes)
+    if len(asked) < minimum:
+        reason = f"too few samples: {len(asked)} requests reached the target {phases(during)}, it takes {minimum}"
+    elif not used:
+        reason = f"{upstream} was never called, in no phase: nothing shows that the target uses it"
+    else:
+        conclude = passed if per_request <= at_most_per_request else failed
+        return conclude(expected=expected, observed=observed, counted=counted, evidence=lines)
+    return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
+
+
+@check(vantages=("upstream",), question="Was every upstream call one that exists?")
+def nothing_unexpected(evidence: Evidence) -> Finding:
+    """Look for calls that no upstream knows."""
+    expected = "no call that no upstream knows"
+    strange = [call for call in evidence.calls if call.unexpected]
+    observed = f"{share(len(strange), len(evidence.calls))} calls were unknown"
+    if not evidence.calls:
+        reason = "the target called no upstream: are its upstreams pointed at the bundled ones?"
+        return inconclusive(expected=expected, observed=observed, reason=reason)
+    conclude = failed if strange else passed
+    return conclude(expected=expected, observed=observed, evidence=call_lines(evidence, strange))
+
+
+def _answered_well(call: Call) -> bool:
+    return call.status is not None and 200 <= call.status < 300
+
+
+def _ok_calls(evidence: Evidence) -> list[Call]:
+    return [call for call in evidence.calls if _answered_well(call)]

@@ -1,0 +1,164 @@
+"""Was this a run that anything can be concluded from? Asked of every scenario; never worse than inconclusive."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from harness.checks import check, inconclusive, passed
+from harness.checks.percentile import percentile as percentile_of
+from harness.checks.selection import Amount, Minimum, Percent, Share, reached, requests, served
+from harness.checks.wilson import interval
+from harness.checks.wording import bounds, event_lines, figure, percent, phases, sample_lines, share
+from harness.evidence import Evidence
+from harness.model import Finding, Outcome, Phase
+
+_JUDGED: tuple[Phase, ...] = ("steady", "attack", "recovery")
+# What a fault does when it happens: those of the process report the deed itself.
+_HAPPENED = frozenset({"fired", "killed", "stopped"})
+_NO_CONTROL = ": faults need `--upstreams URL`, those of the process `--target target.toml` with a [start] section"
+
+
+@check(vantages=("client",), question="Was anything sent?", implicit=True)
+def something_was_sent(evidence: Evidence) -> Finding:
+    """Count the requests that were sent."""
+    sent = sum(sample.sent_ns is not None for sample in evidence.samples)
+    expected, observed = "at least one request sent", f"{sent:,} of {len(evidence.samples):,} requests sent"
+    if sent:
+        return passed(expected=expected, observed=observed)
+    reason = "no request was sent: nothing can be concluded from a run without load"
+    return inconclusive(expected=expected, observed=observed, reason=reason)
+
+
+@check(vantages=("client",), question="Was the scenario played to its end?", implicit=True)
+def ended_complete(evidence: Evidence) -> Finding:
+    """Look how the playing of the scenario ended."""
+    expected = "all phases played"
+    played = ", ".join(window.phase.replace("_", "-") for window in evidence.phases) or "none"
+    observed = f"{evidence.ended.how}; phases played: {played}"
+    if evidence.ended.how != "complete":
+        reason = f"the scenario is {evidence.ended.how}: {evidence.ended.reason or 'no reason was recorded'}"
+        return inconclusive(expected=expected, observed=observed, reason=reason)
+    if not evidence.phases:
+        reason = "no phase was recorded, so nothing tells what was due when"
+        return inconclusive(expected=expected, observed=observed, reason=reason)
+    return passed(expected=expected, observed=observed)
+
+
+@check(vantages=("client",), question="Did the load keep its schedule?", implicit=True)
+def load_kept_schedule(evidence: Evidence, *, at_most_lag_s: Amount = 0.25, percentile: Percent = 99.0) -> Finding:
+    """Judge how late requests were sent. A generator that lags measures itself.
+
+    Args:
+        at_most_lag_s: seconds. A quarter is well below every deadline, and above what a busy machine does by chance.
+        percentile: of the dispatch lag over all requests that were sent in the phases that are judged.
+    """
+    expected = f"p{percentile:g} of the dispatch lag at most {figure(at_most_lag_s)} s"
+    asked = [sample for sample in evidence.samples if sample.phase in _JUDGED]
+    sent = [sample for sample in asked if sample.sent_ns is not None]
+    counted = f"requests sent {phases(_JUDGED)}; {len(asked) - len(sent)} unserved ones are left out"
+    if not sent:
+        reason = f"no request was sent {phases(_JUDGED)}"
+        return inconclusive(expected=expected, observed="nothing sent", reason=reason, counted=counted)
+    lag_s = percentile_of((sample.dispatch_lag_s for sample in sent), percentile)
+    late = sorted((one for one in sent if one.dispatch_lag_s > at_most_lag_s), key=lambda one: -one.dispatch_lag_s)
+    observed = f"p{percentile:g} {lag_s:.3f} s over {len(sent):,} requests, {len(late):,} later than the limit"
+    if lag_s <= at_most_lag_s:
+        return passed(expected=expected, observed=observed, counted=counted)
+    reason = (
+        f"the load generator lagged behind its own schedule (p{percentile:g} {lag_s:.3f} s): latencies are partly its"
+        " own; give it a free CPU or a lower rate"
+    )
+    return inconclusive(
+        expected=expected, observed=observed, reason=reason, counted=counted, evidence=sample_lines(evidence, late)
+    )
+
+
+@check(vantages=("client",), question="Was the target well before the attack?", implicit=True)
+def steady_state_held(evidence: Evidence, *, at_least_share: Share = 0.8, minimum: Minimum = 16) -> Finding:
+    """Judge whether real users were served before anything was broken: else there is nothing to compare with.
+
+    Args:
+        at_least_share: 0 to 1, to be shown by the lower bound of the 95 % Wilson interval.
+        minimum: requests that it takes; 16, all served, are the fewest that can show 80 %.
+    """
+    expected = f"at least {percent(at_least_share)} of real users' requests served in steady state"
+    asked = requests(evidence, ("real",), ("steady",))
+    good = sum(served(evidence, sample) for sample in asked)
+    likely = interval(good, len(asked))
+    observed = f"{share(good, len(asked))}, {bounds(likely)}"
+    lines = sample_lines(evidence, (sample for sample in asked if not served(evidence, sample)))
+    counted = "real users' requests due in steady state, before anything was broken"
+    if len(asked) >= minimum and likely.low >= at_least_share:
+        return passed(expected=expected, observed=observed, counted=counted, evidence=lines)
+    reason = (
+        f"too few samples: {len(asked)} requests of real users in steady state, it takes {minimum}"
+        if len(asked) < minimum
+        else f"the target did not serve its users before the attack already: {observed}"
+    )
+    return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
+
+
+@check(vantages=("client",), question="Did every planned fault happen?", implicit=True)
+def faults_fired(evidence: Evidence) -> Finding:
+    """Look for every fault that was planned and had to happen; a fault that never fired proves nothing."""
+    planned = Counter(str(plan.spec.get("fault")) for plan in evidence.scenario.faults if plan.must_fire)
+    if not planned:
+        return passed(expected="every planned fault fires", observed="no fault was planned that has to fire")
+    expected = "fired: " + ", ".join(f"{name} ({times}x)" if times > 1 else name for name, times in planned.items())
+    firings = [event for event in evidence.faults if event.event in _HAPPENED and event.fault in planned]
+    times_fired = Counter(event.fault for event in firings)
+    observed = ", ".join(f"{name} fired {times_fired[name]} times" for name in planned)
+    lines = event_lines(evidence, (event for event in evidence.faults if event.fault in planned))
+    reasons = _absent(evidence, planned, {(event.fault, event.id) for event in firings})
+    if not reasons:
+        return passed(expected=expected, observed=observed, evidence=lines)
+    return inconclusive(expected=expected, observed=observed, reason="; ".join(reasons), evidence=lines)
+
+
+def _absent(evidence: Evidence, planned: Counter[str], fired: set[tuple[str, str]]) -> list[str]:
+    """Return what is missing, in words. Ids tell two faults of one name apart: neither can stand in for the other."""
+    begun = [event for event in evidence.faults if event.event == "planned" and event.must_fire]
+    armed = {event.id for event in evidence.faults if event.event == "armed"}
+    reasons = []
+    for event in begun:
+        if event.fault in planned and (event.fault, event.id) not in fired:
+            name = f"{event.fault}{' on ' if event.where else ''}{event.where}"
+            reasons.append(
+                f"{name} was armed and never fired: nothing came its way"
+                if event.id in armed
+                else f"{name} could not be armed{'' if evidence.ledger is not None else _NO_CONTROL}"
+            )
+    known = {event.id for event in begun}
+    unannounced = planned - Counter(event.fault for event in begun)
+    for name, times in unannounced.items():
+        if sum(fault == name and id_ not in known for fault, id_ in fired) < times:
+            reasons.append(f"{name} was never armed{'' if evidence.ledger is not None else _NO_CONTROL}")
+    return reasons
+
+
+@check(vantages=("client",), question="Did the attack reach the target?", implicit=True)
+def attack_arrived(evidence: Evidence, *, minimum: Minimum = 1) -> Finding:
+    """Look whether the attackers' requests came as far as the target.
+
+    Args:
+        minimum: attackers' requests that have to have got there.
+    """
+    expected = f"at least {minimum} requests of attackers reach the target"
+    attacks = [sample for sample in evidence.samples if sample.role == "attacker"]
+    populations = [plan.callers for plan in evidence.load if plan.role == "attacker"]
+    if not attacks and not populations:
+        return passed(expected="no attackers in this scenario", observed="no attackers in this scenario")
+    arrived = sum(reached(sample) for sample in attacks)
+    observed = f"{share(arrived, len(attacks))} of attackers' requests reached the target"
+    counted = "requests that were sent and did not end as a broken connection without a byte"
+    if arrived >= minimum:
+        return passed(expected=expected, observed=observed, counted=counted)
+    unserved = sum(sample.outcome is Outcome.UNSERVED for sample in attacks)
+    reason = (
+        f"the attack did not arrive: of {len(attacks)} requests of attackers {unserved} were never sent and"
+        f" {len(attacks) - unserved - arrived} were cut off before a byte came back"
+        if attacks
+        else f"the attack did not arrive: {' and '.join(populations)} sent nothing"
+    )
+    lines = sample_lines(evidence, attacks)
+    return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
