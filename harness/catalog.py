@@ -53,7 +53,7 @@ def read(directory: Path = BUNDLED) -> tuple[PlannedScenario, ...]:
         except (msgspec.DecodeError, OSError):
             cached.unlink(missing_ok=True)
     result = subprocess.run(
-        [sys.executable, "-m", "harness.load.declared", *map(str, files)],
+        [sys.executable, "-m", "harness.load", *map(str, files)],
         capture_output=True,
         timeout=_READING_TIMEOUT_S,
         check=False,

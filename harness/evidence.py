@@ -80,6 +80,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
     how: Literal["complete", "interrupted", "broken"]
     reason: str = ""
+    scheduled: int | None = None
+    """How many callers were to arrive; each has to be found among the samples."""
 
 
 @dataclass(frozen=True)
@@ -214,14 +216,17 @@ class JsonLinesWriter:
 
     def add(self, record: Any) -> None:
         """Append one record."""
+        self.add_lines(self._encoder.encode(record) + b"\n")
+
+    def add_lines(self, lines: bytes) -> None:
+        """Append records that are encoded already, each with its line end."""
         if self._failed:
-            self.dropped += 1
+            self.dropped += lines.count(b"\n")
             return
         try:
-            self._file.write(self._encoder.encode(record) + b"\n")
+            self._file.write(lines)
         except OSError as error:
             self._failed = True
-            self.dropped += 1
             raise self._error(error) from error
 
     def flush(self) -> None:

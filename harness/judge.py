@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,10 @@ def judge(recorded: Evidence, replay: str) -> Judgement:
     ]
     claimed = [_with_size(checks.run(plan, recorded), recorded) for plan in recorded.scenario.checks]
     findings = (*validity, *claimed)
-    reached = verdict.worst([finding.verdict for finding in findings])
+    # Of no check at all the worst is inconclusive: a valid run of a scenario that asks nothing is no pass.
+    reached = verdict.worst(
+        [verdict.worst(finding.verdict for finding in group) for group in (validity, claimed)],
+    )
     return Judgement(
         scenario=recorded.name,
         title=recorded.scenario.title,
@@ -56,7 +60,7 @@ def _summary(reached: Verdict, findings: Sequence[Finding], claim: str) -> str:
     # The scenario's author put the claim's own check first; the first of the worst is the one to read.
     worst = next((finding for finding in findings if finding.verdict is reached), None)
     if worst is None:
-        return "Nothing was asked."
+        return "The scenario has no check, so nothing was asked."
     if reached is Verdict.FAIL:
         return f"{_sentence(worst.observed)} Expected: {worst.expected}."
     return f"{worst.question} {_sentence(worst.reason)}"
@@ -108,6 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 reached.append(judgement.verdict)
     except EvidenceError as error:
         print(error, file=sys.stderr)
+        return verdict.EXIT_ERROR
+    except Exception:
+        # A mistake of ours. Python's own exit code for it would say "fail" of the target.
+        traceback.print_exc()
         return verdict.EXIT_ERROR
     return verdict.exit_code(verdict.worst(reached))
 

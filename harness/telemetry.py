@@ -170,6 +170,14 @@ class _AnswerParser:
     def __init__(self) -> None:
         self.body = bytearray()
         self.complete = False
+        self.ends_with_connection = False
+        self._measured = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._measured |= name.lower() in (b"content-length", b"transfer-encoding")
+
+    def on_headers_complete(self) -> None:
+        self.ends_with_connection = not self._measured
 
     def on_body(self, body: bytes) -> None:
         self.body += body[: _ANSWER_BYTES - len(self.body)]
@@ -207,8 +215,7 @@ async def ask(host: str, port: int, path: str, *, within_s: float, method: str =
             while not parser.complete:
                 data = await reader.read(_READ_BYTES)
                 if not data:
-                    # An answer without a length ends with its connection.
-                    parser.complete = protocol.get_status_code() > 0 and not protocol.should_keep_alive()
+                    parser.complete = parser.ends_with_connection
                     error = "" if parser.complete else "the connection was closed before the answer was whole"
                     break
                 protocol.feed_data(data)
@@ -315,33 +322,31 @@ class LineReader:
 
     def read(self) -> bool:
         """Read what is there, 64 KiB at most, so that a flood starves nobody; return False when the pipe has ended."""
-        if not self._open:
-            return False
-        try:
-            data = os.read(self.fd, _READ_BYTES)
-        except BlockingIOError:
-            return True
-        except OSError:
-            data = b""
-        for line in self._splitter.feed(data, time.monotonic_ns()) if data else ():
-            self._sink(line)
-        return bool(data)
+        return self._take() != b""
 
     def close(self) -> None:
-        """Take what is left (16 reads at most), hand over the last line, close the pipe. Closing twice is fine."""
+        """Take what is left (1 MiB at most), hand over the last line, close the pipe. Closing twice is fine."""
         if not self._open:
             return
         for _ in range(16):
-            before_ns = time.monotonic_ns()
-            if not self._has_data() or not self.read():
+            if not self._take():
                 break
-            del before_ns
         for line in self._splitter.end(time.monotonic_ns()):
             self._sink(line)
         self._open = False
         os.close(self.fd)
 
-    def _has_data(self) -> bool:
-        import select
-
-        return bool(select.select([self.fd], [], [], 0)[0])
+    def _take(self) -> bytes | None:
+        """Read once; return nothing (b"") at the end of the pipe, None where there is nothing at the moment."""
+        if not self._open:
+            return b""
+        try:
+            data = os.read(self.fd, _READ_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+        if data:
+            for line in self._splitter.feed(data, time.monotonic_ns()):
+                self._sink(line)
+        return data

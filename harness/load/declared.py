@@ -1,7 +1,4 @@
-"""What a scenario file declares: read from its module in Locust's process, or printed by a process of its own.
-
-`python -m harness.load.declared FILE...` prints the planned scenarios as JSON; the catalogue reads it.
-"""
+"""What a scenario file declares, and whether it keeps the rules: read from its module."""
 
 from __future__ import annotations
 
@@ -10,8 +7,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-
-import msgspec
 
 from harness.load.callers import Attackers, Callers, Probes, RealUsers
 from harness.model import LoadPlan, PlannedScenario, Scenario
@@ -83,27 +78,3 @@ def played(classes: Iterable[type]) -> Mapping[str, tuple[PlannedScenario, list[
     scenarios = [(planned(module), callers_of(module)) for module in modules.values()]
     scenarios.sort(key=lambda pair: (pair[0].declaration.destructive, pair[0].name))
     return {pair[0].name: pair for pair in scenarios}
-
-
-def main(paths: list[str]) -> int:
-    """Print the planned scenarios of the files as one JSON array; return the exit code."""
-    # Only here: this is the reader's own process, and Locust's loader is what will load the files in the end.
-    from locust.util.load_locustfile import load_locustfile
-
-    found: list[PlannedScenario] = []
-    for path in paths:
-        try:
-            load_locustfile(path)
-            found.append(planned(sys.modules[Path(path).stem]))
-        except ScenarioFileError as error:
-            print(error, file=sys.stderr)
-            return 2
-        except Exception as error:  # whatever a scenario file may do while it is imported
-            print(f"{path} cannot be read: {type(error).__name__}: {error}", file=sys.stderr)
-            return 2
-    sys.stdout.buffer.write(msgspec.json.encode(found))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

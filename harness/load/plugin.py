@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import gevent
+import msgspec
 from locust import events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
-from locust.runners import WorkerRunner
+from locust.runners import MasterRunner, WorkerRunner
 
 from harness import campaign, evidence, verdict
 from harness.campaign import Action, Arm, Conductor, End, Enter, Event, Finish, Judge, Leave, Lift, Play, Prepare
 from harness.faults import parse as parse_fault
 from harness.load.declared import ScenarioFileError, played
-from harness.load.performance import Performance
-from harness.load.recorder import Recorder
+from harness.load.ensemble import Ensemble
+from harness.load.player import Player, PlayOrder, own_clock
 from harness.load.stage import Bare, Stage, StageError, Supervised, WithUpstreams
-from harness.load.transport import Transport
 from harness.model import FaultEvent, Moment, Plan, PlannedScenario, Size, Verdict
 from harness.target import TargetError, bare_target, read_target
 
@@ -72,12 +72,15 @@ def _add_options(parser: LocustArgumentParser) -> None:
     group.add_argument(
         "--deadline", type=float, default=0.0, help="seconds until a caller gives up; 0: the target's own"
     )
-    group.add_argument("--run-dir", default="", include_in_web_ui=False, help=argparse.SUPPRESS)
-    group.add_argument("--set", action="append", default=[], include_in_web_ui=False, help=argparse.SUPPRESS)
+    # What `harness run` says beside these: where to record, and variables for the target.
+    parser.add_argument("--run-dir", default="", include_in_web_ui=False, help=argparse.SUPPRESS)
+    parser.add_argument("--set", action="append", default=[], include_in_web_ui=False, help=argparse.SUPPRESS)
 
 
 @events.init.add_listener
 def _install(environment: Environment, **_: Any) -> None:
+    if not isinstance(environment.runner, MasterRunner):
+        environment.harness_player = Player(environment)  # type: ignore[attr-defined]  # lives as long as Locust's
     if isinstance(environment.runner, WorkerRunner):
         return
     door = _Door(environment)
@@ -91,12 +94,13 @@ class _Door:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
+        self._ensemble = Ensemble(environment)
         self._campaign: Campaign | None = None
         self._greenlet: gevent.Greenlet | None = None
 
     def on_test_start(self, environment: Environment, **_: Any) -> None:
         try:
-            self._campaign = Campaign(environment)
+            self._campaign = Campaign(environment, self._ensemble)
         except (_Reported, ScenarioFileError, TargetError, StageError, evidence.EvidenceError) as error:
             _LOG.error("%s", error)
             print(error, file=sys.stderr)
@@ -150,10 +154,11 @@ class Campaign:
     Raises _Reported, ScenarioFileError, TargetError, StageError or EvidenceError when it cannot even begin.
     """
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, ensemble: Ensemble) -> None:
         options = environment.parsed_options
         assert options is not None
         self._environment = environment
+        self._ensemble = ensemble
         self._target = read_target(Path(options.target)) if options.target else bare_target()
         size: Size = "full" if options.full else "quick"
         variant = self._target.variant(options.variant) if options.variant else None
@@ -205,9 +210,6 @@ class Campaign:
         else:
             self._stage = Bare(host)
         self._conductor = Conductor(plan.scenarios, size)
-        self._performance: Performance | None = None
-        self._recorder: Recorder | None = None
-        self._transport: Transport | None = None
         self._planned_faults: evidence.JsonLinesWriter | None = None
         self._phases: evidence.JsonLinesWriter | None = None
         self._armed: dict[int, str | None] = {}
@@ -231,8 +233,7 @@ class Campaign:
             print(error, file=sys.stderr)
             self.exit_code = verdict.EXIT_ERROR
         finally:
-            if self._performance is not None:
-                self._performance.stop()
+            self._ensemble.stop()
             self._stage.close()
             self.finished = True
 
@@ -249,17 +250,15 @@ class Campaign:
             todo.extend(self._conductor.on(self._observe(), time.monotonic_ns()))
 
     def _observe(self) -> Event:
-        if self._recorder is not None and self._recorder.failure is not None:
-            raise self._recorder.failure
+        if self._ensemble.failure is not None:
+            raise self._ensemble.failure
         if self._interruption is not None:
             return campaign.Interrupt(self._interruption)
         now_s = time.monotonic()
-        in_flight = self._performance.in_flight if self._performance is not None else 0
-        if now_s >= self._next_progress_s and self._recorder is not None:
+        if now_s >= self._next_progress_s:
             self._next_progress_s = now_s + _PROGRESS_S
-            self._recorder.flush()
-            self._say("progress", in_flight=in_flight)
-        return campaign.Tick(in_flight)
+            self._say("progress")
+        return campaign.Tick(self._ensemble.in_flight)
 
     def _perform(self, action: Action) -> Event | None:
         match action:
@@ -294,9 +293,9 @@ class Campaign:
         evidence.write_json(directory / evidence.SCENARIO, planned)
         self._phases = evidence.JsonLinesWriter(directory / evidence.PHASES)
         self._planned_faults = evidence.JsonLinesWriter(directory / evidence.PLANNED)
-        self._recorder = Recorder(self._environment, evidence.JsonLinesWriter(directory / evidence.SAMPLES))
         self._armed = {}
         self._say("preparing")
+        self._ensemble.rehearse(planned.name, self._plan.seed)
         preparing = gevent.spawn(self._stage.prepare, planned)
         while not preparing.ready():
             preparing.join(timeout=_TICK_S)
@@ -311,25 +310,22 @@ class Campaign:
         return campaign.Prepared(self._host)
 
     def _play(self, planned: PlannedScenario, begin_ns: int) -> None:
-        assert self._recorder is not None
-        self._transport = Transport(self._target, self._host, planned.declaration.max_in_flight, self._deadline_s)
-        self._performance = Performance(
-            self._environment,
-            planned,
-            self._scenarios[planned.name][1],
+        directory = evidence.scenario_directory(self.run_dir, planned.name)
+        order = PlayOrder(
+            scenario=planned.name,
             size=self._plan.size,
             seed=self._plan.seed,
             begin_ns=begin_ns,
-            transport=self._transport,
-            record=self._recorder,
+            clock=own_clock(),
+            host=self._host,
+            target=self._target,
+            deadline_s=self._deadline_s,
+            index=0,
+            count=1,
         )
-        self._performance.start()
+        self._ensemble.play(order, evidence.JsonLinesWriter(directory / evidence.SAMPLES))
         durations = campaign.durations_of(planned.declaration.quick, planned.declaration.full, self._plan.size)
-        self._say(
-            "playing",
-            scheduled=self._performance.scheduled,
-            duration_s=campaign.phase_offsets(durations)["drain"][0],
-        )
+        self._say("playing", duration_s=campaign.phase_offsets(durations)["drain"][0])
 
     def _arm(self, index: int, spec: dict[str, Any], *, must_fire: bool) -> None:
         assert self._planned_faults is not None
@@ -359,16 +355,10 @@ class Campaign:
             _LOG.error("A fault cannot be lifted: %s", error)
 
     def _end(self, planned: PlannedScenario, ended: evidence.Ended) -> None:
-        if self._performance is not None:
-            self._performance.stop()
-            self._performance = None
-        if self._transport is not None:
-            self._transport.close()
-            self._transport = None
-        assert self._recorder is not None
+        scheduled = self._ensemble.scheduled
+        self._ensemble.stop()
         assert self._phases is not None
         assert self._planned_faults is not None
-        self._recorder.close()
         self._phases.close()
         self._planned_faults.close()
         try:
@@ -378,9 +368,8 @@ class Campaign:
             if ended.how == "complete":
                 ended = evidence.Ended(how="broken", reason=str(error))
         directory = evidence.scenario_directory(self.run_dir, planned.name)
-        evidence.write_json(directory / evidence.ENDED, ended)
+        evidence.write_json(directory / evidence.ENDED, msgspec.structs.replace(ended, scheduled=scheduled))
         self._say("ended", text=ended.reason)
-        self._recorder = None
 
     def _judge(self, planned: PlannedScenario) -> Event:
         # In a process of its own: judging costs CPU, and this process must keep time.
@@ -421,21 +410,18 @@ class Campaign:
         scenario: str | None = None,
         reached: Verdict | None = None,
         text: str = "",
-        in_flight: int = 0,
-        scheduled: int = 0,
         duration_s: float = 0.0,
     ) -> None:
-        recorder = self._recorder
         self._log.add(
             Moment(
                 at_ns=time.monotonic_ns(),
                 what=what,
                 scenario=self._conductor.scenario.name if scenario is None else scenario,
                 phase=self._conductor.phase,
-                sent=recorder.sent if recorder else 0,
-                answered=recorder.answered if recorder else 0,
-                in_flight=in_flight,
-                scheduled=scheduled,
+                sent=self._ensemble.sent,
+                answered=self._ensemble.answered,
+                in_flight=self._ensemble.in_flight,
+                scheduled=self._ensemble.scheduled,
                 duration_s=duration_s,
                 verdict=reached,
                 text=text,

@@ -1,41 +1,39 @@
-"""Where samples go: to the run directory, and to Locust's own statistics so that its page shows something."""
+"""Where a process's samples go: into lines for the run directory, and into Locust's statistics for its page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
 from locust.env import Environment
 
-from harness.evidence import EvidenceError, JsonLinesWriter
 from harness.model import Outcome, Sample
 
 _UNCOUNTED: Final = frozenset({Outcome.ABANDONED})
 
 
 class Recorder:
-    """Writes the samples of one scenario and keeps the few figures that a live display shows.
+    """Collects the samples of one scenario in one process.
 
     Args:
         environment: Locust's, whose statistics are fed; nothing is ever read back from them.
-        writer: the scenario's file of samples.
+        shift_ns: added to every time of a sample, for a process whose clock is not the conductor's.
     """
 
-    def __init__(self, environment: Environment, writer: JsonLinesWriter) -> None:
+    def __init__(self, environment: Environment, shift_ns: int = 0) -> None:
         self.sent = 0
         self.answered = 0
-        self.failure: EvidenceError | None = None
-        """Why samples cannot be written any more; the campaign looks here and stops."""
+        self._shift_ns = shift_ns
         self._fire: Callable[..., None] = environment.events.request.fire
-        self._writer = writer
+        self._encode = msgspec.json.Encoder().encode
+        self._lines: list[bytes] = []
 
     def __call__(self, sample: Sample) -> None:
-        """Record one sample. Never raises: it is called from the middle of a caller's life."""
-        if sample.outcome in _UNCOUNTED:
-            pass
-        else:
-            self.sent += 1
+        """Record one sample."""
+        if sample.outcome not in _UNCOUNTED:
             answered = sample.outcome is Outcome.ANSWERED
+            self.sent += 1
             self.answered += answered
             self._fire(
                 request_type=sample.role,
@@ -45,24 +43,22 @@ class Recorder:
                 exception=None if answered else _Unanswered(f"{sample.outcome}: {sample.error}"),
                 context={},
             )
-        try:
-            self._writer.add(sample)
-        except EvidenceError as error:
-            self.failure = error
+        self._lines.append(self._encode(self._shifted(sample)))
 
-    def flush(self) -> None:
-        """Bring what was recorded to disk."""
-        try:
-            self._writer.flush()
-        except EvidenceError as error:
-            self.failure = error
+    def take(self) -> bytes:
+        """Return the lines that were recorded since the last call."""
+        lines, self._lines = self._lines, []
+        return b"".join(line + b"\n" for line in lines)
 
-    def close(self) -> None:
-        """Bring everything to disk; nothing is recorded afterwards."""
-        try:
-            self._writer.close()
-        except EvidenceError as error:
-            self.failure = error
+    def _shifted(self, sample: Sample) -> Sample:
+        if not self._shift_ns:
+            return sample
+        moved = {
+            name: at_ns + self._shift_ns
+            for name in ("intended_ns", "sent_ns", "first_byte_ns", "end_ns")
+            if (at_ns := getattr(sample, name)) is not None
+        }
+        return msgspec.structs.replace(sample, **moved)
 
 
 class _Unanswered(Exception):

@@ -1,0 +1,107 @@
+"""The conducting half of the load: gives every player its share, and gathers what they report."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import gevent
+import msgspec
+from locust.env import Environment
+from locust.runners import MasterRunner
+
+from harness.evidence import EvidenceError, JsonLinesWriter
+from harness.load.player import PLAY, REHEARSE, REPORT, STOP, PlayOrder, Rehearsal, Report
+
+_LEAVE_S: Final = 5.0
+"""How long a worker may take to hand over its last samples; it has nothing else to do then."""
+
+
+class Ensemble:
+    """The players: one, in this process, or Locust's workers. The same messages reach both.
+
+    Args:
+        environment: Locust's.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        self.failure: EvidenceError | None = None
+        """Why samples cannot be written any more; the campaign looks here and stops."""
+        runner = environment.runner
+        assert runner is not None
+        self._runner = runner
+        self._latest: dict[int, Report] = {}
+        self._count = 0
+        self._scenario = ""
+        self._writer: JsonLinesWriter | None = None
+        runner.register_message(REPORT, self._on_report)
+
+    @property
+    def sent(self) -> int:
+        """Requests that have ended, however."""
+        return sum(report.sent for report in self._latest.values())
+
+    @property
+    def answered(self) -> int:
+        """Requests that were answered."""
+        return sum(report.answered for report in self._latest.values())
+
+    @property
+    def scheduled(self) -> int:
+        """Callers that were to arrive, in all."""
+        return sum(report.scheduled for report in self._latest.values())
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way, by the latest reports; never 0 before every player has reported."""
+        silent = max(0, self._count - len(self._latest))
+        return silent + sum(report.in_flight for report in self._latest.values())
+
+    def rehearse(self, scenario: str, seed: int) -> None:
+        """Forget the scenario before, and have the players do beforehand what would make the first arrivals late."""
+        self._latest = {}
+        self._runner.send_message(REHEARSE, msgspec.json.encode(Rehearsal(scenario=scenario, seed=seed)))
+
+    def play(self, order: PlayOrder, writer: JsonLinesWriter) -> None:
+        """Have a scenario played; `order.index` and `order.count` are filled in here."""
+        self._latest = {}
+        self._scenario = order.scenario
+        self._writer = writer
+        if isinstance(self._runner, MasterRunner):
+            clients = sorted(client.id for client in (*self._runner.clients.ready, *self._runner.clients.running))
+            self._count = len(clients)
+            for index, client in enumerate(clients):
+                self._send(PLAY, msgspec.structs.replace(order, index=index, count=len(clients)), client)
+        else:
+            self._count = 1
+            self._send(PLAY, order)
+
+    def stop(self) -> None:
+        """Send nothing more, and gather the last samples."""
+        if self._writer is None:
+            return
+        self._runner.send_message(STOP)
+        with gevent.Timeout(_LEAVE_S, False):
+            while sum(report.stopped for report in self._latest.values()) < self._count:
+                gevent.sleep(0.01)
+        try:
+            self._writer.close()
+        except EvidenceError as error:
+            self.failure = error
+        self._writer = None
+        self._count = 0
+
+    def _send(self, kind: str, order: PlayOrder, client: str | None = None) -> None:
+        self._runner.send_message(kind, msgspec.json.encode(order), client)
+
+    def _on_report(self, msg: Any, **_: Any) -> None:
+        report = msgspec.msgpack.decode(msg.data, type=Report)
+        if report.scenario != self._scenario or self._writer is None:
+            return
+        self._latest[report.index] = msgspec.structs.replace(report, lines=b"")
+        if not report.lines:
+            return
+        try:
+            self._writer.add_lines(report.lines)
+            self._writer.flush()
+        except EvidenceError as error:
+            self.failure = error
