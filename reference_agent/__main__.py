@@ -1,0 +1,92 @@
+"""How is the agent started? `python -m reference_agent --profile hardened --port 8000`"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+
+import uvicorn
+
+from reference_agent.app import create_app
+from reference_agent.compose import PROFILES, Composition, variants
+from reference_agent.settings import PART_PREFIX, BadSetting, known_variables, read_settings
+
+EXIT_USAGE = 2
+_SHUTDOWN_S = 3
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
+    """Serve until told to stop.
+
+    Returns:
+        The exit code: 0, or 2 after one sentence on stderr when a setting makes no sense.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        settings, overrides = read_settings(
+            os.environ if environ is None else environ, profile=options.profile, engine=options.engine
+        )
+        composition = Composition(settings, overrides)
+        if not composition.is_safe and not _is_loopback(options.host):
+            weak = next(part for part, variant in composition.chosen.items() if variant != "hardened")
+            msg = (
+                f"Refusing to listen on {options.host}: part {weak} is {composition.chosen[weak]}, which is vulnerable"
+                " on purpose. Listen on 127.0.0.1, or use --profile hardened without overrides."
+            )
+            raise BadSetting(msg)
+        listener = _bind(options.host, options.port)
+    except BadSetting as bad:
+        print(f"reference_agent: {bad}", file=sys.stderr)
+        return EXIT_USAGE
+    config = uvicorn.Config(
+        create_app(composition), log_level="warning", access_log=False, timeout_graceful_shutdown=_SHUTDOWN_S
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as why:
+        listener.close()
+        msg = f"Cannot listen on {host}:{port} ({why}). Choose another port with --port, or stop what uses this one."
+        raise BadSetting(msg) from None
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _parser() -> argparse.ArgumentParser:
+    settings = "\n".join(f"  {name:28} {line}" for name, line in known_variables().items())
+    chosen = "\n".join(f"  {PART_PREFIX + part.upper():28} {' | '.join(names)}" for part, names in variants().items())
+    parser = argparse.ArgumentParser(
+        prog="python -m reference_agent",
+        description="A chat agent built out of exchangeable parts: POST /chat-agent {user_id, message} -> audio/wav.",
+        epilog=f"environment variables:\n{settings}\n\none part other than in the profile:\n{chosen}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--profile",
+        help=f"{' or '.join(PROFILES)} (default: AGENT_PROFILE, else documented); documented has every hole",
+    )
+    parser.add_argument("--engine", help="how the model is reached (default: AGENT_ENGINE, else assistants)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""What is served? The application around a composition, from warm-up to shutdown."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from reference_agent.compose import Composition
+
+
+def create_app(composition: Composition) -> FastAPI:
+    """Return the application; it is ready (and its port open) when everything has warmed up."""
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        await composition.get("engine").warm_up()
+        await composition.get("sessions").start()
+        yield
+        await composition.get("polling").close()
+        await composition.get("sessions").close()
+        await composition.get("wire").close()
+
+    app = FastAPI(title="Reference chat agent", lifespan=life)
+    composition.get("handler").install(app)
+    return app

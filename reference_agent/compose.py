@@ -1,0 +1,137 @@
+"""Which variant of which part is on, and how do they come together? The only place that knows.
+
+A constructor names what it needs; here each name is looked up, built once, and handed over. Names are: `settings`,
+`wire`, `clock`, `assistants_api`, `outbound`, `toolbox`, `engine`, `turn`, and the names of the parts.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from reference_agent import parts, tools
+from reference_agent.engines.assistants import AssistantsEngine
+from reference_agent.engines.assistants_api import AssistantsApi
+from reference_agent.outbound import Outbound
+from reference_agent.settings import PART_PREFIX, BadSetting, Settings
+from reference_agent.toolbox import Toolbox
+from reference_agent.turn import Turn
+from reference_agent.wire import LoopWire, ThreadWire
+
+PROFILES = ("documented", "hardened")
+"""A profile is the variant of that name, for every part."""
+SAFE_VARIANT = "hardened"
+ENGINES: dict[str, type] = {"assistants": AssistantsEngine}
+
+
+@functools.cache
+def variants() -> Mapping[str, Mapping[str, type]]:
+    """Return every part's variants, by part and variant name; parts are found, not listed."""
+    return {
+        module.name: importlib.import_module(f"{parts.__name__}.{module.name}").VARIANTS
+        for module in pkgutil.iter_modules(parts.__path__)
+    }
+
+
+def choose(profile: str, overrides: Mapping[str, str]) -> dict[str, str]:
+    """Return the variant of every part.
+
+    Args:
+        profile: name of the profile.
+        overrides: variant by part, for parts that are to differ from the profile.
+
+    Raises:
+        BadSetting: there is no such profile, part or variant, or the variants do not go together.
+    """
+    if profile not in PROFILES:
+        msg = f"There is no profile {profile!r}: expected {' or '.join(PROFILES)}{_did_you_mean(profile, PROFILES)}"
+        raise BadSetting(msg)
+    chosen = dict.fromkeys(variants(), profile)
+    for part, variant in overrides.items():
+        name = f"{PART_PREFIX}{part.upper()}"
+        if part not in chosen:
+            msg = f"{name}: there is no part {part!r}{_did_you_mean(part, chosen)} Parts: {', '.join(chosen)}."
+            raise BadSetting(msg)
+        if variant not in variants()[part]:
+            known = list(variants()[part])
+            msg = f"{name}={variant!r}: expected {' or '.join(known)}{_did_you_mean(variant, known)}"
+            raise BadSetting(msg)
+        chosen[part] = variant
+    if _classes(chosen)["handler"].blocking:
+        waiting = [part for part, cls in _classes(chosen).items() if getattr(cls, "needs_loop", False)]
+        if waiting:
+            msg = (
+                f"{PART_PREFIX}{waiting[0].upper()}={chosen[waiting[0]]} needs the event loop, and the"
+                f" {chosen['handler']} handler has none: set {PART_PREFIX}HANDLER={SAFE_VARIANT} as well."
+            )
+            raise BadSetting(msg)
+    return chosen
+
+
+class Composition:
+    """An agent, put together.
+
+    Raises:
+        BadSetting: as `choose`, or there is no such engine.
+    """
+
+    def __init__(self, settings: Settings, overrides: Mapping[str, str]) -> None:
+        self.chosen = choose(settings.profile, overrides)
+        if settings.engine not in ENGINES:
+            msg = f"AGENT_ENGINE={settings.engine!r}: expected {' or '.join(ENGINES)}."
+            raise BadSetting(msg)
+        blocking = _classes(self.chosen)["handler"].blocking
+        wire = ThreadWire() if blocking else LoopWire()
+        self._built: dict[str, Any] = {"settings": settings, "wire": wire, "clock": wire.clock}
+        self._makers: dict[str, Callable[[], Any]] = {
+            "outbound": lambda: self._make(Outbound),
+            "engine": lambda: self._make(ENGINES[settings.engine]),
+            "turn": lambda: self._make(Turn),
+            "toolbox": self._toolbox,
+            "assistants_api": self._assistants_api,
+        }
+
+    @property
+    def is_safe(self) -> bool:
+        """False when any part is vulnerable on purpose."""
+        return all(variant == SAFE_VARIANT for variant in self.chosen.values())
+
+    def get(self, name: str) -> Any:
+        """Return what goes by that name; it is built when it is first asked for."""
+        if name not in self._built:
+            make = self._makers.get(name) or functools.partial(self._make, _classes(self.chosen)[name])
+            self._built[name] = make()
+        return self._built[name]
+
+    def _make(self, cls: type) -> Any:
+        if cls.__init__ is object.__init__:  # type: ignore[misc]
+            return cls()
+        needed = inspect.signature(cls).parameters.values()
+        return cls(**{p.name: self.get(p.name) for p in needed if p.default is inspect.Parameter.empty})
+
+    def _toolbox(self) -> Toolbox:
+        modules = [importlib.import_module(f"{tools.__name__}.{m.name}") for m in pkgutil.iter_modules(tools.__path__)]
+        return Toolbox([self._make(module.TOOL) for module in modules])
+
+    def _assistants_api(self) -> AssistantsApi:
+        settings: Settings = self.get("settings")
+        client = self.get("wire").openai_client(
+            base_url=settings.openai_base_url,
+            api_key=settings.openai_api_key,
+            **self.get("retries").client_options(),
+        )
+        return AssistantsApi(client)
+
+
+def _classes(chosen: Mapping[str, str]) -> dict[str, Any]:
+    return {part: variants()[part][variant] for part, variant in chosen.items()}
+
+
+def _did_you_mean(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else "."

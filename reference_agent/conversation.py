@@ -1,0 +1,127 @@
+"""What does a turn talk about with an engine? The words that all engines and all parts share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from reference_agent.clock import Deadline
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """One tool that the model asks for; `arguments` is the JSON text as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
+class ToolOutput:
+    """What one tool said."""
+
+    call_id: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Asks:
+    """The model wants tools run before it goes on."""
+
+    calls: tuple[ToolCall, ...]
+
+
+@dataclass(frozen=True)
+class Replied:
+    """The model is done."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The generation ended without a reply: failed, cancelled, expired."""
+
+    state: str
+    reason: str
+
+
+Step = Asks | Replied | Failed
+
+
+class Generation(Protocol):
+    """The model at work on one message of one user."""
+
+    conversation: str
+
+    async def begin(self, text: str) -> None:
+        """Hand over what the user said and start the model."""
+        ...
+
+    async def next(self) -> Step:
+        """Wait until the model wants something, or is done."""
+        ...
+
+    async def give(self, outputs: list[ToolOutput]) -> None:
+        """Hand over what the tools said."""
+        ...
+
+    def is_open(self) -> bool:
+        """Return True when it may still run (and cost) upstream."""
+        ...
+
+    async def end(self) -> None:
+        """Make sure that it does not run upstream any more.
+
+        Raises:
+            Unavailable: it could not be ended now; try again later.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """One way to reach the model: Assistants, Responses, Chat Completions."""
+
+    async def warm_up(self) -> None:
+        """Do what the first request would otherwise have to wait for."""
+        ...
+
+    async def open_conversation(self, deadline: Deadline) -> str:
+        """Create a conversation upstream and return its id."""
+        ...
+
+    async def delete_conversation(self, conversation: str, deadline: Deadline) -> None:
+        """Delete a conversation upstream; one that is not there is deleted already."""
+        ...
+
+    def generation(self, conversation: str, deadline: Deadline) -> Generation:
+        """Return a generation that has not begun yet."""
+        ...
+
+
+class Tool(Protocol):
+    """Something that the model may ask for."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON schema of its arguments."""
+
+    async def __call__(self, arguments: dict[str, Any], deadline: Deadline) -> str:
+        """Run it.
+
+        Raises:
+            BadArguments: the model's arguments make no sense.
+            Unavailable: its upstream does not work.
+        """
+        ...
+
+
+class BadArguments(ValueError):
+    """A tool was asked for with arguments that make no sense; the text is for the model."""
+
+
+class UnknownTool(KeyError):
+    """The model asked for a tool that does not exist."""

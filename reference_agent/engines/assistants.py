@@ -1,0 +1,145 @@
+"""How is a turn played on threads and runs (Assistants v2)?
+
+Shut down at OpenAI on 2026-08-26, alive on compatible servers; what the documented agent speaks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import openai
+
+from reference_agent.clock import Clock, Deadline
+from reference_agent.conversation import Asks, Failed, Generation, Replied, Step, ToolOutput
+from reference_agent.engines.assistants_api import ACTIVE, AssistantsApi, RunSeen
+from reference_agent.errors import Gone, Unavailable
+from reference_agent.parts.assistant import Assistant
+from reference_agent.parts.polling import Polling
+from reference_agent.parts.retries import Retries
+
+T = TypeVar("T")
+
+_END_S = 3.0  # one attempt at ending a run
+
+
+class AssistantsEngine:
+    """A conversation is a thread; a generation is a run."""
+
+    def __init__(
+        self, clock: Clock, assistants_api: AssistantsApi, assistant: Assistant, retries: Retries, polling: Polling
+    ) -> None:
+        self._clock = clock
+        self._api = assistants_api
+        self._assistant = assistant
+        self._retries = retries
+        self._polling = polling
+
+    async def warm_up(self) -> None:
+        await self._assistant.warm_up()
+
+    async def open_conversation(self, deadline: Deadline) -> str:
+        return await self._retries.call("openai", self._api.create_thread, deadline, repeatable=False)
+
+    async def delete_conversation(self, conversation: str, deadline: Deadline) -> None:
+        async def attempt() -> None:
+            with contextlib.suppress(Gone):  # what an earlier attempt came to, perhaps
+                await self._api.delete_thread(conversation)
+
+        await self._retries.call("openai", attempt, deadline, repeatable=True)
+
+    def generation(self, conversation: str, deadline: Deadline) -> Generation:
+        return _Run(conversation, deadline, self._clock, self._api, self._assistant, self._retries, self._polling)
+
+
+class _Run:
+    def __init__(
+        self,
+        conversation: str,
+        deadline: Deadline,
+        clock: Clock,
+        api: AssistantsApi,
+        assistant: Assistant,
+        retries: Retries,
+        polling: Polling,
+    ) -> None:
+        self.conversation = conversation
+        self._deadline = deadline
+        self._clock = clock
+        self._api = api
+        self._assistant = assistant
+        self._retries = retries
+        self._polling = polling
+        self._run_id: str | None = None
+        self._may_be_open = False
+
+    async def begin(self, text: str) -> None:
+        assistant_id = await self._assistant.id(self._deadline)
+        # A message that arrives twice would be answered twice as one; a run that is started twice costs twice.
+        await self._call(lambda: self._api.add_message(self.conversation, text), repeatable=False)
+        self._may_be_open = True
+        try:
+            run = await self._call(lambda: self._api.create_run(self.conversation, assistant_id), repeatable=False)
+        except (Gone, openai.APIStatusError):
+            self._may_be_open = False
+            raise
+        except Unavailable as failure:
+            self._may_be_open = not failure.never_arrived
+            raise
+        self._run_id = run.id
+
+    async def next(self) -> Step:
+        run = await self._polling.until(self._look, _wants_something, self._deadline)
+        if run.status == "requires_action":
+            return Asks(run.calls)
+        self._may_be_open = False
+        if run.status != "completed":
+            return Failed(run.status, run.error)
+        return Replied(await self._call(lambda: self._api.reply(self.conversation, run.id), repeatable=True))
+
+    async def give(self, outputs: list[ToolOutput]) -> None:
+        run_id = self._id()
+        await self._call(lambda: self._api.submit_outputs(self.conversation, run_id, outputs), repeatable=False)
+
+    def is_open(self) -> bool:
+        return self._may_be_open
+
+    async def end(self) -> None:
+        deadline = Deadline.after(self._clock, _END_S)
+        if self._run_id is not None:
+            runs = [self._run_id]
+        else:
+            # The answer to its creation was lost: whether there is a run, only its thread knows.
+            found = await self._retries.call(
+                "openai", lambda: self._api.active_runs(self.conversation), deadline, repeatable=True
+            )
+            runs = [run.id for run in found]
+        for run_id in runs:
+            await self._retries.call("openai", functools.partial(self._cancel, run_id), deadline, repeatable=True)
+        self._may_be_open = False
+
+    async def _cancel(self, run_id: str) -> None:
+        try:
+            await self._api.cancel_run(self.conversation, run_id)
+        except openai.BadRequestError:
+            # "Cannot cancel run with status ...": it has ended by itself, or is being cancelled already.
+            seen = await self._api.look_at_run(self.conversation, run_id)
+            if seen.status in ACTIVE and seen.status != "cancelling":
+                raise
+
+    async def _look(self) -> RunSeen:
+        run_id = self._id()
+        return await self._call(lambda: self._api.look_at_run(self.conversation, run_id), repeatable=True)
+
+    async def _call(self, attempt: Callable[[], Awaitable[T]], *, repeatable: bool) -> T:
+        return await self._retries.call("openai", attempt, self._deadline, repeatable=repeatable)
+
+    def _id(self) -> str:
+        assert self._run_id is not None
+        return self._run_id
+
+
+def _wants_something(run: RunSeen) -> bool:
+    return run.status == "requires_action" or run.status not in ACTIVE

@@ -1,0 +1,134 @@
+"""What does the agent need of the Assistants API? The calls themselves, over the official client.
+
+The Assistants API is deprecated and the client says so at every call. That is known here, and nowhere else: the
+warning is silenced for calls that this file makes, and for no others.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import openai
+
+from reference_agent.conversation import ToolCall, ToolOutput
+from reference_agent.errors import Gone
+from reference_agent.wire import settled
+
+ACTIVE = frozenset({"queued", "in_progress", "requires_action", "cancelling"})
+_PAGES = 20  # of assistants looked through for ours
+
+
+@dataclass(frozen=True)
+class StoredAssistant:
+    """An assistant at the upstream."""
+
+    id: str
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunSeen:
+    """A run, as it was when it was looked at."""
+
+    id: str
+    status: str
+    calls: tuple[ToolCall, ...] = ()
+    error: str = ""
+
+
+class AssistantsApi:
+    """Assistants, threads, messages and runs; with the synchronous client or the asynchronous one.
+
+    Raises, beside what the client raises: Gone, when what is asked about is not there (404).
+    """
+
+    def __init__(self, client: openai.OpenAI | openai.AsyncOpenAI) -> None:
+        # Both clients have the same methods; `settled` takes what either returns.
+        self._beta: Any = client.beta
+        warnings.filterwarnings(
+            "ignore", category=DeprecationWarning, module=r"reference_agent\.engines\.assistants_api"
+        )
+
+    async def find_assistant(self, name: str) -> StoredAssistant | None:
+        """Return the oldest assistant of that name; None: there is none."""
+        after: dict[str, str] = {}
+        for _ in range(_PAGES):
+            page = await settled(self._beta.assistants.list(order="asc", limit=100, **after))
+            for assistant in page.data:
+                if assistant.name == name:
+                    return StoredAssistant(assistant.id, dict(assistant.metadata or {}))
+            if not page.data or not page.has_more:
+                return None
+            after = {"after": page.data[-1].id}
+        return None
+
+    async def create_assistant(self, **configuration: Any) -> StoredAssistant:
+        """Create an assistant."""
+        assistant = await settled(self._beta.assistants.create(**configuration))
+        return StoredAssistant(assistant.id, dict(assistant.metadata or {}))
+
+    async def update_assistant(self, assistant_id: str, **configuration: Any) -> StoredAssistant:
+        """Change an assistant."""
+        assistant = await settled(self._beta.assistants.update(assistant_id, **configuration))
+        return StoredAssistant(assistant.id, dict(assistant.metadata or {}))
+
+    async def create_thread(self) -> str:
+        """Create a thread and return its id."""
+        thread = await settled(self._beta.threads.create())
+        return str(thread.id)
+
+    async def delete_thread(self, thread_id: str) -> None:
+        """Delete a thread."""
+        await _there(self._beta.threads.delete, thread_id)
+
+    async def add_message(self, thread_id: str, text: str) -> None:
+        """Add what the user said."""
+        await _there(self._beta.threads.messages.create, thread_id, role="user", content=text)
+
+    async def create_run(self, thread_id: str, assistant_id: str) -> RunSeen:
+        """Start a run."""
+        return _seen(await _there(self._beta.threads.runs.create, thread_id, assistant_id=assistant_id))
+
+    async def look_at_run(self, thread_id: str, run_id: str) -> RunSeen:
+        """Return a run as it is now."""
+        return _seen(await _there(self._beta.threads.runs.retrieve, run_id, thread_id=thread_id))
+
+    async def active_runs(self, thread_id: str) -> list[RunSeen]:
+        """Return the runs of a thread that have not ended."""
+        page = await _there(self._beta.threads.runs.list, thread_id, order="desc", limit=5)
+        return [_seen(run) for run in page.data if run.status in ACTIVE]
+
+    async def submit_outputs(self, thread_id: str, run_id: str, outputs: list[ToolOutput]) -> RunSeen:
+        """Hand over what the tools said."""
+        given = [{"tool_call_id": output.call_id, "output": output.text} for output in outputs]
+        return _seen(
+            await _there(self._beta.threads.runs.submit_tool_outputs, run_id, thread_id=thread_id, tool_outputs=given)
+        )
+
+    async def cancel_run(self, thread_id: str, run_id: str) -> RunSeen:
+        """Cancel a run."""
+        return _seen(await _there(self._beta.threads.runs.cancel, run_id, thread_id=thread_id))
+
+    async def reply(self, thread_id: str, run_id: str) -> str:
+        """Return the last text that a run wrote into its thread; empty: none."""
+        page = await _there(self._beta.threads.messages.list, thread_id, order="desc", limit=1, run_id=run_id)
+        for message in page.data:
+            return "".join(block.text.value for block in message.content if block.type == "text")
+        return ""
+
+
+async def _there(method: Any, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return await settled(method(*args, **kwargs))
+    except openai.NotFoundError as missing:
+        raise Gone(str(missing)) from missing
+
+
+def _seen(run: Any) -> RunSeen:
+    calls: tuple[ToolCall, ...] = ()
+    if run.status == "requires_action" and run.required_action is not None:
+        asked = run.required_action.submit_tool_outputs.tool_calls
+        calls = tuple(ToolCall(call.id, call.function.name, call.function.arguments) for call in asked)
+    return RunSeen(run.id, run.status, calls, run.last_error.message if run.last_error else "")

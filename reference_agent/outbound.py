@@ -1,0 +1,65 @@
+"""How do tools, emotion and speech reach their servers?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from reference_agent.clock import Deadline
+from reference_agent.parts.retries import Retries
+from reference_agent.wire import Body, Wire
+
+
+class Outbound:
+    """Calls over one shared pool of connections, made the way the retries part makes calls."""
+
+    def __init__(self, wire: Wire, retries: Retries) -> None:
+        self._wire = wire
+        self._retries = retries
+
+    async def get_json(self, upstream: str, url: str, deadline: Deadline, **params: str) -> Any:
+        """GET and return the JSON that comes back.
+
+        Raises:
+            httpx.HTTPStatusError: the answer is 4xx or 5xx.
+            Unavailable: the upstream does not do its work.
+        """
+
+        async def attempt() -> Any:
+            return _json_of(await self._wire.request("GET", url, params=params))
+
+        # What bounds a tool's time is the part that runs tools; here the deadline of the turn does.
+        return await self._retries.call(
+            upstream, attempt, deadline, repeatable=True, attempt_s=max(0.0, deadline.remaining_s())
+        )
+
+    async def post_json(self, upstream: str, url: str, body: Any, deadline: Deadline, attempt_s: float) -> Any:
+        """POST something that does no harm when it arrives twice; return the JSON that comes back. Raises as above."""
+
+        async def attempt() -> Any:
+            return _json_of(await self._wire.request("POST", url, json=body))
+
+        return await self._retries.call(upstream, attempt, deadline, repeatable=True, attempt_s=attempt_s)
+
+    async def open(self, upstream: str, url: str, body: Any, deadline: Deadline, attempt_s: float) -> Body:
+        """POST something that does no harm when it arrives twice; return the answer unread, once its headers are there.
+
+        Raises as above.
+        """
+
+        async def attempt() -> Body:
+            answer = await self._wire.open("POST", url, json=body)
+            try:
+                answer.raise_for_status()
+            except httpx.HTTPStatusError:
+                await answer.close()
+                raise
+            return answer
+
+        return await self._retries.call(upstream, attempt, deadline, repeatable=True, attempt_s=attempt_s)
+
+
+def _json_of(response: httpx.Response) -> Any:
+    response.raise_for_status()
+    return response.json()

@@ -1,0 +1,138 @@
+"""Which assistant answers, and when is it looked for?"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from typing import Any, Protocol
+
+from reference_agent.clock import Clock, Deadline
+from reference_agent.engines.assistants_api import AssistantsApi, StoredAssistant
+from reference_agent.errors import OutOfTime, Unavailable
+from reference_agent.parts.logging import Logging
+from reference_agent.parts.retries import Retries
+from reference_agent.persona import INSTRUCTIONS
+from reference_agent.settings import Settings
+from reference_agent.toolbox import Toolbox
+
+
+class Assistant(Protocol):
+    """Knows the assistant at the model's upstream."""
+
+    async def id(self, deadline: Deadline) -> str:
+        """Return the assistant's id."""
+        ...
+
+    async def warm_up(self) -> None:
+        """Do beforehand what can be done beforehand."""
+        ...
+
+
+def _configuration(settings: Settings, toolbox: Toolbox) -> dict[str, Any]:
+    return {
+        "name": settings.assistant_name,
+        "model": settings.model,
+        "instructions": INSTRUCTIONS,
+        "tools": toolbox.definitions(),
+    }
+
+
+class DocumentedAssistant:
+    """A new one in every process, created while the first caller waits; the account fills up with them."""
+
+    def __init__(self, settings: Settings, toolbox: Toolbox, assistants_api: AssistantsApi) -> None:
+        self._configuration = _configuration(settings, toolbox)
+        self._api = assistants_api
+        self._id: str | None = None
+
+    async def id(self, deadline: Deadline) -> str:
+        if self._id is None:
+            self._id = (await self._api.create_assistant(**self._configuration)).id
+        return self._id
+
+    async def warm_up(self) -> None:
+        pass
+
+
+_HASH_KEY = "configuration"
+
+
+class HardenedAssistant:
+    """Found again by its name, updated when its configuration has changed, created only where there is none.
+
+    Looked for before the agent is ready, so that the first caller waits no longer than the next one.
+    """
+
+    needs_loop = True
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        toolbox: Toolbox,
+        assistants_api: AssistantsApi,
+        retries: Retries,
+        logging: Logging,
+    ) -> None:
+        self._name = settings.assistant_name
+        self._warm_up_s = settings.warm_up_s
+        self._clock = clock
+        self._api = assistants_api
+        self._retries = retries
+        self._logging = logging
+        configuration = _configuration(settings, toolbox)
+        text = json.dumps(configuration, sort_keys=True, ensure_ascii=False)
+        self._hash = hashlib.sha256(text.encode()).hexdigest()[:32]
+        self._configuration = {**configuration, "metadata": {_HASH_KEY: self._hash}}
+        self._id: str | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def id(self, deadline: Deadline) -> str:
+        if self._id is None:
+            try:
+                async with asyncio.timeout(deadline.remaining_s()), self._one_at_a_time:
+                    if self._id is None:
+                        self._id = await self._find(deadline)
+            except TimeoutError:
+                what = "the assistant"
+                raise OutOfTime(what) from None
+        return self._id
+
+    async def warm_up(self) -> None:
+        if self._warm_up_s == 0:
+            return
+        deadline = Deadline.after(self._clock, self._warm_up_s)
+        while deadline.remaining_s() > 0:
+            try:
+                await self.id(deadline)
+            except (Unavailable, OutOfTime) as failure:
+                # Up without its assistant, it can at least say so; the first turn that finds the upstream well looks
+                # again.
+                self._logging.noted("assistant_not_ready", reason=str(failure))
+                await self._clock.sleep(min(0.5, deadline.remaining_s()))
+            else:
+                return
+
+    async def _find(self, deadline: Deadline) -> str:
+        found = await self._retries.call(
+            "openai", lambda: self._api.find_assistant(self._name), deadline, repeatable=True
+        )
+        if found is None:
+            created = await self._retries.call(
+                "openai", lambda: self._api.create_assistant(**self._configuration), deadline, repeatable=False
+            )
+            self._logging.noted("assistant_created", id=created.id)
+            return created.id
+        if found.metadata.get(_HASH_KEY) != self._hash:
+            return (await self._update(found, deadline)).id
+        return found.id
+
+    async def _update(self, found: StoredAssistant, deadline: Deadline) -> StoredAssistant:
+        self._logging.noted("assistant_updated", id=found.id)
+        return await self._retries.call(
+            "openai", lambda: self._api.update_assistant(found.id, **self._configuration), deadline, repeatable=True
+        )
+
+
+VARIANTS = {"documented": DocumentedAssistant, "hardened": HardenedAssistant}

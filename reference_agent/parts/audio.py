@@ -1,0 +1,168 @@
+"""How does the speech get from its server to the caller?"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import httpx
+
+from reference_agent.clock import Deadline
+from reference_agent.errors import HandledFailure, OutOfTime, Unavailable
+from reference_agent.outbound import Outbound
+from reference_agent.parts.emotion import Vector
+from reference_agent.parts.logging import Logging
+from reference_agent.settings import Settings
+from reference_agent.trouble import trouble_in
+from reference_agent.wav import HEADER_BYTES, NotPlainWav, WavHeader
+from reference_agent.wire import Body
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Audio on its way to the caller."""
+
+    content: Iterator[bytes] | AsyncIterator[bytes]
+    media_type: str = "audio/wav"
+
+
+class Audio(Protocol):
+    """Has texts spoken."""
+
+    async def speak(self, pieces: list[str], emotions: Vector, deadline: Deadline) -> Speech | None:
+        """Return the speech once it has begun to arrive; None: there is none, the reply has to do as a text."""
+        ...
+
+
+def _order(text: str, emotions: Vector) -> dict[str, Any]:
+    return {
+        "text": text,
+        "language": "ja",
+        "emotions": emotions,
+        "cfg_scale": 2.0,
+        "speaking_rate": 15.0,
+        "pitch_std": 45.0,
+        "vq_score": 0.78,
+        "dnsmos": 4.0,
+    }
+
+
+class DocumentedAudio:
+    """The whole audio into memory, then out of it; a speech server that is down fails everything."""
+
+    def __init__(self, settings: Settings, outbound: Outbound) -> None:
+        self._url = f"{settings.tts_url.rstrip('/')}/speak"
+        self._outbound = outbound
+
+    async def speak(self, pieces: list[str], emotions: Vector, deadline: Deadline) -> Speech | None:
+        whole = io.BytesIO()
+        for text in pieces:
+            try:
+                body = await self._outbound.open(
+                    "tts", self._url, _order(text, emotions), deadline, attempt_s=float("inf")
+                )
+            except httpx.HTTPStatusError as failure:
+                msg = f"TTS failed: {failure.response.status_code}"
+                raise HandledFailure(msg) from failure
+            whole.write(await body.whole())
+        whole.seek(0)
+        return Speech(whole)
+
+
+class HardenedAudio:
+    """Passed through as it arrives; without a speech server, a text is better than nothing.
+
+    The pieces of a long reply are asked for together and passed on one after the other under one WAV header: what
+    waits does so in the speech server's socket, not in our memory. A caller who leaves closes them all.
+    """
+
+    needs_loop = True
+
+    def __init__(self, settings: Settings, outbound: Outbound, logging: Logging) -> None:
+        self._url = f"{settings.tts_url.rstrip('/')}/speak"
+        self._first_byte_s = settings.tts_first_byte_s
+        self._outbound = outbound
+        self._logging = logging
+
+    async def speak(self, pieces: list[str], emotions: Vector, deadline: Deadline) -> Speech | None:
+        limit_s = min(self._first_byte_s, deadline.remaining_s())
+        opened = [_Stream(self._outbound, self._url, _order(text, emotions)) for text in pieces]
+        try:
+            if len(opened) == 1:
+                await opened[0].begin(deadline, limit_s)
+            else:
+                async with asyncio.TaskGroup() as tasks:
+                    for stream in opened:
+                        tasks.create_task(stream.begin(deadline, limit_s))
+            head = opened[0].head.written(sum(stream.head.data_bytes for stream in opened))
+        except BaseException as failure:
+            await _close(opened)
+            if not _speech_server_is_to_blame(failure):
+                raise
+            self._logging.noted("speech_unavailable", pieces=len(pieces))
+            return None
+        return Speech(_joined(head, opened))
+
+
+class _Stream:
+    """One piece of speech on its way."""
+
+    def __init__(self, outbound: Outbound, url: str, order: dict[str, Any]) -> None:
+        self._outbound = outbound
+        self._url = url
+        self._order = order
+        self._body: Body | None = None
+        self._pieces: AsyncIterator[bytes] | None = None
+        self._early = b""
+        self.head = WavHeader(b"", 0)
+
+    async def begin(self, deadline: Deadline, limit_s: float) -> None:
+        """Wait until the head of the audio is there."""
+        self._body = await self._outbound.open("tts", self._url, self._order, deadline, limit_s)
+        self._pieces = self._body.pieces()
+        head = b""
+        async with asyncio.timeout(limit_s):
+            async for piece in self._pieces:
+                head += piece
+                if len(head) >= HEADER_BYTES:
+                    break
+        self.head = WavHeader.read(head)
+        self._early = head[HEADER_BYTES:]
+
+    async def samples(self) -> AsyncIterator[bytes]:
+        assert self._pieces is not None
+        if self._early:
+            yield self._early
+        async for piece in self._pieces:
+            yield piece
+
+    async def close(self) -> None:
+        if self._body is not None:
+            await self._body.close()
+
+
+async def _joined(head: bytes, streams: list[_Stream]) -> AsyncIterator[bytes]:
+    try:
+        yield head
+        for stream in streams:
+            async for piece in stream.samples():
+                yield piece
+    finally:
+        await _close(streams)
+
+
+async def _close(streams: list[_Stream]) -> None:
+    for stream in streams:
+        await stream.close()
+
+
+def _speech_server_is_to_blame(failure: BaseException) -> bool:
+    if isinstance(failure, BaseExceptionGroup):
+        return all(_speech_server_is_to_blame(one) for one in failure.exceptions)
+    return isinstance(failure, Unavailable | OutOfTime | NotPlainWav) or trouble_in(failure) is not None
+
+
+VARIANTS = {"documented": DocumentedAudio, "hardened": HardenedAudio}

@@ -1,0 +1,121 @@
+"""Is it worth calling this upstream at all right now?"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+from reference_agent.clock import Clock
+from reference_agent.errors import Unavailable
+from reference_agent.settings import Settings
+from reference_agent.trouble import trouble_in
+
+
+class Breaker(Protocol):
+    """Stands before every call to an upstream."""
+
+    def around(self, upstream: str) -> AbstractContextManager[None]:
+        """Return the context in which one call is made; what it raises tells how the upstream is.
+
+        Raises:
+            Unavailable: the upstream is not called at all now.
+        """
+        ...
+
+    def states(self) -> dict[str, str]:
+        """Return closed, open or half-open, for every upstream that was called."""
+        ...
+
+
+class DocumentedBreaker:
+    """None: an upstream that is down is called again and again."""
+
+    @contextmanager
+    def around(self, upstream: str) -> Iterator[None]:
+        yield
+
+    def states(self) -> dict[str, str]:
+        return {}
+
+
+class _Circuit:
+    """One upstream."""
+
+    __slots__ = ("calls", "open_until", "probes")
+
+    def __init__(self) -> None:
+        self.calls: deque[tuple[float, bool]] = deque(maxlen=200)
+        self.open_until: float | None = None
+        """None: closed. A moment: open until then, half-open afterwards."""
+        self.probes = 0
+
+
+class HardenedBreaker:
+    """Opens on a share of failures, lets a bounded number of probes through soon, and closes on the first good one.
+
+    A call that was cancelled (its caller hung up) says nothing about the upstream and counts for neither side. An
+    upstream that answers "not like this" (4xx) is well.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._circuits: dict[str, _Circuit] = {}
+
+    @contextmanager
+    def around(self, upstream: str) -> Iterator[None]:
+        circuit = self._circuits.setdefault(upstream, _Circuit())
+        probe = circuit.open_until is not None
+        if probe:
+            self._allow_probe(upstream, circuit)
+            circuit.probes += 1
+        try:
+            yield
+        except Exception as failure:
+            trouble = trouble_in(failure)
+            self._count(circuit, failed=trouble is not None and trouble.upstream_is_down)
+            raise
+        else:
+            self._count(circuit, failed=False)
+        finally:
+            circuit.probes -= probe
+
+    def states(self) -> dict[str, str]:
+        now = self._clock.now()
+        return {upstream: _state(circuit, now) for upstream, circuit in self._circuits.items()}
+
+    def _allow_probe(self, upstream: str, circuit: _Circuit) -> None:
+        assert circuit.open_until is not None
+        left_s = circuit.open_until - self._clock.now()
+        if left_s > 0 or circuit.probes >= self._settings.breaker_probes:
+            wait_s = max(left_s, self._settings.breaker_open_s)
+            raise Unavailable(upstream, "given a rest after failures", never_arrived=True, retry_after_s=wait_s)
+
+    def _count(self, circuit: _Circuit, *, failed: bool) -> None:
+        now = self._clock.now()
+        if circuit.open_until is not None:
+            if failed:
+                circuit.open_until = now + self._settings.breaker_open_s
+            else:
+                circuit.open_until = None
+                circuit.calls.clear()
+            return
+        calls = circuit.calls
+        calls.append((now, failed))
+        while calls[0][0] < now - self._settings.breaker_window_s:
+            calls.popleft()
+        if not failed or len(calls) < self._settings.breaker_calls:
+            return
+        if sum(bad for _, bad in calls) >= self._settings.breaker_failures * len(calls):
+            circuit.open_until = now + self._settings.breaker_open_s
+
+
+def _state(circuit: _Circuit, now: float) -> str:
+    if circuit.open_until is None:
+        return "closed"
+    return "open" if now < circuit.open_until else "half-open"
+
+
+VARIANTS = {"documented": DocumentedBreaker, "hardened": HardenedBreaker}

@@ -1,0 +1,143 @@
+"""What does a request hold while its turn is played: a thread of the pool, or nothing but memory?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from reference_agent.errors import Refused
+from reference_agent.parts.failures import Failures
+from reference_agent.settings import Settings
+from reference_agent.turn import Answer, Turn
+from reference_agent.wire import run_without_loop
+
+PATH = "/chat-agent"
+
+
+class ChatRequest(BaseModel):
+    """What somebody says."""
+
+    user_id: str
+    message: str
+
+
+class Handler(Protocol):
+    """Plays turns for callers."""
+
+    def install(self, app: FastAPI) -> None:
+        """Add the routes."""
+        ...
+
+
+def _response(answer: Answer) -> Response:
+    headers = {"X-GPT-Reply": quote(answer.reply)}
+    if answer.speech is None:
+        # A text-only answer: a success whose JSON has `reply` and a null `audio`, and no `error`.
+        return JSONResponse({"reply": answer.reply, "audio": None}, headers=headers)
+    return StreamingResponse(answer.speech.content, media_type=answer.speech.media_type, headers=headers)
+
+
+class DocumentedHandler:
+    """A synchronous function: FastAPI runs it on its pool of 40 threads, and the 41st caller waits for one of them."""
+
+    blocking = True
+
+    def __init__(self, turn: Turn, failures: Failures) -> None:
+        self._turn = turn
+        self._failures = failures
+
+    def install(self, app: FastAPI) -> None:
+        @app.post(PATH)
+        def chat_agent(said: ChatRequest) -> Response:
+            try:
+                return _response(run_without_loop(self._turn.answer(said.user_id, said.message)))
+            except Exception as failure:
+                response = self._failures.answer(failure)
+                if response is None:
+                    raise
+                return response
+
+        @app.get("/health")
+        def health() -> dict[str, str]:
+            return {"status": "ok"}
+
+
+class HardenedHandler:
+    """A coroutine on the event loop that ends when its caller hangs up; a request is bounded in size as it arrives."""
+
+    blocking = False
+    needs_loop = True
+
+    def __init__(self, settings: Settings, turn: Turn, failures: Failures) -> None:
+        self._body_bytes = settings.body_bytes
+        self._turn = turn
+        self._failures = failures
+
+    def install(self, app: FastAPI) -> None:
+        @app.post(PATH, openapi_extra={"requestBody": _BODY_SCHEMA})
+        async def chat_agent(request: Request) -> Response:
+            try:
+                said = await self._said(request)
+                return _response(await self._unless_hung_up(request, said.get("user_id"), said.get("message")))
+            except Exception as failure:
+                response = self._failures.answer(failure)
+                if response is None:
+                    raise
+                return response
+
+        @app.get("/health")
+        async def health() -> dict[str, str]:
+            return {"status": "ok"}
+
+    async def _said(self, request: Request) -> dict[str, Any]:
+        body = bytearray()
+        async for piece in request.stream():
+            body += piece
+            if len(body) > self._body_bytes:
+                raise Refused(413, "body_too_big", f"The request is larger than {self._body_bytes} bytes.")
+        try:
+            said = json.loads(body)
+        except (ValueError, RecursionError):
+            raise Refused(400, "not_json", "The request is not JSON in UTF-8.") from None
+        if not isinstance(said, dict):
+            raise Refused(422, "not_an_object", 'Expected {"user_id": "...", "message": "..."}.')
+        return said
+
+    async def _unless_hung_up(self, request: Request, user_id: object, message: object) -> Answer:
+        turn = asyncio.create_task(self._turn.answer(user_id, message))
+        hung_up = asyncio.create_task(_hung_up(request))
+        try:
+            await asyncio.wait({turn, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+            if not turn.done():
+                turn.cancel()
+                await asyncio.wait({turn})
+                raise ClientDisconnect
+            return turn.result()
+        finally:
+            hung_up.cancel()
+            turn.cancel()
+
+
+async def _hung_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+_BODY_SCHEMA = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": ChatRequest.model_json_schema(),
+            "example": {"user_id": "tama", "message": "今何時で、天気はどうで、ついでに運勢も教えて"},
+        }
+    },
+}
+
+VARIANTS = {"documented": DocumentedHandler, "hardened": HardenedHandler}

@@ -1,0 +1,133 @@
+"""How is the end of a run waited for, and what becomes of a run that nobody waits for any more?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol, TypeVar
+
+from reference_agent.clock import Clock, Deadline
+from reference_agent.conversation import Generation
+from reference_agent.errors import Gone, OutOfTime, Unavailable
+from reference_agent.parts.logging import Logging
+
+T = TypeVar("T")
+
+
+class Polling(Protocol):
+    """Watches over a generation."""
+
+    async def until(self, look: Callable[[], Awaitable[T]], done: Callable[[T], bool], deadline: Deadline) -> T:
+        """Look again and again until it is done.
+
+        Raises:
+            OutOfTime: the deadline passed before.
+        """
+        ...
+
+    def watching(self, generation: Generation) -> AbstractAsyncContextManager[None]:
+        """Return the context in which a generation lives."""
+        ...
+
+    async def close(self) -> None:
+        """Let go, when the process ends."""
+        ...
+
+
+class DocumentedPolling:
+    """Once a second, for ever; what is left open stays open, and costs."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def until(self, look: Callable[[], Awaitable[T]], done: Callable[[T], bool], deadline: Deadline) -> T:
+        while True:
+            seen = await look()
+            if done(seen):
+                return seen
+            await self._clock.sleep(1)
+
+    @asynccontextmanager
+    async def watching(self, generation: Generation) -> AsyncIterator[None]:
+        yield
+
+    async def close(self) -> None:
+        pass
+
+
+_FIRST_LOOK_S = 0.05
+_SLOWEST_LOOK_S = 0.5
+_BACKOFF = 1.4
+_END_S = 1.0  # an ending that takes longer goes on behind the caller's back
+_TRY_AGAIN_S = (0.25, 2.0)  # first and longest pause between attempts to end what could not be ended
+
+
+class HardenedPolling:
+    """Backs off, gives up at the deadline, and leaves nothing running: on the way out, an open run is ended.
+
+    On every way out: an answer too late, an error, a caller who hung up. Where it cannot be ended now (the upstream
+    is down) somebody keeps trying in the background, and the conversation's next turn waits for that first.
+    """
+
+    needs_loop = True
+
+    def __init__(self, clock: Clock, logging: Logging) -> None:
+        self._clock = clock
+        self._logging = logging
+        self._endings: dict[str, asyncio.Task[None]] = {}
+
+    async def until(self, look: Callable[[], Awaitable[T]], done: Callable[[T], bool], deadline: Deadline) -> T:
+        pause_s = _FIRST_LOOK_S
+        while True:
+            left_s = deadline.remaining_s()
+            if left_s <= 0:
+                msg = "the model"
+                raise OutOfTime(msg)
+            await self._clock.sleep(min(pause_s, left_s))
+            seen = await look()
+            if done(seen):
+                return seen
+            pause_s = min(pause_s * _BACKOFF, _SLOWEST_LOOK_S)
+
+    @asynccontextmanager
+    async def watching(self, generation: Generation) -> AsyncIterator[None]:
+        unfinished = self._endings.get(generation.conversation)
+        if unfinished is not None:
+            await asyncio.wait({unfinished}, timeout=_END_S)
+            if not unfinished.done():
+                upstream = "openai"
+                raise Unavailable(upstream, "an earlier run could not be ended yet", never_arrived=True)
+        try:
+            yield
+        finally:
+            if generation.is_open():
+                # A task of its own: the caller may be gone, and this coroutine cancelled, before it is through.
+                ending = asyncio.create_task(self._end(generation))
+                self._endings[generation.conversation] = ending
+                ending.add_done_callback(lambda _: self._endings.pop(generation.conversation, None))
+
+    async def close(self) -> None:
+        if self._endings:
+            _, open_ = await asyncio.wait(set(self._endings.values()), timeout=_END_S)
+            for ending in open_:
+                ending.cancel()
+
+    async def _end(self, generation: Generation) -> None:
+        pause_s, longest_s = _TRY_AGAIN_S
+        while True:
+            try:
+                await generation.end()
+            except Gone:
+                return
+            except (Unavailable, OutOfTime):
+                await self._clock.sleep(pause_s)
+                pause_s = min(pause_s * 2, longest_s)
+            except Exception as bug:
+                self._logging.bug("run_not_ended", bug)
+                return
+            else:
+                return
+
+
+VARIANTS = {"documented": DocumentedPolling, "hardened": HardenedPolling}

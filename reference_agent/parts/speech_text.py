@@ -1,0 +1,99 @@
+"""What of a reply is given to the speech server?"""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from typing import Protocol
+
+import budoux
+import emoji
+
+from reference_agent.settings import Settings
+
+
+class SpeechText(Protocol):
+    """Makes a reply speakable."""
+
+    def pieces(self, reply: str) -> list[str]:
+        """Return the texts to be spoken one after the other; at least one."""
+        ...
+
+
+class DocumentedSpeechText:
+    """As it is, emoji and all."""
+
+    def pieces(self, reply: str) -> list[str]:
+        return [reply]
+
+
+_EMOJI_SPOKEN = 3
+"""Emoji that are named in words; what comes after them is decoration, or an attack."""
+_SPOKEN_CATEGORIES = ("L", "M", "N", "P", "Z")
+_SPOKEN_SIGNS = frozenset("%+-=<>°℃~$¥€£&")
+_SENTENCE_END = re.compile(r"(?<=[。！？!?\n])|(?<=\.\s)")
+_NOTHING_LEFT = "にゃん"
+
+
+class HardenedSpeechText:
+    """Names the first few emoji in words and drops the rest, splits at sentence and phrase bounds, is never empty."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._chars = settings.speech_chars
+        self._pieces = settings.speech_pieces
+
+    def pieces(self, reply: str) -> list[str]:
+        text = _speakable(reply)
+        if not any(unicodedata.category(c)[0] in "LN" for c in text):
+            text = _NOTHING_LEFT
+        return self._split(text)[: self._pieces]
+
+    def _split(self, text: str) -> list[str]:
+        if len(text) <= self._chars:
+            return [text]
+        pieces = [""]
+        for part in self._parts(text):
+            if len(pieces[-1]) + len(part) <= self._chars:
+                pieces[-1] += part
+            else:
+                pieces.append(part)
+        return [stripped for piece in pieces if (stripped := piece.strip())]
+
+    def _parts(self, text: str) -> list[str]:
+        """Split at the ends of sentences; sentences that are too long, between phrases; phrases that are, anywhere."""
+        parts: list[str] = []
+        for sentence in _SENTENCE_END.split(text):
+            if len(sentence) <= self._chars:
+                parts.append(sentence)
+                continue
+            for phrase in _phrases().parse(sentence):
+                parts += (phrase[at : at + self._chars] for at in range(0, len(phrase), self._chars))
+        return parts
+
+
+@functools.cache
+def _phrases() -> budoux.Parser:
+    return budoux.load_default_japanese_parser()
+
+
+def _speakable(reply: str) -> str:
+    spoken: dict[str, None] = {}
+
+    def in_words(sign: str, data: dict[str, str]) -> str:
+        word = data.get("ja", "").strip(":").replace("_", "")
+        if not word or sign in spoken or len(spoken) >= _EMOJI_SPOKEN:
+            return ""
+        spoken[sign] = None
+        return word
+
+    text = emoji.replace_emoji(reply, in_words)
+    text = "".join(
+        c for c in text if unicodedata.category(c)[0] in _SPOKEN_CATEGORIES or c in _SPOKEN_SIGNS or c.isspace()
+    )
+    # What emoji are made of when they are not whole: joiners, variation selectors, lone flag letters and skin tones.
+    text = re.sub("[\u200d\ufe0e\ufe0f\u20e3]", "", text)
+    return re.sub(r"\s+", " ", text).strip()
+
+
+VARIANTS = {"documented": DocumentedSpeechText, "hardened": HardenedSpeechText}

@@ -1,0 +1,68 @@
+"""What is the model told when a tool fails?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from reference_agent.conversation import BadArguments, ToolCall, UnknownTool
+from reference_agent.errors import OutOfTime, Unavailable
+from reference_agent.parts.logging import Logging
+from reference_agent.trouble import trouble_in
+
+
+class ToolFallback(Protocol):
+    """Runs one tool and sees to it that there is an output."""
+
+    async def output(self, call: ToolCall, run: Callable[[], Awaitable[str]]) -> str:
+        """Return what the tool said, or what is said in its place."""
+        ...
+
+
+class DocumentedToolFallback:
+    """Nothing in its place: one tool that fails fails everything."""
+
+    async def output(self, call: ToolCall, run: Callable[[], Awaitable[str]]) -> str:
+        return await run()
+
+
+_INSTEAD = {
+    "get_weather": "天気情報は現在利用できませんにゃん",
+    "get_news": "ニュースは後でチェックしてにゃん",
+    "get_fortune": "占いは今お休み中にゃん",
+    "get_time": "時計が見られないにゃん",
+    "analyze_emotion": '{"emotion": "中立", "all_scores": {"中立": 1.0}}',
+}
+_INSTEAD_OF_ANY = "この機能はいま使えないにゃん"
+
+
+class HardenedToolFallback:
+    """Tells apart whose fault it is: an upstream's (a sentence per tool), the model's (told what to change), ours.
+
+    Ours is logged as a bug: a fallback that catches everything silently would hide it for ever.
+    """
+
+    def __init__(self, logging: Logging) -> None:
+        self._logging = logging
+
+    async def output(self, call: ToolCall, run: Callable[[], Awaitable[str]]) -> str:
+        try:
+            return await run()
+        except UnknownTool:
+            return _to_model(f"there is no tool called {call.name}; answer without it")
+        except BadArguments as bad:
+            return _to_model(str(bad))
+        except Exception as failure:
+            if isinstance(failure, Unavailable | OutOfTime) or trouble_in(failure) is not None:
+                self._logging.noted("tool_unavailable", tool=call.name, reason=type(failure).__name__)
+            else:
+                self._logging.bug("tool_failed", failure)
+            return _INSTEAD.get(call.name, _INSTEAD_OF_ANY)
+
+
+def _to_model(error: str) -> str:
+    return json.dumps({"error": error}, ensure_ascii=False)
+
+
+VARIANTS = {"documented": DocumentedToolFallback, "hardened": HardenedToolFallback}

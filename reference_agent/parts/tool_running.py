@@ -1,0 +1,77 @@
+"""How are the tools run that the model asks for at once?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from reference_agent.clock import Clock, Deadline
+from reference_agent.conversation import ToolCall, ToolOutput
+from reference_agent.parts.tool_fallback import ToolFallback
+from reference_agent.settings import Settings
+from reference_agent.toolbox import Toolbox
+
+
+class ToolRunning(Protocol):
+    """Runs tools."""
+
+    async def run(self, calls: tuple[ToolCall, ...], deadline: Deadline) -> list[ToolOutput]:
+        """Return one output per call, in the order of the calls."""
+        ...
+
+
+class DocumentedToolRunning:
+    """One after the other, each for as long as it takes: three tools cost the sum of their times."""
+
+    def __init__(self, toolbox: Toolbox, tool_fallback: ToolFallback) -> None:
+        self._toolbox = toolbox
+        self._fallback = tool_fallback
+
+    async def run(self, calls: tuple[ToolCall, ...], deadline: Deadline) -> list[ToolOutput]:
+        outputs = []
+        for call in calls:
+            text = await self._fallback.output(call, lambda call=call: self._toolbox.run(call, deadline))  # type: ignore[misc]
+            outputs.append(ToolOutput(call.id, call.name, text))
+        return outputs
+
+
+_GRACE_S = 0.05
+
+
+class HardenedToolRunning:
+    """All at once, each under a deadline of its own, all turns' tools together bounded; none can spoil another."""
+
+    needs_loop = True
+
+    def __init__(self, settings: Settings, clock: Clock, toolbox: Toolbox, tool_fallback: ToolFallback) -> None:
+        self._toolbox = toolbox
+        self._clock = clock
+        self._fallback = tool_fallback
+        self._tool_s = settings.tool_deadline_s
+        self._places = asyncio.Semaphore(settings.tools_at_once)
+
+    async def run(self, calls: tuple[ToolCall, ...], deadline: Deadline) -> list[ToolOutput]:
+        # The model still has to make an answer of what the tools say: a third of the time is kept for that.
+        limit_s = min(self._tool_s, deadline.remaining_s() * 2 / 3)
+        if len(calls) == 1:
+            return [await self._one(calls[0], limit_s)]
+        results = await asyncio.gather(*(self._one(call, limit_s) for call in calls), return_exceptions=True)
+        for result in results:
+            # Only after all have ended, so that nothing goes on behind the turn's back.
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in results if isinstance(result, ToolOutput)]
+
+    async def _one(self, call: ToolCall, limit_s: float) -> ToolOutput:
+        deadline = Deadline.after(self._clock, limit_s)
+
+        async def bounded() -> str:
+            # The tool's own call upstream gives up at the deadline, which the breaker then counts; this is for a tool
+            # that does something else.
+            async with asyncio.timeout(limit_s + _GRACE_S), self._places:
+                return await self._toolbox.run(call, deadline)
+
+        return ToolOutput(call.id, call.name, await self._fallback.output(call, bounded))
+
+
+VARIANTS = {"documented": DocumentedToolRunning, "hardened": HardenedToolRunning}

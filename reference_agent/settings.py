@@ -1,0 +1,172 @@
+"""What can be set from outside, and which values make sense? Every AGENT_* variable is in this file.
+
+`AGENT_PART_<NAME>=<variant>` overrides one part of the profile; which names and variants exist is known to
+`compose.py`, which finds the parts.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+PART_PREFIX = "AGENT_PART_"
+
+
+class BadSetting(Exception):
+    """A setting makes no sense. Its text is the whole story for whoever set it: what, what was expected, what to do."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Times in seconds, lengths in code points unless they say otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="AGENT_", extra="ignore", frozen=True, populate_by_name=True)
+
+    profile: str = Field("documented", description="which variant of every part: documented or hardened")
+    engine: str = Field("assistants", description="how the model is reached: assistants")
+
+    openai_base_url: str = Field(
+        "https://api.openai.com/v1", validation_alias="OPENAI_BASE_URL", description="where the model is"
+    )
+    openai_api_key: str = Field("", validation_alias="OPENAI_API_KEY", description="key for the model")
+    tts_url: str = Field("http://127.0.0.1:8001", validation_alias="TTS_URL", description="speech server (POST /speak)")
+    emotion_url: str = Field(
+        "http://127.0.0.1:8002", validation_alias="EMOTION_URL", description="emotion server (POST /analyze)"
+    )
+    weather_url: str = Field(
+        "https://api.openweathermap.org", validation_alias="WEATHER_URL", description="weather, as OpenWeatherMap"
+    )
+    news_url: str = Field("https://newsapi.org", validation_alias="NEWS_URL", description="news, as NewsAPI")
+    time_url: str = Field("http://worldtimeapi.org", validation_alias="TIME_URL", description="time, as worldtimeapi")
+    fortune_url: str = Field("http://127.0.0.1:8003", validation_alias="FORTUNE_URL", description="fortune teller")
+    weather_api_key: str = Field("none", validation_alias="WEATHER_API_KEY", description="key for the weather")
+    news_api_key: str = Field("none", validation_alias="NEWS_API_KEY", description="key for the news")
+
+    model: str = Field("gpt-4o", description="the model")
+    assistant_name: str = Field("cat-agent", min_length=1, description="name of the assistant at the upstream")
+
+    answer_within_s: float = Field(5.0, gt=0, le=600, description="when callers give up")
+    turn_deadline_s: float | None = Field(
+        None, gt=0, le=600, description="when a turn ends at the latest; not set: 85 %% of AGENT_ANSWER_WITHIN_S"
+    )
+    speech_reserve_s: float = Field(0.6, ge=0, description="share of the turn kept free for the speech")
+    openai_call_s: float = Field(2.0, gt=0, description="one call to the model's API is given up after")
+    tool_deadline_s: float = Field(4.0, gt=0, description="one tool is given up after")
+    emotion_deadline_s: float = Field(1.5, gt=0, description="one emotion analysis is given up after")
+    tts_first_byte_s: float = Field(2.0, gt=0, description="speech that has not begun is given up after")
+    warm_up_s: float = Field(5.0, ge=0, description="how long readiness may wait for the assistant")
+
+    max_conversations: int = Field(1000, ge=2, description="conversations alive at the model's upstream, at most")
+    probation_s: float = Field(600.0, gt=0, description="a user seen once is forgotten after")
+    session_s: float = Field(86400.0, gt=0, description="a known user is forgotten after, counted from the last turn")
+    max_turns: int = Field(100, ge=2, description="turns under way at once")
+    newcomer_turns: int = Field(24, ge=1, description="turns under way at once of users never seen before")
+    newcomers_per_s: float = Field(15.0, gt=0, description="users never seen before, a second")
+    newcomer_burst: int = Field(30, ge=1, description="users never seen before, at once")
+    user_turns_per_s: float = Field(3.0, gt=0, description="turns of one user, a second")
+    user_burst: int = Field(20, ge=1, description="turns of one user, at once")
+    waiting_turns: int = Field(3, ge=0, description="turns of one user that may wait for the one under way")
+
+    body_bytes: int = Field(65536, ge=256, description="size of a request, at most (bytes)")
+    message_chars: int = Field(2000, ge=1, description="length of a message, at most")
+    user_id_chars: int = Field(200, ge=1, description="length of a user id, at most")
+    emotion_chars: int = Field(500, ge=1, description="length of a text that the emotion server is given, at most")
+    reply_chars: int = Field(40, ge=8, description="length of a reply")
+    speech_chars: int = Field(40, ge=8, description="length of a text that the speech server is given, at most")
+    speech_pieces: int = Field(10, ge=1, description="pieces of speech in one answer, at most")
+
+    tool_rounds: int = Field(5, ge=1, description="how often the model may ask for tools within a turn")
+    tool_calls: int = Field(8, ge=1, description="tool calls within a turn, at most")
+    tool_repeats: int = Field(3, ge=1, description="how often the model may ask for the same tool in a row")
+    tools_at_once: int = Field(32, ge=1, description="tool calls under way at once, in all turns")
+
+    retry_attempts: int = Field(3, ge=1, le=10, description="attempts at one call that may be repeated")
+    retries_per_s: float = Field(5.0, gt=0, description="budget of retries of the whole process, a second")
+    breaker_window_s: float = Field(10.0, gt=0, description="the breaker looks back")
+    breaker_calls: int = Field(5, ge=1, description="fewer calls than this within the window never open the breaker")
+    breaker_failures: float = Field(0.5, gt=0, le=1, description="share of failures that opens the breaker")
+    breaker_open_s: float = Field(0.5, gt=0, description="an open breaker lets a probe through after")
+    breaker_probes: int = Field(1, ge=1, description="probes under way at once, per upstream")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing but what `read_settings` hands over: it names what is wrong in the words of the environment."""
+        return (init_settings,)
+
+    @property
+    def turn_s(self) -> float:
+        """Seconds that a turn may take."""
+        return self.turn_deadline_s if self.turn_deadline_s is not None else 0.85 * self.answer_within_s
+
+
+def environment_name(field: str) -> str:
+    """Return the environment variable that sets `field`."""
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else f"AGENT_{field.upper()}"
+
+
+def known_variables() -> dict[str, str]:
+    """Return every environment variable that is read (part overrides aside), with a line that says what it does."""
+    lines = {}
+    for field, info in Settings.model_fields.items():
+        default = "none" if info.default in (None, "") else info.default
+        lines[environment_name(field)] = f"{(info.description or '').replace('%%', '%')} (default {default})"
+    return lines
+
+
+def read_settings(environ: Mapping[str, str], **given: Any) -> tuple[Settings, dict[str, str]]:
+    """Read the settings and the overrides of parts.
+
+    Args:
+        environ: the environment.
+        given: settings from the command line; they go before the environment.
+
+    Returns:
+        The settings, and variant by part for every `AGENT_PART_*`.
+
+    Raises:
+        BadSetting: a value makes no sense, or an AGENT_* variable exists that nothing reads.
+    """
+    names = known_variables()
+    values: dict[str, Any] = {}
+    overrides: dict[str, str] = {}
+    fields = {environment_name(field): field for field in Settings.model_fields}
+    for name, value in environ.items():
+        if name.startswith(PART_PREFIX):
+            overrides[name.removeprefix(PART_PREFIX).lower()] = value.strip()
+        elif name in fields:
+            values[fields[name]] = value
+        elif name.startswith("AGENT_"):
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]}?" if close else "`python -m reference_agent --help` lists what is read."
+            msg = f"{name} is set, but nothing reads it: {hint}"
+            raise BadSetting(msg)
+    values.update({field: value for field, value in given.items() if value is not None})
+    try:
+        # The environment is read above (and only there), so that a test can pass its own.
+        settings = Settings.model_validate(values)
+    except ValidationError as invalid:
+        first = invalid.errors()[0]
+        field = str(first["loc"][0])
+        variable = field if field in names else environment_name(field)
+        msg = f"{variable}={values.get(fields.get(variable, field))!r} makes no sense: {first['msg']}."
+        raise BadSetting(msg) from None
+    if not settings.openai_api_key:
+        msg = "OPENAI_API_KEY is not set: set it to the key of the account (any text will do for a local stand-in)."
+        raise BadSetting(msg)
+    for field in ("openai_base_url", "tts_url", "emotion_url", "weather_url", "news_url", "time_url", "fortune_url"):
+        url = getattr(settings, field)
+        if not url.startswith(("http://", "https://")):
+            msg = f"{environment_name(field)}={url!r} is no address: expected http://... or https://..."
+            raise BadSetting(msg)
+    return settings, overrides

@@ -1,0 +1,59 @@
+"""Which tools does the model have, and how does a call of the model reach one? One file per tool in `tools/`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from reference_agent.clock import Deadline
+from reference_agent.conversation import BadArguments, Tool, ToolCall, UnknownTool
+
+
+class Toolbox:
+    """All tools, by name."""
+
+    def __init__(self, tools: list[Tool]) -> None:
+        self._tools = {tool.name: tool for tool in tools}
+
+    def definitions(self) -> list[dict[str, Any]]:
+        """Return the tools as the model is told about them (as functions, the way Assistants take them)."""
+        return [
+            {
+                "type": "function",
+                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+            }
+            for tool in self._tools.values()
+        ]
+
+    async def run(self, call: ToolCall, deadline: Deadline) -> str:
+        """Run the tool that the model asks for and return what it says.
+
+        Raises:
+            UnknownTool: there is no such tool.
+            BadArguments: the arguments are no JSON object, or make no sense to the tool.
+        """
+        tool = self._tools.get(call.name)
+        if tool is None:
+            raise UnknownTool(call.name)
+        try:
+            arguments = json.loads(call.arguments or "{}")
+        except ValueError:
+            msg = "the arguments are not JSON"
+            raise BadArguments(msg) from None
+        if not isinstance(arguments, dict):
+            msg = "the arguments are not a JSON object"
+            raise BadArguments(msg)
+        return await tool(arguments, deadline)
+
+
+def text_argument(arguments: dict[str, Any], name: str, default: str | None = None) -> str:
+    """Return an argument that is a text.
+
+    Raises:
+        BadArguments: it is missing and has no default, or is not a text.
+    """
+    value = arguments.get(name, default)
+    if not isinstance(value, str):
+        msg = f"{name} must be a text"
+        raise BadArguments(msg)
+    return value

@@ -1,0 +1,37 @@
+"""What is the weather like in a city?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from reference_agent.clock import Deadline
+from reference_agent.outbound import Outbound
+from reference_agent.settings import Settings
+from reference_agent.toolbox import text_argument
+
+
+class GetWeather:
+    name = "get_weather"
+    description = "指定した都市の現在の天気を返します。"
+    parameters: dict[str, Any] = {  # noqa: RUF012
+        "type": "object",
+        "properties": {"city": {"type": "string", "description": "都市名。例: Tokyo,JP"}},
+        "required": [],
+    }
+
+    def __init__(self, settings: Settings, outbound: Outbound) -> None:
+        self._url = f"{settings.weather_url.rstrip('/')}/data/2.5/weather"
+        self._key = settings.weather_api_key
+        self._outbound = outbound
+
+    async def __call__(self, arguments: dict[str, Any], deadline: Deadline) -> str:
+        city = text_argument(arguments, "city", "Tokyo,JP")
+        said = await self._outbound.get_json(
+            "weather", self._url, deadline, q=city, appid=self._key, units="metric", lang="ja"
+        )
+        weather = said["weather"][0]["description"], said["main"]["temp"], said["main"]["humidity"]
+        return json.dumps(dict(zip(("weather", "temp_c", "humidity"), weather, strict=True)), ensure_ascii=False)
+
+
+TOOL = GetWeather

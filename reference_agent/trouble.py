@@ -1,0 +1,73 @@
+"""What does a client library's exception mean: is the upstream at fault, did it act on the call, when to try again?"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import httpx
+import httpx2
+import openai
+
+_NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx2.ConnectError, httpx2.ConnectTimeout)
+_NEVER_ARRIVED = (*_NEVER_CONNECTED, httpx.PoolTimeout, httpx2.PoolTimeout)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """An upstream that does not do its work."""
+
+    reason: str
+    never_arrived: bool
+    """It is certain that the upstream did not act on the call."""
+    worth_repeating: bool
+    """The next attempt may do better."""
+    retry_after_s: float | None = None
+    upstream_is_down: bool = True
+    """False where the upstream is well, and only asks for patience."""
+
+
+def trouble_in(failure: BaseException) -> Trouble | None:
+    """Return what is wrong with the upstream; None when it is not the upstream that is wrong.
+
+    Args:
+        failure: what a call through httpx or the openai client raised.
+    """
+    match failure:
+        case openai.APIStatusError(status_code=401 | 403):
+            return Trouble("our key is rejected", never_arrived=True, worth_repeating=False)
+        case openai.APIStatusError(status_code=429):
+            wait_s = _retry_after_s(failure)
+            return Trouble(
+                "429", never_arrived=True, worth_repeating=True, retry_after_s=wait_s, upstream_is_down=False
+            )
+        case openai.APIStatusError(status_code=status) if status >= 500:
+            wait_s = _retry_after_s(failure)
+            return Trouble(str(status), never_arrived=False, worth_repeating=True, retry_after_s=wait_s)
+        case openai.APIResponseValidationError():
+            return Trouble("answer not understood", never_arrived=False, worth_repeating=False)
+        case openai.APIConnectionError():
+            never_arrived = isinstance(failure.__cause__, _NEVER_ARRIVED)
+            return Trouble("connection failed", never_arrived=never_arrived, worth_repeating=True)
+        case httpx.HTTPStatusError(response=response):
+            down = response.status_code >= 500 or response.status_code in (401, 403)
+            repeat = response.status_code >= 500 or response.status_code == 429
+            return Trouble(
+                str(response.status_code), never_arrived=not repeat, worth_repeating=repeat, upstream_is_down=down
+            )
+        case httpx.TransportError():
+            return Trouble("connection failed", isinstance(failure, _NEVER_ARRIVED), worth_repeating=True)
+        case TimeoutError() | asyncio.TimeoutError():
+            return Trouble("no answer in time", never_arrived=False, worth_repeating=True)
+    return None
+
+
+def _retry_after_s(failure: openai.APIStatusError) -> float | None:
+    """Read Retry-After; the header in milliseconds goes before the one in seconds, as in the SDK."""
+    headers = failure.response.headers
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(headers[name]) * unit_s)
+        except (KeyError, ValueError):
+            continue
+    return None

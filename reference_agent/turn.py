@@ -1,0 +1,94 @@
+"""What happens between what a user says and what they hear? The way of one turn through all parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reference_agent.clock import Clock, Deadline
+from reference_agent.conversation import Engine
+from reference_agent.parts.audio import Audio, Speech
+from reference_agent.parts.emotion import Emotion
+from reference_agent.parts.input_guard import InputGuard
+from reference_agent.parts.logging import Logging
+from reference_agent.parts.polling import Polling
+from reference_agent.parts.rate_limit import RateLimit
+from reference_agent.parts.sessions import Sessions
+from reference_agent.parts.speech_text import SpeechText
+from reference_agent.parts.tool_loop import Outcome, ToolLoop
+from reference_agent.parts.turn_order import TurnOrder
+from reference_agent.settings import Settings
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the user gets: a reply, and the reply spoken."""
+
+    reply: str
+    speech: Speech | None
+    """None: the speech server is down, and the reply has to do."""
+
+
+class Turn:
+    """The turn. It never asks which variant of a part it has."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        logging: Logging,
+        input_guard: InputGuard,
+        rate_limit: RateLimit,
+        turn_order: TurnOrder,
+        sessions: Sessions,
+        engine: Engine,
+        polling: Polling,
+        tool_loop: ToolLoop,
+        speech_text: SpeechText,
+        emotion: Emotion,
+        audio: Audio,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._logging = logging
+        self._input_guard = input_guard
+        self._rate_limit = rate_limit
+        self._turn_order = turn_order
+        self._sessions = sessions
+        self._engine = engine
+        self._polling = polling
+        self._tool_loop = tool_loop
+        self._speech_text = speech_text
+        self._emotion = emotion
+        self._audio = audio
+
+    async def answer(self, user_id: object, message: object) -> Answer:
+        """Return the answer to one message of one user.
+
+        Raises:
+            AgentError: it cannot be answered; see `errors.py`.
+        """
+        deadline = Deadline.after(self._clock, self._settings.turn_s)
+        user, text = self._input_guard.check(user_id, message)
+        with self._rate_limit.admit(user, self._sessions.standing(user)):
+            self._logging.heard(user, text)
+            outcome = await self._think(user, text, deadline.earlier_by(self._settings.speech_reserve_s))
+            self._logging.said(user, outcome.reply)
+            speech = await self._audio.speak(
+                self._speech_text.pieces(outcome.reply), self._emotion.vector(_analysis(outcome)), deadline
+            )
+        return Answer(outcome.reply, speech)
+
+    async def _think(self, user: str, text: str, deadline: Deadline) -> Outcome:
+        async with (
+            self._turn_order.turn_of(user, deadline),
+            self._sessions.lease(user, deadline) as conversation,
+        ):
+            generation = self._engine.generation(conversation, deadline)
+            async with self._polling.watching(generation):
+                await generation.begin(text)
+                return await self._tool_loop.run(generation, deadline)
+
+
+def _analysis(outcome: Outcome) -> str | None:
+    """Return the last emotion analysis of the turn: it colours the speech."""
+    return next((output.text for output in reversed(outcome.outputs) if output.name == "analyze_emotion"), None)

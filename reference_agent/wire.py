@@ -1,0 +1,173 @@
+"""How do calls leave the process: holding a thread, or on the event loop?
+
+Everything above is written once, as coroutines. On the `LoopWire` they wait on the event loop. On the `ThreadWire` no
+call ever suspends (it holds its thread until it is done), so that a turn can be driven to its end without any loop:
+that is what a synchronous handler on FastAPI's pool of threads does.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+import httpx
+import openai
+
+from reference_agent.clock import Clock, LoopClock, ThreadClock
+from reference_agent.errors import BlockedOnLoop
+
+T = TypeVar("T")
+
+# One pool for all tools: a connection per call would leave thousands of sockets in TIME_WAIT under load.
+_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=50)
+
+
+class Body(Protocol):
+    """An answer whose body has not been read yet."""
+
+    def raise_for_status(self) -> None:
+        """Raise httpx.HTTPStatusError for 4xx and 5xx."""
+        ...
+
+    async def whole(self) -> bytes:
+        """Read all of it."""
+        ...
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """Read it piece by piece."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of it, read or not."""
+        ...
+
+
+class Wire(Protocol):
+    """What leads out of the process."""
+
+    clock: Clock
+
+    def openai_client(self, **options: Any) -> openai.OpenAI | openai.AsyncOpenAI:
+        """Return a client for the model; `options` as its constructor takes them."""
+        ...
+
+    async def request(self, method: str, url: str, **options: Any) -> httpx.Response:
+        """Send a request and read the whole answer. No time-out of its own; `options` as httpx takes them."""
+        ...
+
+    async def open(self, method: str, url: str, **options: Any) -> Body:
+        """Send a request and return as soon as status and headers are there."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+async def settled(value: T | Awaitable[T]) -> T:
+    """Return what a call of the openai client brings, whether it is the synchronous or the asynchronous one."""
+    if inspect.isawaitable(value):
+        return await value
+    return value
+
+
+def run_without_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Drive a coroutine that never suspends to its end, in this thread.
+
+    Raises:
+        BlockedOnLoop: it did suspend.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    coroutine.close()
+    msg = "a part waits on the event loop, but the turn runs in a thread without one"
+    raise BlockedOnLoop(msg)
+
+
+class _LoopBody:
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+
+    def raise_for_status(self) -> None:
+        self._response.raise_for_status()
+
+    async def whole(self) -> bytes:
+        return await self._response.aread()
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        return self._response.aiter_raw()
+
+    async def close(self) -> None:
+        await self._response.aclose()
+
+
+class LoopWire:
+    """Calls wait on the event loop."""
+
+    def __init__(self) -> None:
+        self.clock: Clock = LoopClock()
+        self._http = httpx.AsyncClient(limits=_LIMITS, timeout=None, trust_env=False)
+        self._clients: list[openai.AsyncOpenAI] = []
+
+    def openai_client(self, **options: Any) -> openai.AsyncOpenAI:
+        client = openai.AsyncOpenAI(**options)
+        self._clients.append(client)
+        return client
+
+    async def request(self, method: str, url: str, **options: Any) -> httpx.Response:
+        return await self._http.request(method, url, **options)
+
+    async def open(self, method: str, url: str, **options: Any) -> Body:
+        return _LoopBody(await self._http.send(self._http.build_request(method, url, **options), stream=True))
+
+    async def close(self) -> None:
+        await self._http.aclose()
+        for client in self._clients:
+            await client.close()
+
+
+class _ThreadBody:
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+
+    def raise_for_status(self) -> None:
+        self._response.raise_for_status()
+
+    async def whole(self) -> bytes:
+        return self._response.read()
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        for piece in self._response.iter_raw():
+            yield piece
+
+    async def close(self) -> None:
+        self._response.close()
+
+
+class ThreadWire:
+    """Calls hold their thread."""
+
+    def __init__(self) -> None:
+        self.clock: Clock = ThreadClock()
+        self._http = httpx.Client(limits=_LIMITS, timeout=None, trust_env=False)
+        self._clients: list[openai.OpenAI] = []
+
+    def openai_client(self, **options: Any) -> openai.OpenAI:
+        client = openai.OpenAI(**options)
+        self._clients.append(client)
+        return client
+
+    async def request(self, method: str, url: str, **options: Any) -> httpx.Response:
+        return self._http.request(method, url, **options)
+
+    async def open(self, method: str, url: str, **options: Any) -> Body:
+        return _ThreadBody(self._http.send(self._http.build_request(method, url, **options), stream=True))
+
+    async def close(self) -> None:
+        self._http.close()
+        for client in self._clients:
+            client.close()
