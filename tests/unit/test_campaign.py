@@ -1,5 +1,6 @@
 """The conductor: what happens next, with a clock that the test holds."""
 
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -14,7 +15,6 @@ from harness.campaign import (
     Finish,
     HasEnded,
     Interrupt,
-    Judge,
     Judged,
     Leave,
     Lift,
@@ -108,7 +108,7 @@ def test_phases_begin_when_they_are_due_and_windows_have_no_gaps() -> None:
     entered = [(round(at_s, 1), action.phase) for at_s, action in watch.asked if isinstance(action, Enter)]
     assert entered == [(0.0, "warm_up"), (1.0, "steady"), (3.0, "attack"), (6.0, "recovery"), (7.0, "drain")]
     windows = [action.window for _, action in watch.asked if isinstance(action, Leave)]
-    assert all(a.end_ns == b.begin_ns for a, b in zip(windows, windows[1:], strict=False))
+    assert all(a.end_ns == b.begin_ns for a, b in itertools.pairwise(windows))
 
 
 def test_the_drain_ends_as_soon_as_nothing_is_in_flight() -> None:

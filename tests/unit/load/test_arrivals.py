@@ -1,5 +1,6 @@
 """Schedules are open-model, seeded, and keep to their phases and rates."""
 
+import itertools
 import math
 import random
 
@@ -20,7 +21,7 @@ def test_a_constant_rate_sends_at_equal_distances_and_only_in_its_phases() -> No
 
     assert len(arrivals) == 40
     assert {arrival.phase for arrival in arrivals} == {"attack"}
-    gaps = [later.offset_s - earlier.offset_s for earlier, later in zip(arrivals, arrivals[1:], strict=False)]
+    gaps = [later.offset_s - earlier.offset_s for earlier, later in itertools.pairwise(arrivals)]
     assert all(math.isclose(gap, 0.1, abs_tol=1e-9) for gap in gaps)
     assert arrivals[0].offset_s == pytest.approx(4.05)
 
@@ -29,7 +30,7 @@ def test_phases_that_follow_one_another_are_one_stretch() -> None:
     arrivals = schedule(ConstantRate(per_s=3, during=("steady", "attack")), OFFSETS, "quick", random.Random(1))
 
     assert [arrival.phase for arrival in arrivals].count("steady") == 9
-    gaps = {round(b.offset_s - a.offset_s, 9) for a, b in zip(arrivals, arrivals[1:], strict=False)}
+    gaps = {round(b.offset_s - a.offset_s, 9) for a, b in itertools.pairwise(arrivals)}
     assert gaps == {round(1 / 3, 9)}
 
 
@@ -47,7 +48,7 @@ def test_poisson_arrivals_have_exponential_gaps() -> None:
 
     # 20,000 arrivals are expected, with a standard deviation of 141: five of them on either side.
     assert abs(len(arrivals) - 20_000) < 5 * 141
-    gaps = [b.offset_s - a.offset_s for a, b in zip(arrivals, arrivals[1:], strict=False)]
+    gaps = [b.offset_s - a.offset_s for a, b in itertools.pairwise(arrivals)]
     mean = sum(gaps) / len(gaps)
     deviation = math.sqrt(sum((gap - mean) ** 2 for gap in gaps) / len(gaps))
     assert mean == pytest.approx(0.1, rel=0.03)
