@@ -20,7 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.evidence import EvidenceError
-from harness.model import Finding, PlannedScenario, Vantage
+from harness.model import Finding, PlannedScenario, Role, Vantage
 from harness.verdict import worst
 from reports.content.decision import decide
 from reports.content.glance import Glance
@@ -38,7 +38,7 @@ from reports.content.stored import (
     read_runs,
 )
 from reports.content.timeline import OUTCOME_GROUPS, FaultSpan, Timeline, timeline
-from reports.content.waits import BEYOND, Waits, waits
+from reports.content.waits import BEYOND, ROLES, Waits, waits
 
 _VANTAGES: tuple[Vantage, ...] = ("client", "upstream", "process")
 _TEMPLATES = "templates"
@@ -96,6 +96,8 @@ class _Section:
     planned: PlannedScenario
     sides: tuple[_Side, ...]
     rows: tuple[_FindingRow, ...]
+    roles: tuple[Role, ...]
+    """Who called."""
     quick: bool
 
 
@@ -197,6 +199,7 @@ def _section(runs: Sequence[StoredRun], name: str, number: int, glances: Sequenc
         planned=next(side.stored.planned for side in sides if side.stored.planned is not None),
         sides=tuple(sides),
         rows=_rows([side.stored.judgement.findings if side.stored.judgement else () for side in sides]),
+        roles=tuple(role for role in ROLES if any(one.role == role for seen in looks for one in seen.waits)),
         quick=any(run.plan.size == "quick" for run in runs),
     )
 
@@ -206,6 +209,16 @@ def _when(anchor: str) -> str:
         return datetime.fromisoformat(anchor).strftime("%Y-%m-%d %H:%M:%S %Z").strip()
     except ValueError:
         return one_line(anchor, 60)
+
+
+def _occasion(runs: Sequence[StoredRun]) -> list[str]:
+    """Say in a few words what kind of run it was, and when."""
+    plans = [run.plan for run in runs]
+    return [
+        f"{' and '.join(dict.fromkeys(plan.size for plan in plans))} size",
+        f"seed {' and '.join(dict.fromkeys(str(plan.seed) for plan in plans))}",
+        _when(min(plan.wall_clock_anchor for plan in plans)),
+    ]
 
 
 def _facts(run: StoredRun, glance: Glance) -> _RunFacts:
@@ -284,6 +297,7 @@ def render(runs: Sequence[Path]) -> str:
         anchors={section.planned.name: section.anchor for section in sections},
         glances=glances,
         facts=[_facts(run, glance) for run, glance in zip(stored, glances, strict=True)],
+        occasion=_occasion(stored),
         targets=words(list(dict.fromkeys(run.plan.target_name for run in stored))),
         outcome_groups=tuple(OUTCOME_GROUPS),
         marks=MARKS,

@@ -10,6 +10,16 @@ from reports.content.quantities import ABSENT, count, duration, memory, share
 from reports.content.waits import percentile
 
 
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a run in words; a dash where there is none."""
+
+    what: str
+    figure: str
+    counted: str
+    """What it was counted from."""
+
+
 @dataclass
 class Glance:
     """Sums over the scenarios of one run, added one at a time so that no evidence has to be kept."""
@@ -48,29 +58,32 @@ class Glance:
             self.cost_usd += sum(call.cost_usd for call in evidence.calls)
 
     @property
-    def rows(self) -> tuple[tuple[str, str, str], ...]:
-        """What was measured, the figure, and what it was counted from; a dash where a vantage was missing."""
+    def rows(self) -> tuple[Figure, ...]:
+        """The figures for the top of the report."""
         answered = share(self.real_answered_under_attack, self.real_under_attack)
-        before, during = percentile(self.steady_waits_s, 0.5), percentile(self.attack_waits_s, 0.5)
-        slow_before, slow_during = percentile(self.steady_waits_s, 0.95), percentile(self.attack_waits_s, 0.95)
-        enough = f"{len(self.steady_waits_s):,} and {len(self.attack_waits_s):,} requests"
+        counted = f"{len(self.steady_waits_s):,} and {len(self.attack_waits_s):,} requests"
+
+        def change(quantile: float) -> str:
+            before, during = percentile(self.steady_waits_s, quantile), percentile(self.attack_waits_s, quantile)
+            return ABSENT if before is during is None else f"{duration(before)} → {duration(during)}"
+
         return (
-            (
-                "Real callers answered during attacks",
+            Figure(
+                "Real callers answered under attack or outage",
                 answered,
                 f"{self.real_answered_under_attack:,} of {self.real_under_attack:,}" if self.real_under_attack else "",
             ),
-            ("Their median wait, steady → attack", f"{duration(before)} → {duration(during)}", enough),
-            ("Their p95 wait, steady → attack", f"{duration(slow_before)} → {duration(slow_during)}", enough),
-            ("Peak memory", memory(self.peak_rss_bytes), "" if self.peak_rss_bytes else "process vantage missing"),
-            (
+            Figure("Their median wait, steady → attack", change(0.5), counted),
+            Figure("Their p95 wait, steady → attack", change(0.95), counted),
+            Figure("Peak memory", memory(self.peak_rss_bytes), "" if self.peak_rss_bytes else "not observed"),
+            Figure(
                 "Calls to upstreams",
                 ABSENT if self.calls is None else f"{self.calls:,}",
-                "upstream vantage missing" if self.calls is None else f"for {count(self.requests, 'request')}",
+                "not observed" if self.calls is None else f"for {count(self.requests, 'request')}",
             ),
-            (
+            Figure(
                 "Spent at upstreams",
                 ABSENT if self.calls is None else f"${self.cost_usd:,.2f}",
-                "" if self.calls is None else "as the stand-ins price it",
+                "not observed" if self.calls is None else "as the stand-ins price it",
             ),
         )

@@ -19,9 +19,8 @@ _STACKED = re.compile(
 )
 
 
-def _picture(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return chr(0x2400 + code) if code < 0x20 else f"‹U+{code:04X}›"
+def _code_point(match: re.Match[str]) -> str:
+    return f"‹U+{ord(match[0]):04X}›"
 
 
 def showable(text: str, limit: int = 4000) -> str:
@@ -32,8 +31,8 @@ def showable(text: str, limit: int = 4000) -> str:
         limit: characters that are kept, above 0; what was cut is counted at the end.
     """
     cut = text[:limit]
-    shown = _CONTROL.sub(_picture, cut.replace("\r\n", "\n").replace("\r", "\n"))
-    shown = _STACKED.sub(r"\1", _INVISIBLE.sub(_picture, shown))
+    shown = _CONTROL.sub(_code_point, cut.replace("\r\n", "\n").replace("\r", "\n"))
+    shown = _STACKED.sub(r"\1", _INVISIBLE.sub(_code_point, shown))
     return shown if len(text) <= limit else f"{shown}… ({len(text):,} characters)"
 
 

@@ -24,10 +24,10 @@ from reports.content.outside_text import plot_label
 from reports.content.quantities import duration
 from reports.content.timeline import OUTCOME_GROUPS, Timeline, bin_width_s, rates
 
-WIDTH = 560
-_LEFT, _RIGHT = 62, 8
-_LANE, _LATENCY, _MEMORY, _OUTCOMES, _UPSTREAM = 15, 150, 62, 74, 26
-_TITLE, _GAP, _AXIS = 16, 8, 26
+WIDTH = 480
+_LEFT, _RIGHT = 58, 6
+_LANE, _LATENCY, _MEMORY, _OUTCOMES, _UPSTREAM = 15, 132, 50, 60, 30
+_TITLE, _GAP, _AXIS = 16, 7, 20
 _FAULT_LANES = 4
 _UPSTREAM_ROWS = 10
 _FLOOR_S = 0.001
@@ -77,7 +77,7 @@ class _Scales:
                 _FLOOR_S,
                 min((float(column[column > 0].min()) for column in latencies if (column > 0).any()), default=0.01),
             ),
-            max([*waited, *(one.deadline_s for one in timelines), 0.02]),
+            max([*(wait for wait in waited if wait > 0), *(one.deadline_s for one in timelines), 0.02]),
         )
         memories = [one.memory["rss_bytes"] for one in timelines if one.memory is not None and len(one.memory)]
         self.memory_mb = max((float(column.max()) / 2**20 for column in memories), default=1.0) * 1.1
@@ -200,7 +200,7 @@ def _dots(axes: Axes, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], size: fl
 def _latency(axes: Axes, timeline: Timeline, scales: _Scales) -> None:
     _shade(axes, timeline)
     low, high = (math.log10(bound) for bound in scales.latency_s)
-    low, high = low - 0.12, high + 0.12
+    low, high = low - 0.12, high + 0.3
     axes.set_ylim(low, high)
     ticks = [float(exponent) for exponent in range(-3, 5) if low <= exponent <= high]
     if len(ticks) < 2:
@@ -226,7 +226,8 @@ def _latency(axes: Axes, timeline: Timeline, scales: _Scales) -> None:
     cell_x = scales.span_s / (WIDTH - _LEFT - _RIGHT)
     cell_y = (high - low) / _LATENCY
     requests = timeline.requests
-    height = np.log10(requests["latency_s"].clip(lower=10**low).to_numpy(dtype=float))
+    # What was never sent has no latency; it is drawn at the upper edge.
+    height = np.log10(requests["latency_s"].clip(lower=10**low).fillna(10 ** (high - 0.06)).to_numpy(dtype=float))
     at_s = requests["at_s"].to_numpy(dtype=float)
     lost = (requests["group"] == "lost").to_numpy(dtype=bool)
     for role, colour in _ROLE_COLOURS.items():
@@ -319,7 +320,7 @@ def _upstream(axes: Axes, timeline: Timeline, scales: _Scales, index: int, name:
     _shade(axes, timeline)
     axes.yaxis.grid(False)
     most = scales.calls_per_s[name]
-    axes.set_ylim(0, most * 1.15)
+    axes.set_ylim(0, most * 1.6)  # room above the bars for their peak in words
     axes.set_yticks([most * 0.5], [plot_label(name, 10)])
     table = scales.calls[index]
     if table is None:
@@ -377,7 +378,7 @@ def _draw(timeline: Timeline, scales: _Scales, index: int) -> Figure:
         _shade(axes, timeline)
         _missing(axes, "not observed: no upstream vantage" if timeline.calls is None else "no calls")
     axes.xaxis.set_tick_params(labelbottom=True)
-    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(8, integer=scales.span_s > 8))
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(7, integer=scales.span_s > 8))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} s")
     return figure
 

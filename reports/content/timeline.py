@@ -53,7 +53,7 @@ class Timeline:
     """Phase, begin, end."""
     deadline_s: float
     requests: pd.DataFrame
-    """Columns at_s (intended start), latency_s, role, group."""
+    """Columns at_s (intended start), latency_s (NaN where nothing was sent), role, group."""
     memory: pd.DataFrame | None
     """Columns at_s, rss_bytes, replica."""
     calls: pd.DataFrame | None
@@ -118,7 +118,9 @@ def timeline(evidence: Evidence) -> Timeline | None:
         requests=pd.DataFrame(
             {
                 "at_s": [(sample.intended_ns - origin_ns) / 1e9 for sample in counted],
-                "latency_s": [sample.latency_s for sample in counted],
+                "latency_s": [
+                    math.nan if sample.outcome is Outcome.UNSERVED else sample.latency_s for sample in counted
+                ],
                 "role": [sample.role for sample in counted],
                 "group": [_GROUP_OF[sample.outcome] for sample in counted],
             }
