@@ -35,25 +35,22 @@ class ProcessTree:
 
     Args:
         pid: the root of the tree.
-        adopter: the process id that orphans are handed to, where somebody has made himself a child subreaper: its
-            children that appear after this tree was made are counted as members.
+        adopts: is asked with the process id and the parent's of what appears later and is not below a member; says
+            whether it is an orphan of this tree.
     """
 
-    def __init__(self, pid: int, adopter: int | None = None) -> None:
+    def __init__(self, pid: int, adopts: Callable[[int, int], bool] | None = None) -> None:
         self.root = pid
-        self._adopter = adopter
+        self._adopts = adopts
         self._members: dict[int, psutil.Process] = {}
         self._strangers: set[int] = set()
         self._cpu_seen_s = 0.0
         self._cpu_lost_s = 0.0
-        # What exists already is either the root, or below it, or none of ours.
-        self._adopting = False
         try:
             self._members[pid] = psutil.Process(pid)
         except psutil.Error:
             return
         self.relist()
-        self._adopting = adopter is not None
 
     def pids(self) -> tuple[int, ...]:
         """Return the members that were alive when last listed, the root first."""
@@ -69,7 +66,7 @@ class ProcessTree:
         while joined:
             joined = False
             for pid, parent in list(parents.items()):
-                if parent in self._members or (self._adopting and parent == self._adopter):
+                if parent in self._members or (self._adopts is not None and self._adopts(pid, parent)):
                     joined = True
                     del parents[pid]
                     try:
@@ -221,6 +218,8 @@ async def ask(host: str, port: int, path: str, *, within_s: float, method: str =
                 protocol.feed_data(data)
     except TimeoutError:
         error = f"no answer within {within_s:g} s"
+    except ConnectionRefusedError:
+        error = "connection refused"
     except OSError as failure:
         error = failure.strerror or str(failure)
     except httptools.HttpParserError as failure:

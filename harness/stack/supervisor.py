@@ -1,0 +1,297 @@
+"""What runs while a scenario is played? Fresh upstreams' state and a fresh target for each, and their records."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from harness.evidence import EvidenceError, scenario_directory
+from harness.faults import FaultError, parse
+from harness.model import FaultEvent, Size
+from harness.stack.child import how_it_ended
+from harness.stack.errors import StackError
+from harness.stack.household import Household, free_port
+from harness.stack.records import Records
+from harness.stack.replica import TICK_S, Replica
+from harness.stack.upstreams import Upstreams
+from harness.target import Target, TargetError
+
+_TICKS_PER_FLUSH = 40
+"""What is recorded is readable by others within 0.4 s."""
+
+
+class ScenarioOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `POST /scenario` is given."""
+
+    name: str
+    latency: Literal["fast", "documented", "realistic"] = "fast"
+    latency_scale: float = 1.0
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the supervisor is told when it is started."""
+
+    run: Path
+    target: Target
+    variant: str | None
+    size: Size
+    seed: int
+    variables: dict[str, str]
+    """Environment variables that override those of the target's file."""
+
+    @property
+    def directory(self) -> Path | None:
+        """Where the target runs; None for where the supervisor runs."""
+        if self.target.start is None or self.target.start.directory is None:
+            return None
+        return Path(self.target.file).parent / self.target.start.directory
+
+
+class Supervisor:
+    """Starts, watches, breaks and ends what a run needs, one scenario after another.
+
+    Args:
+        settings: what was asked for.
+        household: where processes belong.
+        upstreams: the stand-ins, started.
+    """
+
+    def __init__(self, settings: Settings, household: Household, upstreams: Upstreams) -> None:
+        self._settings = settings
+        self._household = household
+        self._upstreams = upstreams
+        self._replicas: list[Replica] = []
+        self._records: Records | None = None
+        self._home: Path | None = None
+        self._busy = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._fault_ids = (f"p{number}" for number in itertools.count(1))
+        self._upstreams_missed = False
+        self._ticks = 0
+        self._loop = asyncio.get_running_loop()
+        self._next_tick_s = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self) -> None:
+        """Begin to look at what runs, every 10 ms."""
+        self._timer = self._loop.call_at(self._next_tick_s, self._tick)
+
+    async def scenario(self, order: ScenarioOrder) -> dict[str, Any]:
+        """Begin a scenario: old target stopped, upstreams in a new epoch, fresh target started and ready.
+
+        Returns:
+            `host`, `pid` and `ready_after_s`; pid is None for a target that is not started by the harness.
+
+        Raises:
+            StackError: something of it does not work.
+        """
+        if not order.name or not order.name.replace("_", "").replace("-", "").isalnum():
+            msg = f"A scenario's name is made of letters, digits, '_' and '-', not {order.name!r}."
+            raise StackError(msg, status=400)
+        begun: dict[str, Any] = await self._alone(self._begin(order))
+        return begun
+
+    async def end_scenario(self) -> None:
+        """Bring everything recorded so far to disk. Raises StackError where the upstreams cannot."""
+        if self._records is not None:
+            self._records.flush()
+        await self._upstreams.control_call("POST", "/_control/flush")
+
+    def fault(self, spec: Mapping[str, Any]) -> str:
+        """Break the target's process.
+
+        Returns:
+            The fault's id, under which its events are recorded.
+
+        Raises:
+            StackError: nonsense, or it cannot be done now.
+        """
+        try:
+            fault = parse(spec)
+        except FaultError as error:
+            raise StackError(str(error), status=400) from error
+        if fault.family != "process":
+            msg = f"The fault {fault.name!r} is not one of the target's process: give it to the upstreams' control API."
+            raise StackError(msg, status=400)
+        replica = self._replica(spec.get("replica", 0))
+        id_ = next(self._fault_ids)
+        match fault.name:
+            case "kill":
+                replica.kill(id_)
+            case "pause":
+                replica.pause(id_)
+            case "resume":
+                replica.resume(id_)
+            case "restart":
+                if self._busy.locked():
+                    msg = "The target is being started or stopped at the moment: it cannot be restarted."
+                    raise StackError(msg, status=409)
+                self._spawn(self._locked(replica.restart(id_)))
+            case other:
+                raise StackError(f"The supervisor does not know how to do {other!r}.", status=400)
+        return id_
+
+    def lift(self, id_: str) -> None:
+        """Lift a fault: a pause is resumed; of the others there is nothing to lift."""
+        for replica in self._replicas:
+            if replica.paused_by(id_):
+                replica.resume(next(self._fault_ids))
+
+    def status(self) -> dict[str, Any]:
+        """Return what is running."""
+        replica = self._replicas[0] if self._replicas else None
+        return {
+            "target": {
+                "pid": replica.pid if replica else None,
+                "alive": replica.alive if replica else False,
+                "host": replica.host if replica else self._settings.target.host,
+            },
+            "upstreams": self._upstreams.control,
+            "upstreams_alive": self._upstreams.exit_code() is None,
+            "addresses": self._upstreams.urls,
+        }
+
+    async def close(self) -> None:
+        """Stop everything, also what is just being started."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+        await self._stop_target()
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._upstreams.end()
+
+    # --- how it is done ---------------------------------------------------------------------------------------------
+
+    async def _alone(self, deed: Any) -> Any:
+        """Do something to the target while nothing else is being done to it, so that `close` can break it off."""
+        task = self._spawn(self._locked(deed))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise StackError("The supervisor is being stopped.", status=503) from None
+            raise
+
+    async def _locked(self, deed: Any) -> Any:
+        try:
+            async with self._busy:
+                return await deed
+        finally:
+            deed.close()
+
+    def _spawn(self, deed: Any) -> asyncio.Task[Any]:
+        task = self._loop.create_task(deed)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _begin(self, order: ScenarioOrder) -> dict[str, Any]:
+        await self._stop_target()
+        try:
+            self._records = Records(scenario_directory(self._settings.run, order.name))
+        except EvidenceError as error:
+            raise StackError(str(error)) from error
+        await self._upstreams.control_call(
+            "POST",
+            "/_control/epoch",
+            {
+                "name": order.name,
+                "seed": self._settings.seed,
+                "latency": order.latency,
+                "latency_scale": order.latency_scale,
+            },
+        )
+        start = self._settings.target.start
+        if start is None:
+            return {"host": self._settings.target.host, "pid": None, "ready_after_s": 0.0}
+        self._home = self._household.home()
+        port = free_port()
+        try:
+            command, environment = self._command(port, self._home)
+        except TargetError as error:
+            raise StackError(str(error)) from error
+        replica = Replica(
+            self._household,
+            start,
+            command=command,
+            environment=self._household.environment(self._home, {**environment, **self._settings.variables}),
+            directory=self._settings.directory,
+            port=port,
+            records=self._records,
+        )
+        self._replicas = [replica]
+        ready_after_s = await replica.begin()
+        return {"host": replica.host, "pid": replica.pid, "ready_after_s": round(ready_after_s, 3)}
+
+    def _command(self, port: int, home: Path) -> tuple[list[str], dict[str, str]]:
+        facts = {
+            **self._settings.target.facts(self._settings.size),
+            **self._upstreams.urls,
+            "python": sys.executable,
+            "port": str(port),
+            "host": "127.0.0.1",
+            "home": str(home),
+        }
+        target = self._settings.target
+        return target.command(facts), target.environment(self._settings.variant, facts)
+
+    async def _stop_target(self) -> None:
+        for replica in self._replicas:
+            await replica.end()
+        self._replicas = []
+        if self._records is not None:
+            self._records.close()
+            self._records = None
+        if self._home is not None:
+            shutil.rmtree(self._home, ignore_errors=True)
+            self._home = None
+
+    def _replica(self, number: Any) -> Replica:
+        if not isinstance(number, int) or not 0 <= number < len(self._replicas):
+            started = f"there are {len(self._replicas)}, counted from 0" if self._replicas else "none is started"
+            raise StackError(f"There is no replica {number} of the target: {started}.", status=400)
+        return self._replicas[number]
+
+    def _tick(self) -> None:
+        self._ticks += 1
+        for replica in self._replicas:
+            replica.tick()
+        if self._ticks % _TICKS_PER_FLUSH == 0:
+            if self._records is not None:
+                self._records.flush()
+            self._miss_upstreams()
+        # Keeps its beat; what was missed on a busy machine is not made up for.
+        self._next_tick_s = max(self._next_tick_s + TICK_S, self._loop.time())
+        self._timer = self._loop.call_at(self._next_tick_s, self._tick)
+
+    def _miss_upstreams(self) -> None:
+        """Say once that the upstreams have ended by themselves: what is seen from here on is not the target's doing."""
+        exit_code = self._upstreams.exit_code()
+        if exit_code is None or self._upstreams_missed:
+            return
+        self._upstreams_missed = True
+        msg = f"The upstreams' process has ended by itself ({how_it_ended(exit_code)}): what follows proves nothing."
+        print(msg, file=sys.stderr, flush=True)
+        if self._records is not None:
+            self._records.event(
+                FaultEvent(
+                    at_ns=time.monotonic_ns(),
+                    fault="upstreams",
+                    id="upstreams",
+                    event="exited",
+                    family="upstream",
+                    where="upstreams",
+                    detail=msg,
+                    must_fire=False,
+                )
+            )
