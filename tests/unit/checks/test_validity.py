@@ -1,0 +1,162 @@
+"""Does a run that proves nothing become inconclusive, and never a fail?"""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.checks.validity import (
+    attack_arrived,
+    ended_complete,
+    faults_fired,
+    load_kept_schedule,
+    something_was_sent,
+    steady_state_held,
+)
+from harness.evidence import Ended
+from harness.model import ConstantRate, LoadPlan, Verdict
+
+ATTACKERS = LoadPlan(callers="Bombers", role="attacker", arrivals=ConstantRate(per_s=25))
+
+
+def test_something_was_sent_passes(given):
+    assert something_was_sent(given.evidence(samples=given.many(2))).verdict is Verdict.PASS
+
+
+def test_something_was_sent_is_violated(given):
+    finding = something_was_sent(given.evidence(samples=given.many(2, outcome="unserved")))
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert finding.observed == "0 of 2 requests sent"
+
+
+def test_something_was_sent_of_nothing(given):
+    assert something_was_sent(given.evidence()).verdict is Verdict.INCONCLUSIVE
+
+
+def test_ended_complete_passes(given):
+    assert ended_complete(given.evidence()).verdict is Verdict.PASS
+
+
+def test_ended_complete_is_violated(given):
+    finding = ended_complete(given.evidence(ended=Ended(how="interrupted", reason="Ctrl-C")))
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert finding.reason == "the scenario is interrupted: Ctrl-C"
+
+
+def test_ended_complete_of_nothing(given):
+    finding = ended_complete(given.evidence(phases=()))
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert finding.reason.startswith("no phase was recorded")
+
+
+def test_load_kept_schedule_passes(given):
+    finding = load_kept_schedule(given.evidence(samples=given.many(100, lag_s=0.01, latency_s=0.2)))
+    assert finding.verdict is Verdict.PASS
+    assert finding.observed == "p99 0.010 s over 100 requests, 0 later than the limit"
+
+
+def test_load_kept_schedule_is_violated(given):
+    samples = [*given.many(90), *given.many(10, lag_s=0.4, latency_s=0.5)]
+    finding = load_kept_schedule(given.evidence(samples=samples))
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "lagged behind its own schedule (p99 0.400 s)" in finding.reason
+    assert len(finding.evidence) == 10
+
+
+def test_load_kept_schedule_of_nothing(given):
+    samples = [*given.many(5, outcome="unserved"), *given.many(5, phase="warm_up")]
+    assert load_kept_schedule(given.evidence()).verdict is Verdict.INCONCLUSIVE
+    assert load_kept_schedule(given.evidence(samples=samples)).verdict is Verdict.INCONCLUSIVE
+
+
+def test_steady_state_held_passes(given):
+    assert steady_state_held(given.evidence(samples=given.many(16, phase="steady"))).verdict is Verdict.PASS
+
+
+def test_steady_state_held_is_violated(given):
+    samples = [*given.many(16, phase="steady"), *given.many(16, phase="steady", outcome="opaque_error")]
+    finding = steady_state_held(given.evidence(samples=samples))
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "did not serve its users before the attack already: 16 of 32 (50.0 %)" in finding.reason
+
+
+def test_steady_state_held_of_nothing(given):
+    for samples in ([], given.many(15, phase="steady")):
+        finding = steady_state_held(given.evidence(samples=samples))
+        assert finding.verdict is Verdict.INCONCLUSIVE
+        assert f"too few samples: {len(samples)} requests" in finding.reason
+
+
+def test_faults_fired_passes(given):
+    evidence = given.evidence(
+        planned=[given.fault_plan("hang"), given.fault_plan("crash_on_emoji", must_fire=False)],
+        events=[given.event("hang", "planned"), given.event("hang", "armed"), given.event("hang", "fired")],
+    )
+    assert faults_fired(evidence).verdict is Verdict.PASS
+
+
+def test_faults_fired_is_violated(given):
+    evidence = given.evidence(
+        planned=[given.fault_plan("hang", upstream="openai")],
+        events=[given.event("hang", "planned", where="openai"), given.event("hang", "armed", where="openai")],
+    )
+    finding = faults_fired(evidence)
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert finding.reason == "hang on openai was armed and never fired: nothing came its way"
+
+
+def test_faults_fired_of_nothing(given):
+    finding = faults_fired(given.evidence(planned=[given.fault_plan("hang")]))
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert finding.reason == "hang was never armed"
+
+
+def test_no_planned_fault_has_nothing_to_fire(given):
+    assert faults_fired(given.evidence()).verdict is Verdict.PASS
+
+
+def test_faults_without_the_upstream_vantage_say_what_brings_it(given):
+    evidence = given.evidence(
+        planned=[given.fault_plan("hang")],
+        events=[given.event("hang", "planned", id="unarmed-0", where="openai")],
+        ledger=None,
+    )
+    finding = faults_fired(evidence)
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "hang on openai could not be armed: faults need `--upstreams URL`" in finding.reason
+
+
+def test_two_faults_of_one_name_cannot_stand_in_for_each_other(given):
+    planned = [given.fault_plan("slow", upstream=name) for name in ("time", "weather")]
+    once = [given.event("slow", "fired", id="f1") for _ in range(5)]
+    assert faults_fired(given.evidence(planned=planned, events=once)).verdict is Verdict.INCONCLUSIVE
+    both = [*once, given.event("slow", "fired", id="f2")]
+    assert faults_fired(given.evidence(planned=planned, events=both)).verdict is Verdict.PASS
+
+
+def test_a_fault_of_the_process_happens_by_its_deed(given):
+    events = [given.event("kill", "killed", family="process")]
+    assert faults_fired(given.evidence(planned=[given.fault_plan("kill")], events=events)).verdict is Verdict.PASS
+
+
+def test_attack_arrived_passes(given):
+    samples = [*given.many(3, role="attacker", outcome="refused"), *given.many(3, role="attacker", outcome="unserved")]
+    finding = attack_arrived(given.evidence(samples=samples))
+    assert finding.verdict is Verdict.PASS
+    assert finding.observed.startswith("3 of 6")
+
+
+@pytest.mark.parametrize("outcome", ["unserved", "disconnected"])
+def test_attack_arrived_is_violated(given, outcome):
+    finding = attack_arrived(given.evidence(samples=given.many(4, role="attacker", outcome=outcome)))
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "the attack did not arrive: of 4 requests of attackers" in finding.reason
+
+
+def test_attack_arrived_of_nothing(given):
+    finding = attack_arrived(given.evidence(load=(ATTACKERS,)))
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert finding.reason == "the attack did not arrive: Bombers sent nothing"
+
+
+def test_a_scenario_without_attackers_needs_none(given):
+    assert attack_arrived(given.evidence(samples=given.many(3))).verdict is Verdict.PASS
