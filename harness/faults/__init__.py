@@ -1,0 +1,109 @@
+"""Every way to break an upstream, the model, the network or the target's process: one file each, found by itself."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from harness.faults.fault import (
+    CallerFault,
+    Family,
+    Fault,
+    MatchedFault,
+    ModelFault,
+    NetworkFault,
+    ProcessFault,
+    UpstreamFault,
+)
+
+__all__ = [
+    "CallerFault",
+    "Family",
+    "Fault",
+    "FaultError",
+    "MatchedFault",
+    "ModelFault",
+    "NetworkFault",
+    "ProcessFault",
+    "UpstreamFault",
+    "catalogue",
+    "parse",
+]
+
+
+class FaultError(ValueError):
+    """A fault was described wrongly; the message says what was expected."""
+
+
+@cache
+def catalogue() -> Mapping[str, type[Fault]]:
+    """Return every fault's class by name, in alphabetical order.
+
+    Raises:
+        RuntimeError: two files define a fault of the same name.
+    """
+    found: dict[str, type[Fault]] = {}
+    for module in pkgutil.iter_modules(__path__):
+        loaded = importlib.import_module(f"{__name__}.{module.name}")
+        for thing in vars(loaded).values():
+            if not (isinstance(thing, type) and issubclass(thing, Fault) and thing.__module__ == loaded.__name__):
+                continue
+            if loaded.__name__ == Fault.__module__:
+                continue
+            name = str(thing.__struct_config__.tag)
+            if name in found:
+                msg = f"The fault {name!r} is defined twice: in {found[name].__module__} and in {thing.__module__}."
+                raise RuntimeError(msg)
+            found[name] = thing
+    return dict(sorted(found.items()))
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" Did you mean `{near[0]}`?" if near else ""
+
+
+def parse(spec: Mapping[str, Any]) -> Fault:
+    """Return the fault that a description names.
+
+    Args:
+        spec: `{"fault": <name>, **fields}`, as scenario files, the command line and the control API write it.
+
+    Returns:
+        The record.
+
+    Raises:
+        FaultError: there is no such fault, no such field, or a value makes no sense. One sentence, naming the nearest
+            and what was expected.
+    """
+    if not isinstance(spec, Mapping):
+        msg = f'A fault is described by an object such as {{"fault": "hang", "upstream": "openai"}}, not by {spec!r}.'
+        raise FaultError(msg)
+    known = catalogue()
+    name = spec.get("fault")
+    if not isinstance(name, str):
+        msg = f'The description has no fault\'s name: expected "fault": one of {", ".join(known)}.'
+        raise FaultError(msg)
+    if name not in known:
+        near = _nearest(name, list(known))
+        msg = f"There is no fault `{name}`.{near or ' Known: ' + ', '.join(known) + '.'}"
+        raise FaultError(msg)
+    record = known[name]
+    fields = list(record.__struct_fields__)
+    for field in spec:
+        if field != "fault" and field not in fields:
+            near = _nearest(field, fields)
+            msg = f"The fault `{name}` has no field `{field}`.{near or ' It has: ' + ', '.join(fields) + '.'}"
+            raise FaultError(msg)
+    try:
+        return msgspec.convert(dict(spec), record)
+    except msgspec.ValidationError as error:
+        reason = str(error).replace("`$.", "`")
+        msg = f"The fault `{name}`: {reason[0].lower() + reason[1:] if not reason.startswith('`') else reason}"
+        raise FaultError(msg) from error

@@ -1,0 +1,148 @@
+"""What is a fault? A frozen record whose fields are its JSON configuration, in one of five families.
+
+    Fault
+    +-- UpstreamFault   wraps the answer of an upstream: around(exchange, proceed) -> Reply
+    +-- ModelFault      wraps what the model says: think(ask, proceed) -> Thought, or holds a generation in a state
+    +-- NetworkFault    takes the whole listening socket of an upstream away
+    +-- ProcessFault    done to the target's process by the supervisor
+    +-- CallerFault     done by the load: hang up, read slowly, send twice
+
+A fault returns None where it does not apply; only what applied is a firing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from harness.model import Record
+
+if TYPE_CHECKING:
+    from harness.upstreams.exchange import Exchange
+    from harness.upstreams.thought import Ask, Thought
+    from harness.upstreams.wire import Reply
+
+Family = Literal["upstream", "model", "network", "process", "caller"]
+
+
+class Fault(Record, frozen=True, kw_only=True, tag_field="fault"):
+    """Parent of every fault. A fault's file names it: `class Slow(UpstreamFault, ..., tag="slow")`."""
+
+    family: ClassVar[Family]
+
+    def __post_init__(self) -> None:
+        self.validate()
+
+    def validate(self) -> None:
+        """Raise ValueError, in one clear sentence, where the fields make no sense."""
+
+    @property
+    def name(self) -> str:
+        """The name that JSON calls it by."""
+        return str(type(self).__struct_config__.tag)
+
+
+class MatchedFault(Fault, frozen=True, kw_only=True):
+    """A fault that is given to some calls and not to others."""
+
+    upstream: str = "*"
+    """Name of the upstream, `*` for all."""
+    route: str | None = None
+    """Pattern such as `POST /v1/threads/*`; None for all."""
+    text: str | None = None
+    """What the latest message of the user (or the text that is spoken, analysed, ...) must contain; None for all."""
+    caller: str | None = None
+    """Who is calling, as far as the upstream is told; None for all."""
+    probability: float = 1.0
+    """Share of the matching calls that it is given to, drawn from the seed."""
+    times: int | None = None
+    """How often it fires at most; None for always."""
+
+    def validate(self) -> None:
+        if not 0.0 <= self.probability <= 1.0:
+            msg = f"`probability` is {self.probability}, expected 0 to 1."
+            raise ValueError(msg)
+        if self.times is not None and self.times < 1:
+            msg = f"`times` is {self.times}, expected 1 or more, or none for always."
+            raise ValueError(msg)
+
+
+class UpstreamFault(MatchedFault, frozen=True, kw_only=True):
+    """Parent of the faults that wrap an upstream's answer."""
+
+    family: ClassVar[Family] = "upstream"
+
+    def around(self, exchange: Exchange, proceed: Callable[[], Reply], draw: float) -> Reply | None:
+        """Answer a call.
+
+        Args:
+            exchange: the call. Nothing of it has happened yet.
+            proceed: lets the upstream do what was asked and returns its reply; not calling it means that nothing
+                happened upstream.
+            draw: a number in [0, 1) for this call, the same for the same seed.
+
+        Returns:
+            The reply; None where the fault does not apply, and `proceed` was not called.
+        """
+        raise NotImplementedError
+
+
+class ModelFault(MatchedFault, frozen=True, kw_only=True):
+    """Parent of the faults that change what the model says or how its work goes on."""
+
+    family: ClassVar[Family] = "model"
+
+    def think(self, ask: Ask, proceed: Callable[[Ask], Thought], draw: float) -> Thought | None:
+        """Return what the model says instead, None where the fault does not apply."""
+        return None
+
+    @property
+    def holds_state(self) -> str | None:
+        """The state that a generation never leaves by itself, None where it goes on as usual."""
+        return None
+
+
+class NetworkFault(Fault, frozen=True, kw_only=True):
+    """Parent of the faults that take an upstream's listening socket away."""
+
+    family: ClassVar[Family] = "network"
+
+    upstream: str = "*"
+    """Name of the upstream, `*` for all."""
+
+
+class ProcessFault(Fault, frozen=True, kw_only=True):
+    """Parent of what is done to the target's process, by the supervisor."""
+
+    family: ClassVar[Family] = "process"
+
+    replica: int = 0
+    """Which replica of the target, from 0."""
+
+    def validate(self) -> None:
+        if self.replica < 0:
+            msg = f"`replica` is {self.replica}, expected 0 or more."
+            raise ValueError(msg)
+
+
+class CallerFault(Fault, frozen=True, kw_only=True):
+    """Parent of what callers do wrong; carried out by the load."""
+
+    family: ClassVar[Family] = "caller"
+
+    callers: str | None = None
+    """Name of the class of callers; None for all."""
+    probability: float = 1.0
+    """Share of the requests."""
+
+    def validate(self) -> None:
+        if not 0.0 <= self.probability <= 1.0:
+            msg = f"`probability` is {self.probability}, expected 0 to 1."
+            raise ValueError(msg)
+
+
+def at_least(name: str, figure: float, least: float) -> None:
+    """Raise ValueError where a field is below its least sensible value."""
+    if figure < least:
+        msg = f"`{name}` is {figure:g}, expected {least:g} or more."
+        raise ValueError(msg)

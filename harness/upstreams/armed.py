@@ -1,0 +1,213 @@
+"""Which faults are in force, which calls do they meet, and how often did they fire?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+
+from harness.faults import Fault, FaultError, MatchedFault, ModelFault, NetworkFault, UpstreamFault
+from harness.model import FaultEvent
+from harness.upstreams.chance import fraction
+from harness.upstreams.exchange import Exchange
+from harness.upstreams.thought import Ask, Thought
+from harness.upstreams.wire import Reply
+
+
+class Armed:
+    """One fault in force."""
+
+    __slots__ = ("draws", "fault", "fired", "id")
+
+    def __init__(self, id_: str, fault: Fault) -> None:
+        self.id = id_
+        self.fault = fault
+        self.fired = 0
+        self.draws: dict[str, int] = {}
+        """How often each subject was drawn for, so that a retry is a draw of its own."""
+
+
+class ArmedFaults:
+    """The faults of one epoch.
+
+    Args:
+        seed: the epoch's seed.
+        upstreams: the names that `upstream` may have.
+        record: is given every event.
+        listening: is told (upstream, fault id, open) when a listening socket is to be closed or opened again.
+        released: is told the id of a fault that was lifted, so that what hangs on it ends.
+    """
+
+    def __init__(self, seed: int, upstreams: tuple[str, ...], record: Callable[[FaultEvent], None]) -> None:
+        self._seed = seed
+        self._upstreams = upstreams
+        self._record = record
+        self._armed: dict[str, Armed] = {}
+        self._count = 0
+        self._answering: dict[str, list[Armed]] = {}
+        self._thinking: list[Armed] = []
+        self.listening: Callable[[str, str, bool], None] = lambda upstream, fault_id, is_open: None
+        self.released: Callable[[str], None] = lambda fault_id: None
+
+    def arm(self, fault: Fault, now_ns: int) -> str:
+        """Put a fault in force and return its id.
+
+        Raises:
+            FaultError: an upstream cannot carry it out, or there is no such upstream.
+        """
+        if not isinstance(fault, MatchedFault | NetworkFault):
+            msg = f"The fault `{fault.name}` is a {fault.family} fault: upstreams cannot carry it out. " + (
+                "Give it to the supervisor." if fault.family == "process" else "It is played by the load."
+            )
+            raise FaultError(msg)
+        if fault.upstream != "*" and fault.upstream not in self._upstreams:
+            msg = f"There is no upstream `{fault.upstream}`; expected one of {', '.join(self._upstreams)}, or `*`."
+            raise FaultError(msg)
+        self._count += 1
+        armed = Armed(f"f{self._count}", fault)
+        self._armed[armed.id] = armed
+        self._event(armed, "armed", now_ns)
+        if isinstance(fault, UpstreamFault):
+            for name in self._names(fault.upstream):
+                self._answering.setdefault(name, []).append(armed)
+        elif isinstance(fault, ModelFault):
+            self._thinking.append(armed)
+        else:
+            for name in self._names(fault.upstream):
+                self.listening(name, armed.id, False)
+                self._fire(armed, now_ns, f"{name}: listening socket closed")
+        return armed.id
+
+    def lift(self, id_: str, now_ns: int) -> None:
+        """Take a fault out of force.
+
+        Raises:
+            KeyError: there is no such fault in force.
+        """
+        armed = self._armed.pop(id_)
+        for faults in (*self._answering.values(), self._thinking):
+            if armed in faults:
+                faults.remove(armed)
+        self._event(armed, "lifted", now_ns)
+        if isinstance(armed.fault, NetworkFault):
+            for name in self._names(armed.fault.upstream):
+                self.listening(name, armed.id, True)
+        self.released(id_)
+
+    def lift_all(self, now_ns: int) -> None:
+        """Take all faults out of force."""
+        for id_ in list(self._armed):
+            self.lift(id_, now_ns)
+
+    @property
+    def in_force(self) -> tuple[Armed, ...]:
+        """The faults in the order in which they were armed."""
+        return tuple(self._armed.values())
+
+    def answer(self, exchange: Exchange, answer: Callable[[], Reply]) -> Reply:
+        """Return the reply to a call, through every fault that meets it; the fault armed first is the outermost."""
+        armed = self._answering.get(exchange.upstream)
+        if not armed:
+            return answer()
+        return self._through(exchange, tuple(armed), answer)
+
+    def _through(self, exchange: Exchange, armed: tuple[Armed, ...], answer: Callable[[], Reply]) -> Reply:
+        if not armed:
+            return answer()
+        outermost, inner = armed[0], armed[1:]
+        fault = outermost.fault
+        assert isinstance(fault, UpstreamFault)
+
+        def proceed() -> Reply:
+            return self._through(exchange, inner, answer)
+
+        if not _meets(fault, outermost, exchange):
+            return proceed()
+        draw = self._draw(outermost, fault, exchange.subject, exchange.route)
+        if draw is None:
+            return proceed()
+        reply = fault.around(exchange, proceed, draw)
+        if reply is None:
+            return proceed()
+        self._fire(outermost, exchange.begin_ns, exchange.route)
+        exchange.fault = fault.name
+        exchange.fault_id = outermost.id
+        return reply
+
+    def think(self, exchange: Exchange, ask: Ask, model: Callable[[Ask], Thought]) -> Thought:
+        """Return what the model says, through every model fault that meets the call which made it think."""
+        return self._think_through(exchange, ask, tuple(self._thinking), model)
+
+    def _think_through(
+        self, exchange: Exchange, ask: Ask, armed: tuple[Armed, ...], model: Callable[[Ask], Thought]
+    ) -> Thought:
+        if not armed:
+            return model(ask)
+        outermost, inner = armed[0], armed[1:]
+        fault = outermost.fault
+        assert isinstance(fault, ModelFault)
+
+        def proceed(of: Ask) -> Thought:
+            return self._think_through(exchange, of, inner, model)
+
+        if not _meets(fault, outermost, exchange):
+            return proceed(ask)
+        draw = self._draw(outermost, fault, ask.subject, exchange.route)
+        thought = None if draw is None else fault.think(ask, proceed, draw)
+        if thought is None:
+            return proceed(ask)
+        self._fire(outermost, exchange.begin_ns, exchange.route)
+        exchange.fault = fault.name
+        return thought
+
+    def state_held(self, exchange: Exchange) -> str | None:
+        """Return the state in which a generation that this call begins is to be stuck, None for none."""
+        for armed in self._thinking:
+            fault = armed.fault
+            assert isinstance(fault, ModelFault)
+            state = fault.holds_state
+            if state is None or not _meets(fault, armed, exchange):
+                continue
+            if self._draw(armed, fault, exchange.subject, exchange.route) is not None:
+                self._fire(armed, exchange.begin_ns, exchange.route)
+                exchange.fault = fault.name
+                return state
+        return None
+
+    def _draw(self, armed: Armed, fault: MatchedFault, subject: str, route: str) -> float | None:
+        """Return a number in [0, 1) for this call, None where its lot is to be spared."""
+        key = f"{subject}\x1f{route}"
+        ordinal = armed.draws.get(key, 0)
+        armed.draws[key] = ordinal + 1
+        if fault.probability < 1.0 and fraction(self._seed, armed.id, key, ordinal) >= fault.probability:
+            return None
+        return fraction(self._seed, armed.id, key, ordinal, "draw")
+
+    def _fire(self, armed: Armed, now_ns: int, detail: str) -> None:
+        armed.fired += 1
+        self._event(armed, "fired", now_ns, detail)
+
+    def _event(self, armed: Armed, event: str, now_ns: int, detail: str = "") -> None:
+        self._record(
+            FaultEvent(
+                at_ns=now_ns,
+                fault=armed.fault.name,
+                id=armed.id,
+                event=event,  # type: ignore[arg-type]
+                family=armed.fault.family,
+                where=getattr(armed.fault, "upstream", ""),
+                detail=detail,
+            )
+        )
+
+    def _names(self, upstream: str) -> tuple[str, ...]:
+        return self._upstreams if upstream == "*" else (upstream,)
+
+
+def _meets(fault: MatchedFault, armed: Armed, exchange: Exchange) -> bool:
+    return (
+        (fault.times is None or armed.fired < fault.times)
+        and fault.upstream in ("*", exchange.upstream)
+        and (fault.route is None or fnmatchcase(exchange.route, fault.route))
+        and (fault.text is None or fault.text in exchange.said or fault.text in exchange.text)
+        and (fault.caller is None or fault.caller == exchange.caller)
+    )

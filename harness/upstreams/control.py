@@ -1,0 +1,169 @@
+"""How are the upstreams told what to do, and asked what they saw? A small JSON API at a port that no fault touches."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from harness.evidence import EvidenceError
+from harness.faults import FaultError, parse
+from harness.upstreams.epoch import EpochSettings
+from harness.upstreams.routing import Routes, routed, routes_of
+from harness.upstreams.served import Call
+from harness.upstreams.wire import Reply, Request, json_reply
+
+if TYPE_CHECKING:
+    from harness.upstreams.server import Server
+
+_JSON_LINES = (("content-type", "application/x-ndjson"),)
+
+
+class ControlCall:
+    """One call to the control API."""
+
+    def __init__(self, request: Request, params: dict[str, str]) -> None:
+        self.request = request
+        self.params = params
+        self.reply: Reply | None = None
+        self.fault: str | None = None
+        self.fault_id: str | None = None
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters, the last of each name."""
+        return {name: values[-1] for name, values in parse_qs(self.request.query).items()}
+
+    def number(self, name: str) -> int | None:
+        """Return a parameter that is a whole number, None where it is absent.
+
+        Raises:
+            ValueError: it is none.
+        """
+        text = self.query.get(name)
+        if text is None:
+            return None
+        if not text.isdigit():
+            msg = f"`{name}` is {text!r}, expected a whole number."
+            raise ValueError(msg)
+        return int(text)
+
+
+def _refusal(status: int, message: str) -> Reply:
+    return json_reply({"error": message}, status=status)
+
+
+class Control:
+    """The control API."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._routes: Routes[Callable[..., object]] = routes_of(self)
+
+    def begin(self, request: Request) -> ControlCall:
+        """Do what was asked, at once."""
+        found = self._routes.find(request.method, request.path)
+        call = ControlCall(request, found[2] if found else {})
+        if found is None:
+            known = ", ".join(self._routes.templates)
+            call.reply = _refusal(404, f"There is no {request.method} {request.path} here. There is: {known}.")
+            return call
+        try:
+            reply = found[1](call)
+            assert isinstance(reply, Reply)
+            call.reply = reply
+        except (FaultError, ValueError, msgspec.DecodeError) as error:
+            call.reply = _refusal(400, str(error))
+        except EvidenceError as error:
+            call.reply = _refusal(500, str(error))
+        return call
+
+    def finish(self, call: Call, *, status: int | None, response_bytes: int, client_gone: bool) -> None:
+        """Nothing is recorded of control calls."""
+
+    def go_down(self, seconds: float) -> None:
+        """The control port never goes down."""
+
+    @routed("GET /_control")
+    def about(self, call: ControlCall) -> Reply:
+        """Say who this is and where everything is."""
+        settings = self._server.epoch.settings
+        return json_reply(
+            {
+                "pid": os.getpid(),
+                "epoch": settings.name,
+                "seed": settings.seed,
+                "latency": settings.latency,
+                "latency_scale": settings.latency_scale,
+                "upstreams": self._server.addresses.upstreams,
+            }
+        )
+
+    @routed("POST /_control/epoch")
+    def begin_epoch(self, call: ControlCall) -> Reply:
+        """Forget everything and begin anew."""
+        settings = msgspec.json.decode(call.request.body or b"{}", type=EpochSettings)
+        self._server.begin_epoch(settings)
+        return json_reply({"epoch": settings.name})
+
+    @routed("GET /_control/faults")
+    def faults(self, call: ControlCall) -> Reply:
+        """List the faults in force."""
+        listed: list[dict[str, Any]] = [
+            {"id": armed.id, "fired": armed.fired, **msgspec.to_builtins(armed.fault)}
+            for armed in self._server.epoch.faults.in_force
+        ]
+        return json_reply(listed)
+
+    @routed("POST /_control/faults")
+    def arm(self, call: ControlCall) -> Reply:
+        """Put a fault in force."""
+        fault = parse(msgspec.json.decode(call.request.body or b"{}"))
+        id_ = self._server.epoch.faults.arm(fault, time.monotonic_ns())
+        return json_reply({"id": id_})
+
+    @routed("DELETE /_control/faults/{id}")
+    def lift(self, call: ControlCall) -> Reply:
+        """Take a fault out of force."""
+        id_ = call.params["id"]
+        try:
+            self._server.epoch.faults.lift(id_, time.monotonic_ns())
+        except KeyError:
+            in_force = ", ".join(armed.id for armed in self._server.epoch.faults.in_force) or "none"
+            return _refusal(404, f"There is no fault {id_!r} in force. In force: {in_force}.")
+        return json_reply({"id": id_})
+
+    @routed("GET /_control/ledger")
+    def ledger(self, call: ControlCall) -> Reply:
+        """Return entries, one a line; `after`, `limit`, `mark`, `conversation` choose."""
+        epoch = self._server.epoch
+        epoch.advance(time.monotonic_ns())
+        lines = epoch.ledger.lines(
+            after=call.number("after") or 0,
+            limit=call.number("limit"),
+            mark=call.query.get("mark"),
+            conversation=call.query.get("conversation"),
+        )
+        return Reply(200, b"".join(line + b"\n" for line in lines), _JSON_LINES)
+
+    @routed("GET /_control/events")
+    def events(self, call: ControlCall) -> Reply:
+        """Return what became of the faults, one event a line."""
+        events = self._server.epoch.ledger.events
+        return Reply(200, b"".join(msgspec.json.encode(event) + b"\n" for event in events), _JSON_LINES)
+
+    @routed("GET /_control/summary")
+    def summary(self, call: ControlCall) -> Reply:
+        """Return the ledger in figures."""
+        self._server.epoch.advance(time.monotonic_ns())
+        return json_reply(self._server.epoch.ledger.summary())
+
+    @routed("POST /_control/flush")
+    def flush(self, call: ControlCall) -> Reply:
+        """Write everything so far."""
+        self._server.flush()
+        return json_reply({})

@@ -1,0 +1,245 @@
+"""One epoch of the upstreams: all their state, faults and ledger, from a clean start. Pure: the clock is passed in."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+import harness.upstreams
+from harness.model import Generation, GenerationState, ToolCall
+from harness.upstreams.armed import ArmedFaults
+from harness.upstreams.exchange import Exchange
+from harness.upstreams.latency import Latency, Profile
+from harness.upstreams.ledger import Ledger
+from harness.upstreams.prices import Prices
+from harness.upstreams.routing import Routes
+from harness.upstreams.scripted_model import think
+from harness.upstreams.thought import Ask, Thought
+from harness.upstreams.wire import Reply, Request
+
+LabelLanguage = Literal["ja", "ko", "en"]
+
+
+class EpochSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an epoch is begun with."""
+
+    name: str = "start"
+    seed: int = 0
+    latency: Profile = "fast"
+    latency_scale: float = 1.0
+    emotion_labels: LabelLanguage = "ja"
+    """In which language the emotion server names the emotions."""
+    api_keys: tuple[str, ...] = ()
+    """The keys that OpenAI accepts; none: every key that is not empty."""
+
+    def __post_init__(self) -> None:
+        if self.latency_scale < 0:
+            msg = f"`latency_scale` is {self.latency_scale:g}, expected 0 or more."
+            raise ValueError(msg)
+        if not self.name or self.name.startswith(".") or any(letter in self.name for letter in "/\\\0"):
+            msg = f"`name` is {self.name!r}, expected a name for a directory, without slashes or a leading dot."
+            raise ValueError(msg)
+
+
+class Upstream(Protocol):
+    """What an upstream is. Its file in `harness/upstreams/` has one such class; it is found by itself."""
+
+    name: str
+    """As the ledger and the faults call it."""
+    port_offset: int
+    """Its port, counted from the control API's, where ports are fixed."""
+    path: str
+    """Path of its base URL, e.g. "/v1"."""
+    exports: tuple[str, ...]
+    """Environment variables by which agents commonly find it."""
+    routes: Routes[Callable[..., object]]
+    """Templates and the methods (exchange) -> Reply that answer them."""
+
+    def identify(self, exchange: Exchange) -> None:
+        """Note whose call it is and what it is about, without doing any of it: by this faults are matched."""
+
+    def error(self, status: int, message: str | None) -> Reply:
+        """Return this upstream's own error of that status."""
+
+    def answer(self, exchange: Exchange, handler: Callable[..., object]) -> Reply:
+        """Do what was asked."""
+
+    def advance(self, now_ns: int) -> None:
+        """Let everything happen that is due by now."""
+
+
+def upstream_classes() -> tuple[type, ...]:
+    """Return the classes of all upstreams, in the order of their ports.
+
+    Raises:
+        RuntimeError: two have the same name or the same port.
+    """
+    found: dict[str, type] = {}
+    for module in pkgutil.iter_modules(harness.upstreams.__path__):
+        if module.name.startswith("_"):
+            continue
+        loaded = importlib.import_module(f"{harness.upstreams.__name__}.{module.name}")
+        for thing in vars(loaded).values():
+            is_own = inspect.isclass(thing) and thing.__module__.startswith(loaded.__name__)
+            if is_own and "port_offset" in vars(thing):
+                if found.get(thing.name, thing) is not thing:
+                    msg = f"The upstream {thing.name!r} is defined twice, the second time in {thing.__module__}."
+                    raise RuntimeError(msg)
+                found[thing.name] = thing
+    ordered = sorted(found.values(), key=lambda one: int(one.port_offset))  # type: ignore[attr-defined]
+    offsets = [one.port_offset for one in ordered]  # type: ignore[attr-defined]
+    if len(set(offsets)) != len(offsets):
+        msg = f"Two upstreams have the same port_offset: {offsets}."
+        raise RuntimeError(msg)
+    return tuple(ordered)
+
+
+class Epoch:
+    """All upstreams from a clean start, with their faults and their ledger.
+
+    Args:
+        settings: seed, latencies and the like.
+        directory: where the ledger is written; None: memory only.
+        record_at_once: create the files of the ledger at once, or with the first entry.
+        wall_anchor_s: seconds since 1970 at `monotonic_anchor_ns`, for the times that answers carry.
+        monotonic_anchor_ns: see `wall_anchor_s`.
+
+    Raises:
+        EvidenceError: the ledger cannot be written.
+    """
+
+    def __init__(
+        self,
+        settings: EpochSettings,
+        *,
+        directory: Path | None = None,
+        record_at_once: bool = True,
+        wall_anchor_s: float = 1_767_225_600.0,
+        monotonic_anchor_ns: int = 0,
+    ) -> None:
+        self.settings = settings
+        self.seed = settings.seed
+        self.latency = Latency(settings.latency, settings.latency_scale, settings.seed)
+        self.prices = Prices()
+        self.ledger = Ledger(directory, at_once=record_at_once)
+        self._wall_anchor_s = wall_anchor_s
+        self._monotonic_anchor_ns = monotonic_anchor_ns
+        self._ordinals: dict[str, int] = {}
+        self._in_flight: dict[int, Exchange] = {}
+        self.upstreams: dict[str, Upstream] = {one.name: one(self) for one in upstream_classes()}  # type: ignore[attr-defined]
+        self.faults = ArmedFaults(settings.seed, tuple(self.upstreams), self.ledger.record_event)
+
+    # --- calls -----------------------------------------------------------------------------------------------------
+
+    def begin(self, upstream: str, request: Request, now_ns: int) -> Exchange:
+        """Answer a call; the exchange's `reply` says how. Call `finish` when it is over.
+
+        Args:
+            upstream: the name of the upstream that was called.
+            request: the whole request.
+            now_ns: monotonic nanoseconds.
+        """
+        self.advance(now_ns)
+        called = self.upstreams[upstream]
+        found = called.routes.find(request.method, request.path)
+        if found is None:
+            exchange = Exchange(upstream, request, f"{request.method} {request.path}", {}, now_ns)
+            exchange.unexpected = True
+            exchange.error_reply = called.error
+
+            def answer() -> Reply:
+                exchange.error = f"No stand-in answers {request.method} {request.path}."
+                return called.error(404, None)
+
+        else:
+            route, handler, params = found
+            exchange = Exchange(upstream, request, route, params, now_ns)
+            exchange.error_reply = called.error
+            called.identify(exchange)
+
+            def answer() -> Reply:
+                return called.answer(exchange, handler)
+
+        self._in_flight[id(exchange)] = exchange
+        exchange.reply = self.faults.answer(exchange, answer)
+        return exchange
+
+    def finish(
+        self, exchange: Exchange, now_ns: int, *, status: int | None, response_bytes: int, client_gone: bool
+    ) -> None:
+        """Record a call that is over: answered, broken off, or left by its caller."""
+        self._in_flight.pop(id(exchange), None)
+        self.ledger.record_call(
+            exchange, end_ns=now_ns, status=status, response_bytes=response_bytes, client_gone=client_gone
+        )
+
+    def record_unfinished(self, now_ns: int, *, older_than_s: float = 0.0) -> None:
+        """Record calls that are still under way as they stand: what hangs for ever has happened too."""
+        for exchange in list(self._in_flight.values()):
+            if now_ns - exchange.begin_ns >= older_than_s * 1e9:
+                self.finish(exchange, now_ns, status=None, response_bytes=0, client_gone=False)
+
+    def close(self, now_ns: int) -> None:
+        """End the epoch: faults are lifted, what is under way is recorded, the files are closed."""
+        self.advance(now_ns)
+        self.faults.lift_all(now_ns)
+        self.record_unfinished(now_ns)
+        self.ledger.close()
+
+    # --- what upstreams need ----------------------------------------------------------------------------------------
+
+    def advance(self, now_ns: int) -> None:
+        """Let everything happen that is due by now: runs change their states."""
+        for upstream in self.upstreams.values():
+            upstream.advance(now_ns)
+
+    def wall_s(self, at_ns: int) -> float:
+        """Return seconds since 1970 at a monotonic time."""
+        return self._wall_anchor_s + (at_ns - self._monotonic_anchor_ns) / 1e9
+
+    def ordinal(self, subject: str, doing: str) -> int:
+        """Return how often this was asked before, and count it."""
+        key = f"{subject}\x1f{doing}"
+        ordinal = self._ordinals.get(key, 0)
+        self._ordinals[key] = ordinal + 1
+        return ordinal
+
+    def takes(self, exchange: Exchange, doing: str, characters: int = 0) -> float:
+        """Return how long this call's work takes, in seconds (see `Latency.draw`)."""
+        subject = exchange.subject
+        return self.latency.draw(doing, subject, self.ordinal(subject, f"{exchange.route} {doing}"), characters)
+
+    def think(self, exchange: Exchange, ask: Ask) -> Thought:
+        """Return what the model says, faults included."""
+        return self.faults.think(exchange, ask, think)
+
+    def record_generation(
+        self,
+        id_: str,
+        state: GenerationState,
+        at_ns: int,
+        *,
+        conversation: str | None,
+        mark: str | None,
+        model: str | None,
+        tool_calls: tuple[ToolCall, ...] = (),
+    ) -> None:
+        """Record that a generation entered a state."""
+        self.ledger.record_generation(
+            lambda seq: Generation(
+                seq=seq,
+                at_ns=at_ns,
+                id=id_,
+                conversation=conversation,
+                state=state,
+                mark=mark,
+                model=model,
+                tool_calls=tool_calls,
+            )
+        )

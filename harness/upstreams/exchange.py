@@ -1,0 +1,155 @@
+"""What is known of one call while it is being answered: it becomes a line of the ledger when the call is over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from harness.model import Call
+from harness.upstreams.wire import Reply, Request
+
+MARK = re.compile(r"#h[0-9a-z]{8,12}")
+TEXT_KEPT = 500
+"""Characters of a text that the ledger keeps."""
+
+
+def mark_in(text: str) -> str | None:
+    """Return the mark that a text carries, None where it carries none."""
+    found = MARK.search(text) if "#h" in text else None
+    return found.group() if found else None
+
+
+class Exchange:
+    """One call: the request, what was found out about it, and how it ended. Mutable; belongs to one call only."""
+
+    __slots__ = (
+        "_json",
+        "_query",
+        "begin_ns",
+        "caller",
+        "characters",
+        "completion_tokens",
+        "conversation",
+        "cost_usd",
+        "doing",
+        "error",
+        "error_reply",
+        "fault",
+        "fault_id",
+        "generation",
+        "mark",
+        "model",
+        "params",
+        "prompt_tokens",
+        "recorded",
+        "reply",
+        "request",
+        "route",
+        "said",
+        "text",
+        "tool",
+        "unexpected",
+        "upstream",
+    )
+
+    def __init__(self, upstream: str, request: Request, route: str, params: dict[str, str], begin_ns: int) -> None:
+        self.upstream = upstream
+        self.request = request
+        self.route = route
+        self.params = params
+        self.begin_ns = begin_ns
+        self.doing = "other"
+        self.mark: str | None = None
+        self.conversation: str | None = None
+        self.generation: str | None = None
+        self.tool: str | None = None
+        self.caller: str | None = None
+        self.model: str | None = None
+        self.text = ""
+        self.characters = 0
+        self.said = ""
+        """The latest message of the user in this conversation, or the request's own text: what faults match."""
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self.cost_usd = 0.0
+        self.fault: str | None = None
+        self.fault_id: str | None = None
+        self.unexpected = False
+        self.error = ""
+        self.recorded = False
+        self.reply: Reply | None = None
+        self.error_reply: Callable[[int, str | None], Reply] = _no_error_reply
+        """(status, message) -> the upstream's own error of that status."""
+        self._json: Any = msgspec.UNSET
+        self._query: dict[str, str] | None = None
+
+    @property
+    def subject(self) -> str:
+        """What random choices about this call are keyed by: its mark, else its conversation, else its text."""
+        return self.mark or self.conversation or self.said[:TEXT_KEPT] or self.request.query
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON; an empty body is an empty object.
+
+        Raises:
+            msgspec.DecodeError: it is no JSON.
+        """
+        if self._json is msgspec.UNSET:
+            self._json = msgspec.json.decode(self.request.body) if self.request.body else {}
+        return self._json
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters, the last of each name."""
+        if self._query is None:
+            parsed = parse_qs(self.request.query, keep_blank_values=True) if self.request.query else {}
+            self._query = {name: values[-1] for name, values in parsed.items()}
+        return self._query
+
+    def about(self, text: str) -> None:
+        """Note the text that the call is about, and the mark in it."""
+        self.text = text
+        self.characters = len(text)
+        self.said = self.said or text
+        self.mark = self.mark or mark_in(text)
+
+    def entry(self, seq: int, end_ns: int, status: int | None, response_bytes: int, *, client_gone: bool) -> Call:
+        """Return the ledger's line for this call."""
+        request = self.request
+        return Call(
+            seq=seq,
+            upstream=self.upstream,
+            route=self.route,
+            path=request.path,
+            begin_ns=self.begin_ns,
+            end_ns=end_ns,
+            status=status,
+            mark=self.mark,
+            conversation=self.conversation,
+            generation=self.generation,
+            tool=self.tool,
+            caller=self.caller,
+            model=self.model,
+            text=self.text[:TEXT_KEPT],
+            characters=self.characters,
+            request_bytes=len(request.body),
+            response_bytes=response_bytes,
+            body_hash=blake2b(request.body, digest_size=8).hexdigest() if request.body else "",
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            cost_usd=self.cost_usd,
+            fault=self.fault,
+            client_gone=client_gone,
+            unexpected=self.unexpected,
+            error=self.error,
+        )
+
+
+def _no_error_reply(status: int, message: str | None) -> Reply:
+    return Reply(status, (message or "").encode())

@@ -1,0 +1,186 @@
+"""What did the target ask of its upstreams? Append-only, numbered, in memory and in a file, found by mark."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from harness.evidence import FAULTS, LEDGER, JsonLinesWriter
+from harness.model import OPEN_STATES, Call, FaultEvent, Generation, LedgerEntry
+from harness.upstreams.exchange import Exchange
+
+_DECODER: msgspec.json.Decoder[LedgerEntry] = msgspec.json.Decoder(LedgerEntry)
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The ledger in five figures."""
+
+    live_conversations: int
+    open_generations: int
+    calls: int
+    unexpected: int
+    cost_usd: float
+
+
+class Ledger:
+    """All calls and generations of one epoch, and the events of its faults.
+
+    Entries are kept as the JSON lines that the file gets, about 400 bytes each: a million of them fit into 1 GB.
+
+    Args:
+        directory: where `ledger.jsonl` and `faults.jsonl` are written; None: memory only.
+        at_once: create the files at once: an empty file is a vantage that saw nothing. False: with the first entry.
+
+    Raises:
+        EvidenceError: the files cannot be written.
+    """
+
+    def __init__(self, directory: Path | None = None, *, at_once: bool = True) -> None:
+        self._lines: list[bytes] = []
+        self._by_mark: dict[str, array[int]] = {}
+        self._by_conversation: dict[str, array[int]] = {}
+        self._events: list[FaultEvent] = []
+        self._encoder = msgspec.json.Encoder()
+        self._directory = directory
+        self._writer: JsonLinesWriter | None = None
+        self._event_writer: JsonLinesWriter | None = None
+        if at_once:
+            self._open()
+        self._live_conversations: set[str] = set()
+        self._open_generations: set[str] = set()
+        self._calls = 0
+        self._unexpected = 0
+        self._cost_usd = 0.0
+        self.unwritten = False
+        """Something was recorded since the last flush."""
+
+    def record_call(
+        self, exchange: Exchange, *, end_ns: int, status: int | None, response_bytes: int, client_gone: bool
+    ) -> None:
+        """Record a call that is over; a second time for the same exchange does nothing."""
+        if exchange.recorded:
+            return
+        exchange.recorded = True
+        entry = exchange.entry(len(self._lines) + 1, end_ns, status, response_bytes, client_gone=client_gone)
+        self._calls += 1
+        self._unexpected += exchange.unexpected
+        self._cost_usd += exchange.cost_usd
+        self._append(entry, entry.mark, entry.conversation)
+
+    def record_generation(self, make: Callable[[int], Generation]) -> None:
+        """Record that a generation entered a state; `make` is given the sequence number."""
+        entry = make(len(self._lines) + 1)
+        if entry.state in OPEN_STATES:
+            self._open_generations.add(entry.id)
+        else:
+            self._open_generations.discard(entry.id)
+        self._append(entry, entry.mark, entry.conversation)
+
+    def record_event(self, event: FaultEvent) -> None:
+        """Record what became of a fault."""
+        self._events.append(event)
+        self._open()
+        if self._event_writer is not None:
+            self._event_writer.add(event)
+            self.unwritten = True
+
+    def conversation_began(self, conversation: str) -> None:
+        """Count a conversation as live."""
+        self._live_conversations.add(conversation)
+
+    def conversation_ended(self, conversation: str) -> None:
+        """Count a conversation as deleted or expired."""
+        self._live_conversations.discard(conversation)
+
+    def _open(self) -> None:
+        if self._writer is None and self._directory is not None:
+            self._writer = JsonLinesWriter(self._directory / LEDGER)
+            self._event_writer = JsonLinesWriter(self._directory / FAULTS)
+
+    def _append(self, entry: LedgerEntry, mark: str | None, conversation: str | None) -> None:
+        position = len(self._lines)
+        self._lines.append(self._encoder.encode(entry))
+        if mark is not None:
+            self._by_mark.setdefault(mark, array("I")).append(position)
+        if conversation is not None:
+            self._by_conversation.setdefault(conversation, array("I")).append(position)
+        self._open()
+        if self._writer is not None:
+            self._writer.add(msgspec.Raw(self._lines[position]))
+            self.unwritten = True
+
+    def lines(
+        self, *, after: int = 0, limit: int | None = None, mark: str | None = None, conversation: str | None = None
+    ) -> Iterator[bytes]:
+        """Yield entries as JSON, in the order of their numbers.
+
+        Args:
+            after: only those with a greater sequence number.
+            limit: at most so many.
+            mark: only those of this mark.
+            conversation: only those of this conversation.
+        """
+        positions: Iterator[int]
+        if mark is not None:
+            positions = iter(self._by_mark.get(mark, ()))
+        elif conversation is not None:
+            positions = iter(self._by_conversation.get(conversation, ()))
+        else:
+            positions = iter(range(max(after, 0), len(self._lines)))
+        both = mark is not None and conversation is not None
+        within = set(self._by_conversation.get(conversation or "", ())) if both else None
+        count = 0
+        for position in positions:
+            if position < after or (within is not None and position not in within):
+                continue
+            if limit is not None and count >= limit:
+                return
+            count += 1
+            yield self._lines[position]
+
+    def entries(self, *, after: int = 0, mark: str | None = None, conversation: str | None = None) -> list[LedgerEntry]:
+        """Return entries as records; arguments as for `lines`."""
+        return [_DECODER.decode(line) for line in self.lines(after=after, mark=mark, conversation=conversation)]
+
+    @property
+    def calls(self) -> list[Call]:
+        """All calls."""
+        return [entry for entry in self.entries() if isinstance(entry, Call)]
+
+    @property
+    def generations(self) -> list[Generation]:
+        """All states that generations entered."""
+        return [entry for entry in self.entries() if isinstance(entry, Generation)]
+
+    @property
+    def events(self) -> tuple[FaultEvent, ...]:
+        """What became of the faults."""
+        return tuple(self._events)
+
+    def summary(self) -> Summary:
+        """Return the ledger in figures."""
+        return Summary(
+            live_conversations=len(self._live_conversations),
+            open_generations=len(self._open_generations),
+            calls=self._calls,
+            unexpected=self._unexpected,
+            cost_usd=round(self._cost_usd, 9),
+        )
+
+    def flush(self) -> None:
+        """Hand everything to the operating system, so that a kill of this process loses nothing of it."""
+        self.unwritten = False
+        if self._writer is not None and self._event_writer is not None:
+            self._writer.flush()
+            self._event_writer.flush()
+
+    def close(self) -> None:
+        """Flush and close the files. What is recorded afterwards stays in memory only."""
+        self.flush()
+        for writer in (self._writer, self._event_writer):
+            if writer is not None:
+                writer.close()
+        self._writer = self._event_writer = self._directory = None

@@ -1,0 +1,181 @@
+"""Is the body of a request what the API takes? Fields read out of it, or OpenAI's own 400."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from harness.upstreams.exchange import Exchange
+from harness.upstreams.openai.errors import ApiError, missing, wrong_type
+
+
+def body_of(exchange: Exchange) -> dict[str, Any]:
+    """Return the body.
+
+    Raises:
+        ApiError: 400: it is no JSON, or no object.
+    """
+    try:
+        body = exchange.json
+    except msgspec.DecodeError as error:
+        raise ApiError(
+            400,
+            "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP"
+            " library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON: "
+            f"{error}.)",
+        ) from error
+    if not isinstance(body, dict):
+        raise wrong_type("body", "an object", body)
+    return body
+
+
+def text_field(body: dict[str, Any], name: str) -> str:
+    """Return a field that must be a text that is not empty."""
+    value = optional_text(body, name)
+    if not value:
+        raise missing(name)
+    return value
+
+
+def optional_text(body: dict[str, Any], name: str) -> str | None:
+    """Return a field that is a text or absent."""
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise wrong_type(name, "a string", value)
+    return value
+
+
+def optional_integer(body: dict[str, Any], name: str) -> int | None:
+    """Return a field that is an integer or absent."""
+    value = body.get(name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise wrong_type(name, "an integer", value)
+    return value
+
+
+def optional_number(body: dict[str, Any], name: str, low: float, high: float) -> float | None:
+    """Return a field that is a number from `low` to `high`, or absent."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise wrong_type(name, "a decimal number", value)
+    if not low <= value <= high:
+        below = value < low
+        raise ApiError(
+            400,
+            f"Invalid '{name}': decimal {'below minimum' if below else 'above maximum'} value. Expected a value "
+            f"{'>=' if below else '<='} {low if below else high:g}, but got {value:g} instead.",
+            param=name,
+            code="decimal_below_min_value" if below else "decimal_above_max_value",
+        )
+    return value
+
+
+def list_field(body: dict[str, Any], name: str) -> list[Any]:
+    """Return a field that is an array, empty where it is absent."""
+    value = body.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise wrong_type(name, "an array", value)
+    return value
+
+
+def flag(body: dict[str, Any], name: str, *, otherwise: bool = False) -> bool:
+    """Return a field that is true or false."""
+    value = body.get(name)
+    if value is None:
+        return otherwise
+    if not isinstance(value, bool):
+        raise wrong_type(name, "a boolean", value)
+    return value
+
+
+def metadata_of(body: dict[str, Any]) -> dict[str, str]:
+    """Return the metadata: at most 16 pairs of texts.
+
+    Raises:
+        ApiError: 400 for anything else.
+    """
+    value = body.get("metadata")
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise wrong_type("metadata", "an object", value)
+    for key, text in value.items():
+        if not isinstance(text, str):
+            raise wrong_type(f"metadata.{key}", "a string", text)
+    if len(value) > 16:
+        raise ApiError(
+            400,
+            "Invalid 'metadata': too many properties. Expected an object with at most 16 properties, but got an object"
+            f" with {len(value)} properties instead.",
+            param="metadata",
+            code="object_above_max_properties",
+        )
+    return value
+
+
+def text_of_content(content: Any, param: str = "content") -> str:
+    """Return the text of a message's content: a text, or the text parts of an array, joined.
+
+    Raises:
+        ApiError: 400: it is neither, or a part has no type.
+    """
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise missing(param) if content is None else wrong_type(param, "one of a string or array of objects", content)
+    texts = []
+    for index, part in enumerate(content):
+        if not isinstance(part, dict):
+            raise wrong_type(f"{param}[{index}]", "an object", part)
+        if part.get("type") is None:
+            raise missing(f"{param}[{index}].type")
+        text = part.get("text")
+        if isinstance(text, str):
+            texts.append(text)
+        elif isinstance(text, dict) and isinstance(text.get("value"), str):
+            texts.append(text["value"])
+    return "\n".join(texts)
+
+
+def functions_in(tools: Any, param: str = "tools") -> tuple[dict[str, Any], ...]:
+    """Return the functions among the tools offered, as {"name", "description", "parameters"}.
+
+    Both ways of writing them are understood: `{"type": "function", "function": {...}}`, and Responses' flat one.
+
+    Raises:
+        ApiError: 400: a tool has no type, or a function no name.
+    """
+    functions = []
+    for index, tool in enumerate(tools or ()):
+        if not isinstance(tool, dict):
+            raise wrong_type(f"{param}[{index}]", "an object", tool)
+        if tool.get("type") is None:
+            raise missing(f"{param}[{index}].type")
+        if tool["type"] != "function":
+            continue
+        nested = tool.get("function")
+        function = nested if isinstance(nested, dict) else tool
+        if not isinstance(function.get("name"), str):
+            raise missing(f"{param}[{index}].function.name" if nested is not None else f"{param}[{index}].name")
+        functions.append(
+            {
+                "name": function["name"],
+                "description": function.get("description") or "",
+                "parameters": function.get("parameters") or {},
+            }
+        )
+    return tuple(functions)
+
+
+def tool_choice_of(choice: Any) -> str:
+    """Return a tool choice as one word: auto, none, required, or the name of the function."""
+    if isinstance(choice, dict):
+        nested = choice.get("function")
+        name = nested.get("name") if isinstance(nested, dict) else choice.get("name")
+        return name if isinstance(name, str) else "auto"
+    return choice if isinstance(choice, str) else "auto"

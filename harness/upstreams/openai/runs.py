@@ -1,0 +1,502 @@
+"""Runs and their steps: a state machine driven by the clock.
+
+    queued -> in_progress -> requires_action -> (outputs) queued -> ...
+                          -> completed | incomplete | failed
+    any open state -> expired;  queued, in_progress, requires_action -> cancelling -> cancelled
+
+What a turn of the model comes to is decided when the turn begins; nothing can change the thread while a run is active.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.model import OPEN_STATES, GenerationState, ToolCall
+from harness.upstreams.exchange import Exchange
+from harness.upstreams.openai.assistants import Assistant
+from harness.upstreams.openai.body import (
+    body_of,
+    flag,
+    functions_in,
+    list_field,
+    metadata_of,
+    optional_integer,
+    optional_number,
+    optional_text,
+    text_field,
+    tool_choice_of,
+)
+from harness.upstreams.openai.errors import ApiError, missing, not_found, wrong_type
+from harness.upstreams.openai.pages import page
+from harness.upstreams.openai.threads import Message, Thread
+from harness.upstreams.prices import tokens_in
+from harness.upstreams.routing import routed
+from harness.upstreams.thought import Ask, Said, Thought, ToolResult
+from harness.upstreams.wire import Reply, json_reply
+
+if TYPE_CHECKING:
+    from harness.upstreams.openai.upstream import OpenAI
+
+_EXPIRES_AFTER_S = 600
+_MESSAGES_GIVEN = 20
+"""How many of the latest messages the model sees."""
+
+
+@dataclass(slots=True)
+class Step:
+    """One step of a run: tools that were called, or a message that was written."""
+
+    id: str
+    created_s: int
+    status: str
+    message_id: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    outputs: dict[str, str] = field(default_factory=dict)
+    """Tool call id -> its output, once it was submitted."""
+    completed_s: int | None = None
+    cancelled_s: int | None = None
+    expired_s: int | None = None
+    usage: dict[str, int] | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """One run."""
+
+    id: str
+    thread: Thread
+    assistant_id: str
+    model: str
+    instructions: str
+    tools: list[dict[str, Any]]
+    functions: tuple[dict[str, Any], ...]
+    created_s: int
+    expires_s: int
+    mark: str | None
+    metadata: dict[str, str]
+    tool_choice: Any
+    parallel_tool_calls: bool
+    response_format: Any
+    truncation_strategy: dict[str, Any]
+    temperature: float | None
+    top_p: float | None
+    max_prompt_tokens: int | None
+    max_completion_tokens: int | None
+    state: GenerationState = "queued"
+    version: int = 0
+    """Counts the states entered, so that what was due in an earlier one no longer happens."""
+    held_state: str | None = None
+    thought: Thought = field(default_factory=Thought)
+    calls: tuple[ToolCall, ...] = ()
+    """The tools that are asked for in requires_action."""
+    results: list[ToolResult] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    queue_ns: int = 0
+    turn_ns: int = 0
+    turn_prompt_tokens: int = 0
+    turn_completion_tokens: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    started_s: int | None = None
+    completed_s: int | None = None
+    cancelled_s: int | None = None
+    failed_s: int | None = None
+    last_error: dict[str, str] | None = None
+    incomplete_reason: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return it as the API writes it."""
+        is_open = self.state in OPEN_STATES
+        return {
+            "id": self.id,
+            "object": "thread.run",
+            "created_at": self.created_s,
+            "assistant_id": self.assistant_id,
+            "thread_id": self.thread.id,
+            "status": self.state,
+            "started_at": self.started_s,
+            "expires_at": self.expires_s if is_open else None,
+            "cancelled_at": self.cancelled_s,
+            "failed_at": self.failed_s,
+            "completed_at": self.completed_s,
+            "required_action": self._required_action() if self.state == "requires_action" else None,
+            "last_error": self.last_error,
+            "model": self.model,
+            "instructions": self.instructions,
+            "tools": self.tools,
+            "metadata": self.metadata,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "max_completion_tokens": self.max_completion_tokens,
+            "max_prompt_tokens": self.max_prompt_tokens,
+            "truncation_strategy": self.truncation_strategy,
+            "incomplete_details": None if self.incomplete_reason is None else {"reason": self.incomplete_reason},
+            "usage": None if is_open else usage(self.prompt_tokens, self.completion_tokens),
+            "response_format": self.response_format,
+            "tool_choice": self.tool_choice,
+            "parallel_tool_calls": self.parallel_tool_calls,
+        }
+
+    def _required_action(self) -> dict[str, Any]:
+        return {
+            "type": "submit_tool_outputs",
+            "submit_tool_outputs": {
+                "tool_calls": [
+                    {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                    for call in self.calls
+                ]
+            },
+        }
+
+    def step_document(self, step: Step) -> dict[str, Any]:
+        """Return one of its steps as the API writes it."""
+        return {
+            "id": step.id,
+            "object": "thread.run.step",
+            "created_at": step.created_s,
+            "assistant_id": self.assistant_id,
+            "thread_id": self.thread.id,
+            "run_id": self.id,
+            "type": "message_creation" if step.message_id is not None else "tool_calls",
+            "status": step.status,
+            "cancelled_at": step.cancelled_s,
+            "completed_at": step.completed_s,
+            "expired_at": step.expired_s,
+            "failed_at": None,
+            "last_error": None,
+            "metadata": None,
+            "step_details": (
+                {"type": "message_creation", "message_creation": {"message_id": step.message_id}}
+                if step.message_id is not None
+                else {
+                    "type": "tool_calls",
+                    "tool_calls": [
+                        {
+                            "id": call.id,
+                            "type": "function",
+                            "function": {
+                                "name": call.name,
+                                "arguments": call.arguments,
+                                "output": step.outputs.get(call.id),
+                            },
+                        }
+                        for call in step.tool_calls
+                    ],
+                }
+            ),
+            "usage": step.usage,
+        }
+
+
+def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
+    """Return a usage object."""
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+    }
+
+
+class Runs:
+    """The runs of one epoch."""
+
+    def __init__(self, api: OpenAI) -> None:
+        self._api = api
+        self._due: list[tuple[int, int, Run, int, GenerationState]] = []
+        """(due at, tie-breaker, run, the version in which it is due (-1: in any open state), state to enter)"""
+        self._tie = 0
+
+    # --- the state machine -----------------------------------------------------------------------------------------
+
+    def advance(self, now_ns: int) -> None:
+        """Let every run enter the states that are due by now, at the times at which they were due."""
+        due = self._due
+        while due and due[0][0] <= now_ns:
+            due_ns, _, run, version, state = heapq.heappop(due)
+            if run.state in OPEN_STATES and version in (run.version, -1):
+                self._enter(run, state, due_ns)
+
+    def _schedule(self, at_ns: int, run: Run, state: GenerationState, *, in_any_state: bool = False) -> None:
+        self._tie += 1
+        heapq.heappush(self._due, (at_ns, self._tie, run, -1 if in_any_state else run.version, state))
+
+    def _enter(self, run: Run, state: GenerationState, at_ns: int) -> None:
+        run.state = state
+        run.version += 1
+        at_s = self._api.wall_s(at_ns)
+        if state == "in_progress":
+            run.started_s = run.started_s or at_s
+        elif state == "requires_action":
+            self._ask_for_tools(run, at_s)
+        elif state in ("completed", "incomplete"):
+            self._write_answer(run, at_s)
+        elif state in ("cancelled", "expired"):
+            run.cancelled_s = at_s if state == "cancelled" else None
+            for step in run.steps:
+                if step.status == "in_progress":
+                    step.status = state
+                    step.cancelled_s, step.expired_s = (at_s, None) if state == "cancelled" else (None, at_s)
+        if state not in OPEN_STATES and run.thread.active is run:
+            run.thread.active = None
+        self._api.epoch.record_generation(
+            run.id,
+            state,
+            at_ns,
+            conversation=run.thread.id,
+            mark=run.mark,
+            model=run.model,
+            tool_calls=run.calls if state == "requires_action" else (),
+        )
+        if run.held_state == state:
+            return
+        if state == "queued":
+            self._schedule(at_ns + run.queue_ns, run, "in_progress")
+        elif state == "in_progress":
+            self._schedule(at_ns + run.turn_ns, run, _outcome(run))
+
+    def _ask_for_tools(self, run: Run, at_s: int) -> None:
+        run.calls = tuple(
+            ToolCall(id=self._api.new_id("call_"), name=wanted.name, arguments=wanted.arguments)
+            for wanted in run.thought.tool_calls
+        )
+        run.prompt_tokens += run.turn_prompt_tokens
+        run.completion_tokens += run.turn_completion_tokens
+        run.steps.append(Step(id=self._api.new_id("step_"), created_s=at_s, status="in_progress", tool_calls=run.calls))
+
+    def _write_answer(self, run: Run, at_s: int) -> None:
+        run.prompt_tokens += run.turn_prompt_tokens
+        run.completion_tokens += run.turn_completion_tokens
+        message = Message(
+            id=self._api.new_id("msg_"),
+            thread_id=run.thread.id,
+            created_s=at_s,
+            role="assistant",
+            text=run.thought.text,
+            assistant_id=run.assistant_id,
+            run_id=run.id,
+        )
+        run.thread.add(message)
+        run.steps.append(
+            Step(
+                id=self._api.new_id("step_"),
+                created_s=at_s,
+                status="completed",
+                message_id=message.id,
+                completed_s=at_s,
+                usage=usage(run.turn_prompt_tokens, run.turn_completion_tokens),
+            )
+        )
+        if run.state == "completed":
+            run.completed_s = at_s
+
+    def _begin_turn(self, run: Run, exchange: Exchange) -> None:
+        """Decide what the model comes up with next, how long it takes and what it costs."""
+        thread, api = run.thread, self._api
+        ask = Ask(
+            seed=api.epoch.seed,
+            subject=run.mark or thread.id,
+            ordinal=thread.turns,
+            instructions=run.instructions,
+            messages=tuple(Said(one.role, one.text) for one in thread.messages[-_MESSAGES_GIVEN:]),
+            tools=run.functions,
+            results=tuple(run.results),
+            tool_choice=tool_choice_of(run.tool_choice) if not run.results else "auto",
+        )
+        thread.turns += 1
+        thought = api.epoch.think(exchange, ask)
+        if not run.parallel_tool_calls:
+            thought = Thought(text=thought.text, tool_calls=thought.tool_calls[:1])
+        run.thought = thought
+        said = thought.text + "".join(call.name + call.arguments for call in thought.tool_calls)
+        heard = run.instructions + "".join(result.output for result in run.results)
+        run.turn_prompt_tokens = thread.tokens + tokens_in(heard) + 20 * len(run.functions)
+        run.turn_completion_tokens = max(tokens_in(said), 1)
+        if run.max_completion_tokens is not None:
+            left = max(run.max_completion_tokens - run.completion_tokens, 0)
+            if run.turn_completion_tokens > left:
+                run.turn_completion_tokens = left
+                run.incomplete_reason = "max_completion_tokens"
+                # The rule of `tokens_in`, backwards.
+                run.thought = Thought(text=thought.text.encode()[: 4 * left].decode(errors="ignore"))
+        exchange.model = run.model
+        exchange.prompt_tokens = run.turn_prompt_tokens
+        exchange.completion_tokens = run.turn_completion_tokens
+        exchange.cost_usd = api.epoch.prices.of_tokens(run.turn_prompt_tokens + run.turn_completion_tokens)
+        run.queue_ns = round(1e9 * api.epoch.takes(exchange, "run_queue"))
+        run.turn_ns = round(1e9 * api.epoch.takes(exchange, "model_turn"))
+
+    # --- routes ------------------------------------------------------------------------------------------------------
+
+    def begin(self, exchange: Exchange, thread: Thread, body: dict[str, Any]) -> Run:
+        """Start a run in a thread."""
+        if thread.active is not None:
+            raise ApiError(400, f"Thread {thread.id} already has an active run {thread.active.id}.")
+        assistant = self._api.assistants.get(text_field(body, "assistant_id"))
+        tools = list_field(body, "tools") if body.get("tools") is not None else assistant.tools
+        self._api.threads.add_messages(exchange, thread, list_field(body, "additional_messages"))
+        run = Run(
+            id=self._api.new_id("run_"),
+            thread=thread,
+            assistant_id=assistant.id,
+            model=optional_text(body, "model") or assistant.model,
+            instructions=_instructions(assistant, body),
+            tools=tools,
+            functions=functions_in(tools),
+            created_s=self._api.wall_s(exchange.begin_ns),
+            expires_s=self._api.wall_s(exchange.begin_ns) + _EXPIRES_AFTER_S,
+            mark=thread.mark,
+            metadata=metadata_of(body),
+            tool_choice=body.get("tool_choice") or "auto",
+            parallel_tool_calls=flag(body, "parallel_tool_calls", otherwise=True),
+            response_format=body.get("response_format") or assistant.response_format,
+            truncation_strategy=body.get("truncation_strategy") or {"type": "auto", "last_messages": None},
+            temperature=_or(optional_number(body, "temperature", 0, 2), assistant.temperature),
+            top_p=_or(optional_number(body, "top_p", 0, 1), assistant.top_p),
+            max_prompt_tokens=optional_integer(body, "max_prompt_tokens"),
+            max_completion_tokens=optional_integer(body, "max_completion_tokens"),
+        )
+        exchange.generation = run.id
+        exchange.mark = thread.mark
+        exchange.said = thread.said
+        run.held_state = self._api.epoch.faults.state_held(exchange)
+        self._begin_turn(run, exchange)
+        thread.runs.append(run)
+        thread.active = run
+        self._schedule(exchange.begin_ns + _EXPIRES_AFTER_S * 1_000_000_000, run, "expired", in_any_state=True)
+        self._enter(run, "queued", exchange.begin_ns)
+        return run
+
+    @routed("POST /v1/threads/{thread_id}/runs")
+    def create(self, exchange: Exchange) -> Reply:
+        """Start a run."""
+        thread = self._api.threads.get(exchange.params["thread_id"])
+        run = self.begin(exchange, thread, body_of(exchange))
+        return self._shown(exchange, run, "write")
+
+    @routed("POST /v1/threads/runs")
+    def create_thread_and_run(self, exchange: Exchange) -> Reply:
+        """Create a thread and start a run in it, at once."""
+        body = body_of(exchange)
+        self._api.assistants.get(text_field(body, "assistant_id"))
+        new_thread = body.get("thread") or {}
+        if not isinstance(new_thread, dict):
+            raise wrong_type("thread", "an object", new_thread)
+        thread = self._api.threads.begin(exchange, new_thread)
+        run = self.begin(exchange, thread, body)
+        return self._shown(exchange, run, "write")
+
+    def _one(self, exchange: Exchange) -> Run:
+        thread = self._api.threads.get(exchange.params["thread_id"])
+        id_ = exchange.params["run_id"]
+        # The one asked for is nearly always the latest.
+        for run in reversed(thread.runs):
+            if run.id == id_:
+                exchange.model = run.model
+                return run
+        raise not_found("run", id_)
+
+    def _shown(self, exchange: Exchange, run: Run, doing: str = "read") -> Reply:
+        return json_reply(
+            run.document(),
+            after_s=self._api.epoch.takes(exchange, doing),
+            headers=(("openai-poll-after-ms", str(self._api.epoch.latency.poll_after_ms)),),
+        )
+
+    @routed("GET /v1/threads/{thread_id}/runs")
+    def list_runs(self, exchange: Exchange) -> Reply:
+        """List a thread's runs, newest first."""
+        thread = self._api.threads.get(exchange.params["thread_id"])
+        return self._api.ok(exchange, page(thread.runs, exchange.query, Run.document))
+
+    @routed("GET /v1/threads/{thread_id}/runs/{run_id}")
+    def retrieve(self, exchange: Exchange) -> Reply:
+        """Return a run."""
+        return self._shown(exchange, self._one(exchange))
+
+    @routed("POST /v1/threads/{thread_id}/runs/{run_id}")
+    def update(self, exchange: Exchange) -> Reply:
+        """Change a run's metadata."""
+        run = self._one(exchange)
+        run.metadata = metadata_of(body_of(exchange))
+        return self._shown(exchange, run, "write")
+
+    @routed("POST /v1/threads/{thread_id}/runs/{run_id}/cancel")
+    def cancel(self, exchange: Exchange) -> Reply:
+        """Cancel a run that is under way."""
+        run = self._one(exchange)
+        if run.state not in OPEN_STATES or run.state == "cancelling":
+            raise ApiError(400, f"Cannot cancel run with status '{run.state}'.")
+        self._enter(run, "cancelling", exchange.begin_ns)
+        if run.held_state != "cancelling":
+            takes_ns = round(1e9 * self._api.epoch.takes(exchange, "cancel"))
+            self._schedule(exchange.begin_ns + takes_ns, run, "cancelled")
+        return self._shown(exchange, run, "write")
+
+    @routed("POST /v1/threads/{thread_id}/runs/{run_id}/submit_tool_outputs")
+    def submit_tool_outputs(self, exchange: Exchange) -> Reply:
+        """Take the outputs of the tools, all at once, and let the run go on."""
+        run = self._one(exchange)
+        if run.state != "requires_action":
+            raise ApiError(400, f'Runs in status "{run.state}" do not accept tool outputs.')
+        outputs = self._outputs(run, body_of(exchange))
+        step = run.steps[-1]
+        step.outputs = outputs
+        step.status = "completed"
+        step.completed_s = self._api.wall_s(exchange.begin_ns)
+        step.usage = usage(run.turn_prompt_tokens, run.turn_completion_tokens)
+        run.results.extend(ToolResult(call.name, call.arguments, outputs[call.id]) for call in run.calls)
+        run.calls = ()
+        self._begin_turn(run, exchange)
+        self._enter(run, "queued", exchange.begin_ns)
+        return self._shown(exchange, run, "write")
+
+    @staticmethod
+    def _outputs(run: Run, body: dict[str, Any]) -> dict[str, str]:
+        if body.get("tool_outputs") is None:
+            raise missing("tool_outputs")
+        outputs: dict[str, str] = {}
+        for index, one in enumerate(list_field(body, "tool_outputs")):
+            if not isinstance(one, dict):
+                raise wrong_type(f"tool_outputs[{index}]", "an object", one)
+            output = one.get("output")
+            if output is not None and not isinstance(output, str):
+                raise wrong_type(f"tool_outputs[{index}].output", "a string", output)
+            outputs[str(one.get("tool_call_id"))] = output or ""
+        expected = [call.id for call in run.calls]
+        if set(outputs) != set(expected):
+            raise ApiError(400, f"Expected tool outputs for call_ids {expected}, got {list(outputs)}")
+        return outputs
+
+    @routed("GET /v1/threads/{thread_id}/runs/{run_id}/steps")
+    def list_steps(self, exchange: Exchange) -> Reply:
+        """List a run's steps, newest first."""
+        run = self._one(exchange)
+        return self._api.ok(exchange, page(run.steps, exchange.query, run.step_document))
+
+    @routed("GET /v1/threads/{thread_id}/runs/{run_id}/steps/{step_id}")
+    def retrieve_step(self, exchange: Exchange) -> Reply:
+        """Return one step."""
+        run = self._one(exchange)
+        for step in run.steps:
+            if step.id == exchange.params["step_id"]:
+                return self._api.ok(exchange, run.step_document(step))
+        raise not_found("run step", exchange.params["step_id"])
+
+
+def _outcome(run: Run) -> GenerationState:
+    if run.incomplete_reason is not None:
+        return "incomplete"
+    return "requires_action" if run.thought.tool_calls else "completed"
+
+
+def _instructions(assistant: Assistant, body: dict[str, Any]) -> str:
+    own = optional_text(body, "instructions")
+    more = optional_text(body, "additional_instructions")
+    instructions = (assistant.instructions or "") if own is None else own
+    return f"{instructions}\n{more}" if more else instructions
+
+
+def _or(value: float | None, otherwise: float | None) -> float | None:
+    return otherwise if value is None else value

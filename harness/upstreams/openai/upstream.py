@@ -1,0 +1,129 @@
+"""OpenAI's front door: keys, headers, errors, and which part of the API answers a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from harness.upstreams.chance import identifier
+from harness.upstreams.exchange import Exchange
+from harness.upstreams.openai.assistants import Assistants
+from harness.upstreams.openai.errors import ApiError, error_body, error_reply
+from harness.upstreams.openai.runs import Runs
+from harness.upstreams.openai.threads import Threads
+from harness.upstreams.routing import Routes, routes_of
+from harness.upstreams.wire import Reply, json_reply
+
+if TYPE_CHECKING:
+    from harness.upstreams.epoch import Epoch
+
+_BETA_ROUTES = ("/v1/assistants", "/v1/threads")
+
+
+class OpenAI:
+    """The stand-in for api.openai.com."""
+
+    name = "openai"
+    port_offset = 1
+    path = "/v1"
+    exports = ("OPENAI_BASE_URL",)
+
+    def __init__(self, epoch: Epoch) -> None:
+        self.epoch = epoch
+        self._counts: dict[str, int] = {}
+        self._processed_ms = 0
+        self.assistants = Assistants(self)
+        self.threads = Threads(self)
+        self.runs = Runs(self)
+        self.routes: Routes[Callable[..., object]] = routes_of(self.assistants, self.threads, self.runs)
+
+    # --- what every upstream does ------------------------------------------------------------------------------------
+
+    def identify(self, exchange: Exchange) -> None:
+        """Note whose call it is: from the thread that its path names, and from what its body says."""
+        thread_id = exchange.params.get("thread_id")
+        if thread_id is not None:
+            exchange.conversation = thread_id
+            thread = self.threads.known.get(thread_id)
+            if thread is not None:
+                exchange.mark = thread.mark
+                exchange.said = thread.said
+        exchange.generation = exchange.params.get("run_id")
+        if exchange.request.method == "POST":
+            self.threads.identify_text(exchange)
+
+    def error(self, status: int, message: str | None) -> Reply:
+        """Return OpenAI's error of that status."""
+        return self._with_headers(error_reply(status, message), 0.0)
+
+    def answer(self, exchange: Exchange, handler: Callable[..., object]) -> Reply:
+        """Check the key, do what was asked, and add the headers that every answer of OpenAI has."""
+        try:
+            self._check_key(exchange)
+            reply = handler(exchange)
+            assert isinstance(reply, Reply)
+        except ApiError as error:
+            exchange.error = error.message
+            reply = json_reply(
+                error_body(error.message, error.type, error.param, error.code),
+                status=error.status,
+                after_s=self.epoch.takes(exchange, "read"),
+            )
+        return self._with_headers(reply, reply.after_s)
+
+    def advance(self, now_ns: int) -> None:
+        """Let runs go on."""
+        self.runs.advance(now_ns)
+
+    # --- what its parts need ----------------------------------------------------------------------------------------
+
+    def new_id(self, prefix: str) -> str:
+        """Return an id that was not given before in this epoch."""
+        count = self._counts[prefix] = self._counts.get(prefix, 0) + 1
+        return identifier(prefix, self.epoch.seed, prefix, count)
+
+    def ok(self, exchange: Exchange, document: Any, doing: str = "read") -> Reply:
+        """Return a success, after as long as `doing` takes."""
+        return json_reply(document, after_s=self.epoch.takes(exchange, doing))
+
+    def wall_s(self, at_ns: int) -> int:
+        """Return whole seconds since 1970, as the API writes times."""
+        return int(self.epoch.wall_s(at_ns))
+
+    def _check_key(self, exchange: Exchange) -> None:
+        headers = exchange.request.headers
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        key = key.strip()
+        if scheme.lower() != "bearer" or not key:
+            raise ApiError(
+                401,
+                "You didn't provide an API key. You need to provide your API key in an Authorization header using"
+                " Bearer auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from"
+                " https://platform.openai.com/account/api-keys.",
+            )
+        accepted = self.epoch.settings.api_keys
+        if accepted and key not in accepted:
+            raise ApiError(
+                401,
+                f"Incorrect API key provided: {key[:3]}{'*' * 8}{key[-4:]}. You can find your API key at"
+                " https://platform.openai.com/account/api-keys.",
+                code="invalid_api_key",
+            )
+        if exchange.request.path.startswith(_BETA_ROUTES) and headers.get("openai-beta") != "assistants=v2":
+            raise ApiError(
+                400,
+                "You must provide the 'OpenAI-Beta' header to access the Assistants API. Please try again by setting"
+                " the header 'OpenAI-Beta: assistants=v2'.",
+                code="invalid_beta",
+            )
+
+    def _with_headers(self, reply: Reply, processing_s: float) -> Reply:
+        count = self._counts["req_"] = self._counts.get("req_", 0) + 1
+        reply.headers = (
+            *reply.headers,
+            ("x-request-id", identifier("req_", self.epoch.seed, count)),
+            ("openai-processing-ms", str(round(1000 * processing_s))),
+            ("openai-version", "2020-10-01"),
+            ("openai-organization", "org-standin"),
+        )
+        return reply

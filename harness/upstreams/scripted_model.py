@@ -1,0 +1,277 @@
+"""What does the stand-in for the model say? It asks for tools by what was said, reads results, talks in persona.
+
+Pure and seeded: the same ask gives the same thought. It asks only for tools that are really offered.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import msgspec
+
+from harness.upstreams.chance import choice
+from harness.upstreams.exchange import MARK
+from harness.upstreams.language import Language, language_of
+from harness.upstreams.thought import Ask, Thought, ToolResult, WantedTool
+from harness.upstreams.tool_arguments import arguments_for, text_given
+
+Kind = Literal["emotion", "calculate", "weather", "fortune", "news", "time"]
+
+# How a tool is recognised, by its name first, then by its description; the order decides where two match.
+_TOOL: dict[Kind, re.Pattern[str]] = {
+    "emotion": re.compile(r"emotion|sentiment|feeling|感情|감정", re.I),
+    "calculate": re.compile(r"calc|math|arithmetic|計算|계산", re.I),
+    "weather": re.compile(r"weather|forecast|天気|날씨", re.I),
+    "fortune": re.compile(r"fortune|horoscope|luck|占い|運勢|운세", re.I),
+    "news": re.compile(r"news|headline|ニュース|뉴스", re.I),
+    "time": re.compile(r"(?:^|_|\b)(?:time|clock|now)(?:$|_|\b)|datetime|時刻|時間|시간|시각", re.I),
+}
+
+# How a request for it is recognised in what people say.
+_REQUEST: dict[Kind, re.Pattern[str]] = {
+    "emotion": re.compile(
+        r"(?:感情|気持ち)(?:を|の)?(?:分析|解析|判定|調べ)|감정(?:을|를|\s)*(?:분석|판단)"
+        r"|\b(?:analy[sz]e|detect|classify)\s.{0,40}(?:emotion|sentiment|feeling)"
+        r"|\b(?:emotion|sentiment) analysis\b|\bwhat (?:emotion|sentiment)\b",
+        re.I,
+    ),
+    "calculate": re.compile(
+        r"計算(?:して|し|を|は|[:：])|はいくつ|계산|\b(?:calculate|compute|evaluate)\b"
+        r"|\b(?:what|how much) is\s+[-(]?\d[\d.]*\s*[-+*/^x×÷]",
+        re.I,
+    ),
+    "weather": re.compile(r"天気|気温|傘(?:は|が)?(?:いる|必要)|날씨|기온|\b(?:weather|forecast)\b", re.I),
+    "fortune": re.compile(r"運勢|占い|占って|운세|\b(?:fortune|horoscope)\b", re.I),
+    "news": re.compile(r"ニュース|뉴스|\b(?:news|headlines)\b", re.I),
+    "time": re.compile(
+        r"何時|なんじ|(?:今|現在)の(?:時間|時刻)|時刻を|몇\s*시|(?:지금|현재)\s*(?:시간|시각)|시간(?:을|\s)*알려"
+        r"|\bwhat(?:'s| is)? (?:the )?time\b|\b(?:current|local) time\b|\btell me the time\b|\btime is it\b",
+        re.I,
+    ),
+}
+# Somebody who asks what a tool is does not ask for its work: 「analyze_emotionという関数について教えて」.
+_ABOUT_A_TOOL = re.compile(
+    r"(?:という|って)(?:いう)?(?:関数|ツール|機能)|함수|\bfunction called\b|\bthe function\b", re.I
+)
+
+_WHAT_DID_I_SAY = re.compile(
+    r"(?:さっき|今|前に|直前に).{0,6}(?:何|なん)(?:て|と)|(?:さっき|前に).{0,12}言った|방금.{0,8}(?:뭐라고|말)"
+    r"|\bwhat did i (?:just )?(?:say|tell)|\bwhat i (?:just )?(?:said|told)",
+    re.I,
+)
+
+
+def kind_of(tool: dict[str, Any]) -> Kind | None:
+    """Return what an offered tool is for, None where the model does not know its like."""
+    for source in (str(tool.get("name", "")), str(tool.get("description") or "")):
+        for kind, pattern in _TOOL.items():
+            if pattern.search(source):
+                return kind
+    return None
+
+
+def kinds_asked(message: str) -> tuple[Kind, ...]:
+    """Return what a message asks tools for, in the order in which it names them."""
+    if _ABOUT_A_TOOL.search(message):
+        return ()
+    asked: list[tuple[int, Kind]] = []
+    plain = MARK.sub("", message)
+    takes_text: tuple[Kind, ...] = ("emotion", "calculate")
+    for kind in takes_text:
+        found = _REQUEST[kind].search(plain)
+        if found:
+            asked.append((found.start(), kind))
+            # What is to be analysed is not itself a request: a text about the weather asks for no weather.
+            given = text_given(plain)
+            if given != plain:
+                plain = plain.replace(given, " ")
+    takes_none: tuple[Kind, ...] = ("weather", "fortune", "news", "time")
+    for kind in takes_none:
+        found = _REQUEST[kind].search(plain)
+        if found:
+            asked.append((found.start(), kind))
+    return tuple(kind for _, kind in sorted(asked))
+
+
+def think(ask: Ask) -> Thought:
+    """Return what the model comes up with: tools as long as what was asked for has no result, then words."""
+    wanted = _tools_wanted(ask)
+    if wanted:
+        return Thought(tool_calls=wanted)
+    return Thought(text=in_persona(_words(ask), ask.instructions))
+
+
+def _tools_wanted(ask: Ask) -> tuple[WantedTool, ...]:
+    if not ask.tools or ask.tool_choice == "none" or ask.results:
+        return ()
+    if ask.tool_choice not in ("auto", "required"):
+        return (ask.call_of(ask.tool_choice),) if ask.tool_choice in ask.tool_names else ()
+    offered: dict[Kind, dict[str, Any]] = {}
+    for tool in ask.tools:
+        kind = kind_of(tool)
+        if kind is not None:
+            offered.setdefault(kind, tool)
+    asked = [offered[kind] for kind in kinds_asked(ask.said) if kind in offered]
+    if not asked:
+        # A tool of a team's own is wanted when it is called by its name: "please use lookup_order".
+        asked = [
+            tool
+            for tool in ask.tools
+            if kind_of(tool) is None
+            and not _ABOUT_A_TOOL.search(ask.said)
+            and re.search(rf"\b{re.escape(tool['name'])}\b", ask.said)
+        ]
+    if not asked and ask.tool_choice == "required":
+        asked = [ask.tools[0]]
+    return tuple(WantedTool(tool["name"], arguments_for(tool, ask)) for tool in asked)
+
+
+# --- words ---------------------------------------------------------------------------------------------------------
+
+_LANGUAGE_ORDERED: tuple[tuple[Language | None, re.Pattern[str]], ...] = (
+    (
+        None,
+        re.compile(
+            r"(?:ユーザー?|相手|話しかけられた|同じ)の?(?:使う)?(?:言語|言葉)|사용자의? 언어|같은 언어"
+            r"|(?:same language|user'?s (?:own )?language|language of the user)",
+            re.I,
+        ),
+    ),
+    ("ja", re.compile(r"日本語で|日本語のみ|일본어로|\bin japanese\b|\bjapanese only\b", re.I)),
+    ("ko", re.compile(r"韓国語で|한국어로|\bin korean\b", re.I)),
+    ("en", re.compile(r"英語で|영어로|\bin english\b", re.I)),
+)
+_LIMIT = re.compile(r"(\d{1,4})\s*(?:文字|字|자\s|글자|characters?)")
+_SPEAKABLE = re.compile(r"[^\w\s、。！？!?,.'’ー〜~：:%°+\-*/=()「」]")
+
+
+def language_of_reply(message: str, instructions: str) -> Language:
+    """Return the language to answer in: what the instructions say last about it, else the message's own."""
+    last: tuple[int, Language | None] = (-1, None)
+    for language, pattern in _LANGUAGE_ORDERED:
+        for found in pattern.finditer(instructions):
+            if found.start() > last[0]:
+                last = (found.start(), language)
+    return last[1] or language_of(MARK.sub("", message), otherwise="ja")
+
+
+def in_persona(words: str, instructions: str) -> str:
+    """Return words as the persona of the instructions says them: shortened to its limit, ending as it ends.
+
+    Args:
+        words: a sentence or more.
+        instructions: what the assistant was told; a limit is read as "40文字" or "40 characters", the cat as にゃん.
+    """
+    ending = "にゃん" if "にゃん" in instructions else ""
+    found = _LIMIT.search(instructions)
+    limit = int(found.group(1)) if found else None
+    body = words.rstrip("。.!！ ") if ending else words
+    if body.endswith(ending):
+        ending = ""
+    if limit is not None and len(body) + len(ending) > limit:
+        body = body[: max(limit - len(ending), 0)].rstrip("、。,. ")
+    return body + ending
+
+
+def _words(ask: Ask) -> str:
+    language = language_of_reply(ask.said, ask.instructions)
+    if ask.results:
+        return _SENTENCE_END[language].join(_of_result(result, language) for result in ask.results)
+    said = MARK.sub("", ask.said).strip()
+    if _WHAT_DID_I_SAY.search(said):
+        earlier = [message.text for message in ask.messages if message.role == "user"][:-1]
+        if not earlier:
+            return _NOTHING_SAID[language]
+        return _YOU_SAID[language].format(_excerpt(earlier[-1], 60))
+    return choice(_TALK[language], ask.seed, ask.subject, ask.ordinal).format(_excerpt(said, 14))
+
+
+def _excerpt(text: str, length: int) -> str:
+    """Return the beginning of a text in letters that can be spoken."""
+    spoken = " ".join(_SPEAKABLE.sub(" ", MARK.sub("", text)).split())
+    return spoken[:length] or "…"
+
+
+_SENTENCE_END: dict[Language, str] = {"ja": "、", "ko": ", ", "en": "; "}
+_TALK: dict[Language, tuple[str, ...]] = {
+    "ja": (
+        "「{}」なんだね、わかった",
+        "「{}」か、それはいいね",
+        "うんうん、「{}」だね",
+        "「{}」って聞いてうれしい",
+    ),
+    "ko": ("“{}”라고요, 알겠어요", "“{}”, 그거 좋네요", "네, “{}” 잘 들었어요"),
+    "en": ('You say "{}", I see', '"{}", that is good to hear', 'Yes, "{}", tell me more'),
+}
+_YOU_SAID: dict[Language, str] = {"ja": "「{}」と言ったよ", "ko": "“{}”라고 말했어요", "en": 'You said: "{}"'}
+_NOTHING_SAID: dict[Language, str] = {
+    "ja": "まだ何も聞いていないよ",
+    "ko": "아직 아무 말도 못 들었어요",
+    "en": "You have not told me anything yet",
+}
+_KNOWN_RESULT: dict[Kind, dict[Language, str]] = {
+    "time": {"ja": "今は{}", "ko": "지금은 {}", "en": "it is {}"},
+    "weather": {"ja": "天気は{}", "ko": "날씨는 {}", "en": "the weather is {}"},
+    "fortune": {"ja": "運勢は{}", "ko": "운세는 {}", "en": "your fortune is {}"},
+    "news": {"ja": "ニュースは{}", "ko": "뉴스는 {}", "en": "the news: {}"},
+    "emotion": {"ja": "感情は{}", "ko": "감정은 {}", "en": "the emotion is {}"},
+    "calculate": {"ja": "答えは{}", "ko": "답은 {}", "en": "the answer is {}"},
+}
+_OTHER_RESULT: dict[Language, str] = {"ja": "結果は{}", "ko": "결과는 {}", "en": "the result is {}"}
+_FAILED = re.compile(r"\berror\b|エラー|利用できません|失敗|오류|\bfailed\b|\bunavailable\b", re.I)
+_UNKNOWN: dict[Language, str] = {"ja": "わからない", "ko": "알 수 없어요", "en": "not known right now"}
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::\d{2})?")
+
+
+def _of_result(result: ToolResult, language: Language) -> str:
+    kind = kind_of({"name": result.name})
+    frame = _KNOWN_RESULT[kind][language] if kind else _OTHER_RESULT[language]
+    return frame.format(_gist(kind, result.output, language))
+
+
+def _gist(kind: Kind | None, output: str, language: Language) -> str:
+    """Return the few words of a tool's output that an answer repeats."""
+    if _FAILED.search(output):
+        return _UNKNOWN[language]
+    clock = _CLOCK.search(output)
+    if kind == "time" and clock:
+        hour, minute = int(clock.group(1)), int(clock.group(2))
+        return {"ja": f"{hour}時{minute}分", "ko": f"{hour}시 {minute}분", "en": f"{hour}:{minute:02}"}[language]
+    try:
+        document = msgspec.json.decode(output)
+    except msgspec.DecodeError:
+        return _excerpt(output, 18)
+    return _excerpt(_leaf(kind, document), 18)
+
+
+# Where the answers of the known upstreams, and what agents make of them, keep what is worth saying.
+_TELLING = (
+    "description",
+    "weather",
+    "summary",
+    "rank",
+    "text",
+    "emotion",
+    "title",
+    "headlines",
+    "articles",
+    "result",
+    "value",
+    "answer",
+    "temp",
+    "name",
+)
+
+
+def _leaf(kind: Kind | None, document: Any) -> str:
+    if isinstance(document, dict):
+        if kind == "emotion" and isinstance(document.get("all_scores"), dict) and document["all_scores"]:
+            return str(document.get("emotion") or max(document["all_scores"], key=document["all_scores"].get))
+        for key in _TELLING:
+            if document.get(key) not in (None, "", [], {}):
+                return _leaf(kind, document[key])
+        return _leaf(kind, next(iter(document.values()))) if document else ""
+    if isinstance(document, list):
+        return _leaf(kind, document[0]) if document else ""
+    return str(document)

@@ -1,0 +1,388 @@
+"""What carries an upstream's replies over real sockets? HTTP/1.1 on httptools, and listeners that can go away.
+
+A reply's steps become bytes, timers and socket actions here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Protocol, cast
+from urllib.parse import unquote
+
+import httptools
+
+from harness.upstreams import wire
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus} | {529: "Site is overloaded"}
+_LARGEST_BODY_BYTES = 64 * 1024 * 1024
+
+
+class Call(Protocol):
+    """One call that a handler has taken; `Exchange` is one."""
+
+    reply: wire.Reply | None
+    fault: str | None
+    fault_id: str | None
+
+
+class Handler(Protocol):
+    """Who answers the requests that arrive at one port."""
+
+    def begin(self, request: wire.Request) -> Call:
+        """Return the call with its reply."""
+
+    def finish(self, call: Call, *, status: int | None, response_bytes: int, client_gone: bool) -> None:
+        """Hear how the call ended."""
+
+    def go_down(self, seconds: float) -> None:
+        """Take the port's server down for so long."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection: requests are answered one after the other, in the order of their arrival."""
+
+    def __init__(self, handler: Handler, connections: set[Connection]) -> None:
+        self._handler = handler
+        self._connections = connections
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._waiting: deque[tuple[wire.Request, bool]] = deque()
+        self._call: Call | None = None
+        self._steps: Iterator[wire.Step] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._keep_alive = True
+        self._chunked = False
+        self._status: int | None = None
+        self._sent_bytes = 0
+        self._writable = True
+        self.hangs_on: str | None = None
+        """Id of the fault on which the answer hangs."""
+
+    # --- asyncio.Protocol ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+        self._connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse_bytes()
+        except httptools.HttpParserError:
+            self._refuse_bytes()
+
+    def eof_received(self) -> bool:
+        # A caller that half-closes is taken to have left: no HTTP client does so while it wants an answer.
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+        self._transport = None
+        self._end_call(client_gone=True)
+        self._waiting.clear()
+
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        if self._steps is not None and self._timer is None and self.hangs_on is None:
+            self._go_on()
+
+    # --- httptools ---------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers = {}
+        self._body = []
+        self._body_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        if self._headers.get("expect", "").lower() == "100-continue" and self._transport is not None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > _LARGEST_BODY_BYTES:
+            self._refuse_bytes()
+            return
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        path, _, query = self._url.partition(b"?")
+        request = wire.Request(
+            method=self._parser.get_method().decode("latin-1"),
+            path=unquote(path.decode("latin-1")),
+            query=query.decode("latin-1"),
+            headers=self._headers,
+            body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
+        )
+        keep_alive = self._parser.should_keep_alive()
+        if self._call is not None or self._waiting:
+            self._waiting.append((request, keep_alive))
+        else:
+            self._begin(request, keep_alive)
+
+    # --- answering ---------------------------------------------------------------------------------------------------
+
+    def _begin(self, request: wire.Request, keep_alive: bool) -> None:
+        self._keep_alive = keep_alive
+        self._status = None
+        self._sent_bytes = 0
+        self._chunked = False
+        call = self._call = self._handler.begin(request)
+        reply = call.reply
+        assert reply is not None
+        if reply.script is None:
+            if reply.after_s > 0:
+                self._timer = self._loop.call_later(reply.after_s, self._send_whole, reply)
+            else:
+                self._send_whole(reply)
+        else:
+            self._steps = reply.steps()
+            self._go_on()
+
+    def _send_whole(self, reply: wire.Reply) -> None:
+        """Send head and body in one piece: the usual case, and the fast one."""
+        self._timer = None
+        if self._transport is None:
+            return
+        self._status = reply.status
+        self._sent_bytes = len(reply.body)
+        self._transport.write(self._head(reply.status, reply.headers, len(reply.body)) + reply.body)
+        self._end_call(client_gone=False)
+        self._next()
+
+    def _head(self, status: int, headers: tuple[tuple[str, str], ...], length: int | None) -> bytes:
+        lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\n"]
+        lines.extend(f"{name}: {value}\r\n" for name, value in headers)
+        lines.append("transfer-encoding: chunked\r\n" if length is None else f"content-length: {length}\r\n")
+        lines.append("\r\n" if self._keep_alive else "connection: close\r\n\r\n")
+        return "".join(lines).encode("latin-1")
+
+    def _go_on(self) -> None:
+        """Carry out steps until one takes time, the transport is full, or the reply is over."""
+        self._timer = None
+        steps = self._steps
+        while steps is not None and self._transport is not None and self._writable:
+            step = next(steps, None)
+            if step is None:
+                self._finish_steps()
+                return
+            if isinstance(step, wire.Wait):
+                self._timer = self._loop.call_later(step.seconds, self._go_on)
+                return
+            if isinstance(step, wire.Head):
+                self._status = step.status
+                self._chunked = step.length is None
+                self._transport.write(self._head(step.status, step.headers, step.length))
+            elif isinstance(step, wire.Data):
+                self._sent_bytes += len(step.body)
+                if not self._chunked:
+                    self._transport.write(step.body)
+                elif step.body:
+                    self._transport.write(b"%x\r\n%b\r\n" % (len(step.body), step.body))
+            elif isinstance(step, wire.Hang):
+                self.hangs_on = self._call.fault_id if self._call is not None else None
+                return
+            elif isinstance(step, wire.HalfClose):
+                if self._transport.can_write_eof():
+                    self._transport.write_eof()
+                self._keep_alive = False
+            elif isinstance(step, wire.Reset):
+                self.reset()
+                return
+            elif isinstance(step, wire.Close):
+                self._end_call(client_gone=False)
+                self._transport.close()
+                return
+            elif isinstance(step, wire.GoDown):
+                self._end_call(client_gone=False)
+                self._handler.go_down(step.seconds)
+                return
+
+    def _finish_steps(self) -> None:
+        if self._chunked and self._transport is not None:
+            self._transport.write(b"0\r\n\r\n")
+        self._end_call(client_gone=False)
+        self._next()
+
+    def _next(self) -> None:
+        if self._transport is None:
+            return
+        if not self._keep_alive:
+            self._transport.close()
+        elif self._waiting and self._call is None:
+            self._begin(*self._waiting.popleft())
+
+    def _end_call(self, *, client_gone: bool) -> None:
+        call, self._call = self._call, None
+        self._steps = None
+        self.hangs_on = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if call is not None:
+            self._handler.finish(call, status=self._status, response_bytes=self._sent_bytes, client_gone=client_gone)
+
+    def _refuse_bytes(self) -> None:
+        """Answer what is no HTTP request."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(
+                b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 18\r\n"
+                b"connection: close\r\n\r\nNo HTTP/1.1 here.\n"
+            )
+            self._transport.close()
+
+    def reset(self) -> None:
+        """End the connection with a TCP RST."""
+        self._end_call(client_gone=False)
+        if self._transport is not None:
+            connection = self._transport.get_extra_info("socket")
+            # Linger 0: the kernel throws away what was not sent and says RST instead of FIN.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._transport.abort()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call is under way."""
+        return self._call is not None
+
+    def end_by(self, fault: str) -> None:
+        """Reset the connection; a call that is under way ended by this fault."""
+        if self._call is not None and self._call.fault is None:
+            self._call.fault = fault
+        self.reset()
+
+    def close(self) -> None:
+        """End the connection, whatever is under way."""
+        self._end_call(client_gone=False)
+        if self._transport is not None:
+            self._transport.close()
+
+
+class PortInUseError(Exception):
+    """A port cannot be listened at; the message says which and what to do."""
+
+
+def _in_use(number: int, error: OSError) -> PortInUseError:
+    return PortInUseError(
+        f"Cannot listen at 127.0.0.1:{number}: {error.strerror}. Choose another --port, or 0 for free ones."
+    )
+
+
+class Port:
+    """One port that can stop listening and begin again without losing its number.
+
+    A second socket that is bound but does not listen holds the number while nobody listens: connecting to it is
+    refused by the kernel, and no other process gets it.
+
+    Args:
+        number: the port; 0: a free one.
+        handler: who answers.
+
+    Raises:
+        PortInUseError: somebody else listens there.
+    """
+
+    def __init__(self, number: int, handler: Handler) -> None:
+        self._handler = handler
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
+        self._closed_by: set[str] = set()
+        self._reopening: asyncio.Task[None] | None = None
+        self._holder = self._bound(number)
+        self.number: int = self._holder.getsockname()[1]
+        self._bind()
+
+    @staticmethod
+    def _bound(number: int) -> socket.socket:
+        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind(("127.0.0.1", number))
+        except OSError as error:
+            bound.close()
+            raise _in_use(number, error) from error
+        return bound
+
+    def _bind(self) -> None:
+        self._listening = self._bound(self.number)
+        try:
+            self._listening.listen(1024)
+        except OSError as error:
+            self._listening.close()
+            self._holder.close()
+            raise _in_use(self.number, error) from error
+
+    async def serve(self) -> None:
+        """Answer what arrives."""
+        assert self._listening is not None
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self._handler, self._connections), sock=self._listening, backlog=1024
+        )
+
+    def close_for(self, reason: str, fault: str) -> None:
+        """Stop listening and reset all connections, until `open_for` is told the same reason.
+
+        Args:
+            reason: e.g. the id of a fault.
+            fault: what calls that are under way are said to have ended by.
+        """
+        self._closed_by.add(reason)
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
+        for connection in list(self._connections):
+            connection.end_by(fault)
+
+    def open_for(self, reason: str) -> None:
+        """Listen again, once no reason is left not to. The kernel takes connections from now on."""
+        self._closed_by.discard(reason)
+        if not self._closed_by and self._listening is None:
+            self._bind()
+            self._reopening = asyncio.get_running_loop().create_task(self.serve())
+
+    @property
+    def listens(self) -> bool:
+        """Whether connections are taken."""
+        return self._listening is not None
+
+    def release_all(self) -> None:
+        """End the connections on which a call is under way; those that are idle stay."""
+        for connection in list(self._connections):
+            if connection.is_busy:
+                connection.close()
+
+    def release(self, fault_id: str) -> None:
+        """End the connections that hang on a fault."""
+        for connection in list(self._connections):
+            if connection.hangs_on == fault_id:
+                connection.close()
+
+    def end(self) -> None:
+        """Stop listening for good."""
+        self.close_for("end", "shutdown")
+        self._holder.close()

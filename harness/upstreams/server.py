@@ -1,0 +1,197 @@
+"""All upstreams of one process at their ports, an epoch at a time, and the port that controls them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import msgspec
+
+from harness.evidence import EvidenceError
+from harness.faults import Fault
+from harness.upstreams import wire
+from harness.upstreams.control import Control
+from harness.upstreams.epoch import Epoch, EpochSettings, upstream_classes
+from harness.upstreams.exchange import Exchange
+from harness.upstreams.served import Call, Port
+
+_TICK_S = 0.05
+"""How often runs go on and the ledger is handed to the operating system where nobody calls."""
+_STILL_UNDER_WAY_S = 1.0
+"""A call that takes longer than this when the ledger is flushed is recorded as it stands."""
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where everything is: what is printed on readiness."""
+
+    control: str
+    upstreams: dict[str, str]
+
+
+class UpstreamHandler:
+    """Answers at the port of one upstream, from whatever epoch is the current one."""
+
+    def __init__(self, server: Server, upstream: str) -> None:
+        self._server = server
+        self._upstream = upstream
+
+    def begin(self, request: wire.Request) -> Exchange:
+        """Let the current epoch answer."""
+        return self._server.epoch.begin(self._upstream, request, time.monotonic_ns())
+
+    def finish(self, call: Call, *, status: int | None, response_bytes: int, client_gone: bool) -> None:
+        """Record the call in the epoch that answered it; in none where that epoch is over, since it recorded it."""
+        assert isinstance(call, Exchange)
+        if call.recorded:
+            return
+        epoch = self._server.epoch
+        epoch.finish(call, time.monotonic_ns(), status=status, response_bytes=response_bytes, client_gone=client_gone)
+        self._server.written()
+
+    def go_down(self, seconds: float) -> None:
+        """Take the upstream down for so long."""
+        self._server.go_down(self._upstream, seconds)
+
+
+class Server:
+    """All upstreams of one process.
+
+    Args:
+        port: of the control API; the upstreams' follow in their order. 0: free ones.
+        record: where each epoch gets its directory; None: nothing is written.
+        settings: what the first epoch is begun with.
+        faults: what is armed from the start, in the first epoch.
+
+    Raises:
+        PortInUseError: a port is taken.
+        EvidenceError: the record cannot be written.
+        FaultError: an upstream cannot carry out one of the faults.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        record: Path | None = None,
+        settings: EpochSettings | None = None,
+        faults: tuple[Fault, ...] = (),
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._record = record
+        self._anchor = (time.time(), time.monotonic_ns())
+        self._flush_is_due = False
+        self._crashes = 0
+        self._ports: dict[str, Port] = {}
+        self.epoch = self._new_epoch(settings or EpochSettings(), record_at_once=False)
+        try:
+            self.control = Port(port, Control(self))
+            for one in upstream_classes():
+                number = port and port + one.port_offset  # type: ignore[attr-defined]
+                self._ports[one.name] = Port(number, UpstreamHandler(self, one.name))  # type: ignore[attr-defined]
+        except Exception:
+            self.epoch.close(time.monotonic_ns())
+            raise
+        self._enter(self.epoch)
+        for fault in faults:
+            self.epoch.faults.arm(fault, time.monotonic_ns())
+        self._ticking = self._loop.call_later(_TICK_S, self._tick)
+
+    async def serve(self) -> None:
+        """Answer what arrives from now on."""
+        for port in (self.control, *self._ports.values()):
+            if port.listens:
+                await port.serve()
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where everything is."""
+        return Addresses(
+            control=f"http://127.0.0.1:{self.control.number}",
+            upstreams={
+                name: f"http://127.0.0.1:{port.number}{self.epoch.upstreams[name].path}"
+                for name, port in self._ports.items()
+            },
+        )
+
+    # --- epochs ------------------------------------------------------------------------------------------------------
+
+    def begin_epoch(self, settings: EpochSettings) -> None:
+        """Forget everything and begin anew.
+
+        Raises:
+            EvidenceError: the new epoch's record cannot be written; the old one goes on.
+        """
+        begun = self._new_epoch(settings)
+        self.epoch.close(time.monotonic_ns())
+        for port in self._ports.values():
+            port.release_all()
+        self._enter(begun)
+
+    def _new_epoch(self, settings: EpochSettings, *, record_at_once: bool = True) -> Epoch:
+        wall_s, monotonic_ns = self._anchor
+        return Epoch(
+            settings,
+            directory=None if self._record is None else self._record / settings.name,
+            record_at_once=record_at_once,
+            wall_anchor_s=wall_s,
+            monotonic_anchor_ns=monotonic_ns,
+        )
+
+    def _enter(self, epoch: Epoch) -> None:
+        self.epoch = epoch
+        epoch.faults.listening = self._listening
+        epoch.faults.released = self._released
+
+    def _listening(self, upstream: str, reason: str, is_open: bool) -> None:
+        if is_open:
+            self._ports[upstream].open_for(reason)
+        else:
+            self._ports[upstream].close_for(reason, "refuse")
+
+    def _released(self, fault_id: str) -> None:
+        for port in self._ports.values():
+            port.release(fault_id)
+
+    def go_down(self, upstream: str, seconds: float) -> None:
+        """Let an upstream's server crash: every connection is reset, new ones are refused for so long."""
+        self._crashes += 1
+        reason = f"crash {self._crashes}"
+        port = self._ports[upstream]
+        port.close_for(reason, "crash_on_emoji")
+        self._loop.call_later(seconds, port.open_for, reason)
+
+    # --- the record --------------------------------------------------------------------------------------------------
+
+    def written(self) -> None:
+        """Hand what was recorded to the operating system before this turn of the loop is over: a kill loses nothing."""
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flush_is_due = False
+        if self.epoch.ledger.unwritten:
+            self.epoch.ledger.flush()
+
+    def flush(self) -> None:
+        """Write everything so far, calls that hang included."""
+        now_ns = time.monotonic_ns()
+        self.epoch.advance(now_ns)
+        self.epoch.record_unfinished(now_ns, older_than_s=_STILL_UNDER_WAY_S)
+        self.epoch.ledger.flush()
+
+    def _tick(self) -> None:
+        self.epoch.advance(time.monotonic_ns())
+        self._flush_now()
+        self._ticking = self._loop.call_later(_TICK_S, self._tick)
+
+    def close(self) -> None:
+        """End everything: record what is under way, stop listening."""
+        self._ticking.cancel()
+        self.epoch.close(time.monotonic_ns())
+        for port in (self.control, *self._ports.values()):
+            port.end()
+
+
+__all__ = ["Addresses", "EvidenceError", "Server"]

@@ -1,0 +1,77 @@
+"""How does a text sound? A real WAV, as long as the text takes to speak: a hum that swells with each syllable."""
+
+from __future__ import annotations
+
+import math
+import struct
+import unicodedata
+from array import array
+from functools import cache
+
+SAMPLE_RATE_HZ = 16_000
+SYLLABLES_PER_S = 7.5
+"""How fast Japanese is spoken: 7 to 8 morae a second."""
+
+
+def seconds_to_speak(text: str, *, speed: float = 1.0) -> float:
+    """Return how long a text takes to speak, in seconds: 7.5 wide letters or 15 narrow ones a second, pauses included.
+
+    Args:
+        text: what is spoken.
+        speed: 1 is the usual pace, 2 twice as fast.
+    """
+    syllables = 0.0
+    for letter in text:
+        category = unicodedata.category(letter)
+        if letter in "。、.,!?！？\n":
+            syllables += 2.0
+        elif category[0] in "LN":
+            syllables += 1.0 if unicodedata.east_asian_width(letter) in "WF" else 0.5
+        elif category == "So":
+            syllables += 3.0
+    return (0.25 + syllables / SYLLABLES_PER_S) / speed
+
+
+@cache
+def _syllable(rate_hz: int) -> bytes:
+    """Return one syllable of a hum at 220 Hz in 16-bit samples: a whole number of waves, so that it can be repeated."""
+    count = round(rate_hz / SYLLABLES_PER_S)
+    waves = round(count * 220 / rate_hz)
+    samples = array("h")
+    for index in range(count):
+        swell = math.sin(math.pi * index / count)
+        samples.append(round(9000 * swell * math.sin(2 * math.pi * waves * index / count)))
+    return samples.tobytes()
+
+
+def pcm(seconds: float, *, rate_hz: int = SAMPLE_RATE_HZ) -> bytes:
+    """Return signed 16-bit little-endian mono samples of that length."""
+    size = 2 * round(seconds * rate_hz)
+    syllable = _syllable(rate_hz)
+    return (syllable * (size // len(syllable) + 1))[:size]
+
+
+def wav(seconds: float, *, rate_hz: int = SAMPLE_RATE_HZ) -> bytes:
+    """Return a WAV file of that length: RIFF, PCM, 16 bit, mono."""
+    samples = pcm(seconds, rate_hz=rate_hz)
+    return wav_header(len(samples), rate_hz=rate_hz) + samples
+
+
+def wav_header(size_bytes: int, *, rate_hz: int = SAMPLE_RATE_HZ) -> bytes:
+    """Return the 44 bytes before `size_bytes` bytes of samples."""
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF",
+        36 + size_bytes,
+        b"WAVE",
+        b"fmt ",
+        16,
+        1,
+        1,
+        rate_hz,
+        2 * rate_hz,
+        2,
+        16,
+        b"data",
+        size_bytes,
+    )

@@ -1,0 +1,124 @@
+"""What travels between a caller and an upstream, as values: a request, and a reply as bytes, waits and socket actions.
+
+Nothing here knows a socket. A carrier (`served`, or an in-process one) turns the steps of a reply into effects, so that
+each upstream and each fault is written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Nothing happens for `seconds`."""
+
+    seconds: float
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Status line and headers. `length` is the announced length of the body in bytes; None: chunked."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    length: int | None = None
+
+
+class Data(msgspec.Struct, frozen=True):
+    """A piece of the body."""
+
+    body: bytes
+
+
+class Reset(msgspec.Struct, frozen=True):
+    """The connection ends with a TCP RST."""
+
+
+class Close(msgspec.Struct, frozen=True):
+    """The connection ends with a FIN, whatever was announced."""
+
+
+class HalfClose(msgspec.Struct, frozen=True):
+    """The upstream sends a FIN and keeps reading."""
+
+
+class Hang(msgspec.Struct, frozen=True):
+    """Nothing more comes, ever: until the fault is lifted or the caller leaves."""
+
+
+class GoDown(msgspec.Struct, frozen=True):
+    """The server behind this upstream dies: every connection is reset, new ones are refused for `seconds`."""
+
+    seconds: float
+
+
+Step = Wait | Head | Data | Reset | Close | HalfClose | Hang | GoDown
+"""One thing that a carrier does. Steps that end the connection end the reply."""
+
+
+class Request(msgspec.Struct):
+    """One request, read whole. Header names are in lower case; `path` is percent-decoded, `query` is not."""
+
+    method: str
+    path: str
+    query: str = ""
+    headers: dict[str, str] = {}
+    body: bytes = b""
+
+
+class Reply(msgspec.Struct):
+    """What an upstream answers: either a whole body after a wait, or, where `script` is set, any sequence of steps."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    after_s: float = 0.0
+    """Seconds until the first byte of a whole body."""
+    script: Iterable[Step] | None = None
+
+    def steps(self) -> Iterator[Step]:
+        """Yield what the carrier does, in order. A script can be walked once."""
+        if self.script is not None:
+            yield from self.script
+            return
+        if self.after_s > 0:
+            yield Wait(self.after_s)
+        yield Head(self.status, self.headers, len(self.body))
+        if self.body:
+            yield Data(self.body)
+
+    def delayed(self, seconds: float) -> Reply:
+        """Return the same reply, `seconds` later."""
+        if self.script is None:
+            return Reply(self.status, self.body, self.headers, self.after_s + seconds)
+        return scripted(_after(seconds, self.script))
+
+
+def _after(seconds: float, steps: Iterable[Step]) -> Iterator[Step]:
+    yield Wait(seconds)
+    yield from steps
+
+
+def scripted(steps: Iterable[Step]) -> Reply:
+    """Return a reply that is these steps."""
+    return Reply(script=steps)
+
+
+_ENCODER = msgspec.json.Encoder()
+JSON_TYPE = ("content-type", "application/json")
+
+
+def json_reply(
+    document: Any, *, status: int = 200, after_s: float = 0.0, headers: tuple[tuple[str, str], ...] = ()
+) -> Reply:
+    """Return a JSON reply.
+
+    Args:
+        document: anything that msgspec encodes.
+        status: HTTP status.
+        after_s: seconds until it is sent.
+        headers: beside the content type.
+    """
+    return Reply(status, _ENCODER.encode(document), (JSON_TYPE, *headers), after_s)
