@@ -26,6 +26,7 @@ from harness.campaign import Action, Arm, Conductor, End, Enter, Event, Finish, 
 from harness.faults import parse as parse_fault
 from harness.load.declared import ScenarioFileError, played
 from harness.load.ensemble import Ensemble
+from harness.load.page import show_verdicts
 from harness.load.player import Player, PlayOrder, own_clock
 from harness.load.stage import Bare, Stage, StageError, Supervised, WithUpstreams
 from harness.model import FaultEvent, Moment, Plan, PlannedScenario, Size, Verdict
@@ -97,6 +98,8 @@ class _Door:
         self._ensemble = Ensemble(environment)
         self._campaign: Campaign | None = None
         self._greenlet: gevent.Greenlet | None = None
+        if environment.web_ui is not None:
+            show_verdicts(environment.web_ui, lambda: self._campaign.rows() if self._campaign else [])
 
     def on_test_start(self, environment: Environment, **_: Any) -> None:
         try:
@@ -213,11 +216,23 @@ class Campaign:
         self._planned_faults: evidence.JsonLinesWriter | None = None
         self._phases: evidence.JsonLinesWriter | None = None
         self._armed: dict[int, str | None] = {}
+        self._reached: dict[str, tuple[str, str]] = {}
         self._interruption: str | None = None
         self._next_progress_s = 0.0
         self._host = host
         self.finished = False
         self.exit_code = verdict.EXIT_ERROR
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return what is known of every scenario, in the order of play."""
+        current = None if self._conductor.finished else self._conductor.scenario.name
+        rows = []
+        for planned in self._plan.scenarios:
+            reached, summary = self._reached.get(planned.name, ("", ""))
+            if not reached and planned.name == current:
+                reached = (self._conductor.phase or "preparing").replace("_", "-")
+            rows.append({"scenario": planned.name, "verdict": reached, "summary": summary})
+        return rows
 
     def interrupt(self, reason: str) -> None:
         """End the campaign in order: what was recorded is brought to disk and judged, nothing is left behind."""
@@ -391,6 +406,7 @@ class Campaign:
             text = trouble
         else:
             reached, text = judgement.verdict, judgement.summary
+        self._reached[planned.name] = (reached.value, text)
         _LOG.info("%s: %s: %s", planned.name, reached.upper(), text)
         self._say("judged", scenario=planned.name, reached=reached, text=text)
         return campaign.Judged(reached)
