@@ -227,6 +227,7 @@ class JsonLinesWriter:
             self._file.write(lines)
         except OSError as error:
             self._failed = True
+            self.dropped += lines.count(b"\n")
             raise self._error(error) from error
 
     def flush(self) -> None:
