@@ -123,6 +123,7 @@ class Child:
             for fd in self._pipes.values():
                 os.close(fd)
         self.reap_orphans()
+        self.tree.close()
         self._tell_warden(f"-{self.pid}\n")
 
     def reap_orphans(self) -> None:
