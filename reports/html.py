@@ -295,6 +295,7 @@ def render(runs: Sequence[Path]) -> str:
         decision=decide(stored),
         sections=sections,
         anchors={section.planned.name: section.anchor for section in sections},
+        titles={section.planned.name: section.planned.declaration.title for section in sections},
         glances=glances,
         facts=[_facts(run, glance) for run, glance in zip(stored, glances, strict=True)],
         occasion=_occasion(stored),

@@ -18,8 +18,8 @@ class Reason:
     label: str
     verdict: Verdict
     sentence: str
-    fix_first: tuple[StoredScenario, ...]
-    """Its failures, in the order in which they are to be repaired."""
+    lists: tuple[tuple[str, tuple[StoredScenario, ...]], ...]
+    """Its scenarios under a heading: what to fix first (in that order), what is unproven; else what held."""
     surprises: str
     """Where it differs from what the target file expects; empty where it expects nothing or is right."""
 
@@ -83,7 +83,13 @@ def _surprises(run: StoredRun) -> str:
 
 
 def _reason(run: StoredRun) -> Reason:
-    return Reason(run.label, run.verdict, _stood(run), tuple(fix_first(run)), _surprises(run))
+    failed = fix_first(run)
+    unproven = run.having(Verdict.ERROR, Verdict.INCONCLUSIVE)
+    lists = [("Fix first", failed), ("Unproven", unproven)]
+    if not failed and not unproven:
+        lists = [("What held", run.having(Verdict.PASS))]
+    shown = tuple((heading, tuple(scenarios)) for heading, scenarios in lists if scenarios)
+    return Reason(run.label, run.verdict, _stood(run), shown, _surprises(run))
 
 
 def _sound(run: StoredRun) -> bool:

@@ -168,11 +168,11 @@ def _fault_lane(axes: Axes, timeline: Timeline, index: int, last: bool) -> None:
         0.5, max(end - fault.armed_s, 0), 0.86, left=fault.armed_s, facecolor=_FAULT, alpha=0.28, edgecolor="none"
     )
     if fault.fired_s:
-        axes.vlines(sorted({round(at, 2) for at in fault.fired_s}), 0.07, 0.3, color=_FAULT, linewidth=1)
+        axes.vlines(sorted({round(at, 2) for at in fault.fired_s}), 0.0, 0.24, color=_FAULT, linewidth=1)
     right = fault.armed_s > 0.75 * axes.get_xlim()[1]
     axes.text(
         end if right else fault.armed_s,
-        0.55,
+        0.6,
         f"{name} " if right else f" {name}",
         ha="right" if right else "left",
         va="center",
