@@ -67,7 +67,9 @@ def _summary(reached: Verdict, findings: Sequence[Finding], claim: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+    # A name such as crash_on_emoji is spelt as it is written, also at the beginning.
+    begin = text[:1] if "_" in text.partition(" ")[0] else text[:1].upper()
+    return begin + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 
 def replay_command(plan: Plan, scenario: str) -> str:

@@ -19,7 +19,7 @@ from harness.checks.selection import (
     requests,
     served,
 )
-from harness.checks.wilson import interval, trials_to_show
+from harness.checks.wilson import interval, trials_to_show, trials_to_tell
 from harness.checks.wording import bounds, figure, moment, people, percent, phases, sample_lines, share
 from harness.evidence import Evidence
 from harness.model import Finding, Outcome, Sample
@@ -55,9 +55,9 @@ def real_users_served(
         return passed(expected=expected, observed=observed, counted=counted, evidence=lines)
     if likely.high < at_least_share:
         return failed(expected=expected, observed=observed, counted=counted, evidence=lines)
-    needed = trials_to_show(at_least_share)
+    needed = trials_to_show(at_least_share) if good == len(asked) else trials_to_tell(good / len(asked), at_least_share)
     reason = f"{percent(at_least_share)} lies within the interval of {len(asked)} requests" + (
-        f"; it takes {needed} requests, all of them served, to show it" if needed else "; no sample can show it"
+        f"; at this share it takes about {needed} requests to tell" if needed else "; no number of requests can tell"
     )
     return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,10 +14,12 @@ from harness.checks.selection import Amount, Minimum, Share
 from harness.checks.wilson import interval
 from harness.checks.wording import MOST_LINES, bounds, figure, moment, percent, share
 from harness.evidence import Evidence
-from harness.model import Call, Finding, Generation, ToolCall
+from harness.model import Call, Finding, Generation, Outcome, ToolCall
 
 _NO_TOOLS: Final = frozenset({"openai", "tts"})
 _FOR_EVER: Final = 1 << 62
+_ANSWERS: Final = frozenset({Outcome.ANSWERED, Outcome.REFUSED, Outcome.CLEAR_ERROR, Outcome.OPAQUE_ERROR})
+"""Ends of a request that the target itself made: with them its turn is over."""
 _LEAST_OVERLAP: Final = 0.5
 """Of what could overlap at most; below it a turn is not called overlapped, however short its longest tool."""
 
@@ -30,6 +32,7 @@ class _Turn:
     until_ns: int
     asked: dict[str, tuple[ToolCall, tuple[str, ...]]]
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
+    met: Counter[str] = field(default_factory=Counter)
     ambiguous: bool = False
 
     def takes(self, call: Call) -> bool:
@@ -49,8 +52,13 @@ class _Turn:
             if call.upstream in tool.name and any(value in carried for value in values)
         ]
 
+    def wants(self, call: Call) -> bool:
+        """Return whether a tool of the kind of `call` has not been called with success yet."""
+        return sum(call.upstream in tool.name for tool, _ in self.asked.values()) > self.met[call.upstream]
+
     def add(self, call: Call) -> None:
         """Count `call` in; a repeat of the same tool prolongs its span."""
+        self.met[call.upstream] += call.status is not None and 200 <= call.status < 300
         named = self.names(call) or [id_ for id_, (tool, _) in self.asked.items() if call.upstream in tool.name]
         key = named[0] if len(named) == 1 else f"{call.upstream} {call.path} {call.body_hash}"
         begin_ns, end_ns = self.spans.get(key, (call.begin_ns, call.end_ns))
@@ -87,8 +95,9 @@ def tools_overlap(
     """Judge whether the calls of one round of tools overlap, so that they cost about the longest of them.
 
     A call is joined to a round that was open when it began: by its mark, or else by the upstream's name within the
-    tool's name, and an argument of the tool in the call's path or text. A round whose calls another open round could
-    have made as well is left out, and so is one too short to tell.
+    tool's name, and an argument of the tool in the call's path or text; between rounds that are equal in that, to the
+    one that still lacks such a call. A round whose calls another open round could have made as well is left out, and
+    so is one too short to tell.
 
     Args:
         at_least_turns: joined rounds that it takes to judge.
@@ -158,6 +167,7 @@ def _turns(evidence: Evidence) -> list[_Turn]:
         states[state.id].append(state)
         for key in {state.mark, state.conversation} - {None}:
             followers[str(key)].append(state)
+    answered_ns = {sample.mark: sample.end_ns for sample in evidence.samples if sample.outcome in _ANSWERS}
     turns = []
     for state in evidence.generations:
         if state.state == "requires_action" and state.tool_calls:
@@ -169,6 +179,8 @@ def _turns(evidence: Evidence) -> list[_Turn]:
                 # Where outputs are not handed in to the same generation, the next one of the turn tells.
                 heirs = followers[state.mark or state.conversation or ""]
                 until = next((one.at_ns for one in heirs if one.seq > state.seq and one.id != state.id), _FOR_EVER)
+            # A turn that broke off hands in nothing; its caller knows when it was over.
+            until = min(until, answered_ns.get(state.mark or "", _FOR_EVER))
             asked = {tool.id: (tool, tuple(_values(tool.arguments))) for tool in state.tool_calls}
             turns.append(_Turn(state=state, until_ns=until, asked=asked))
     return turns
@@ -186,6 +198,7 @@ def _join(turns: list[_Turn], calls: list[Call]) -> None:
         marked = [turn for turn in possible if call.mark is not None and turn.state.mark == call.mark]
         possible = marked or possible
         owners = [turn for turn in possible if turn.names(call)] or possible
+        owners = [turn for turn in owners if turn.wants(call)] or owners
         if len(owners) == 1:
             owners[0].add(call)
         for turn in owners if len(owners) > 1 else ():

@@ -8,7 +8,7 @@ from harness.checks import check, inconclusive, passed
 from harness.checks.percentile import percentile as percentile_of
 from harness.checks.selection import Amount, Minimum, Percent, Share, reached, requests, served
 from harness.checks.wilson import interval
-from harness.checks.wording import bounds, event_lines, figure, percent, phases, sample_lines, share
+from harness.checks.wording import bounds, event_lines, figure, moment, percent, phases, sample_lines, share
 from harness.evidence import Evidence
 from harness.model import Finding, Outcome, Phase
 
@@ -134,6 +134,24 @@ def _absent(evidence: Evidence, planned: Counter[str], fired: set[tuple[str, str
         if sum(fault == name and id_ not in known for fault, id_ in fired) < times:
             reasons.append(f"{name} was never armed{'' if evidence.ledger is not None else _NO_CONTROL}")
     return reasons
+
+
+@check(vantages=("client",), question="Did the bundled upstreams stay up?", implicit=True)
+def upstreams_stayed_up(evidence: Evidence) -> Finding:
+    """Look whether the harness's own upstreams ended: what the target did without them is not its own doing."""
+    expected = "the bundled upstreams run to the end"
+    ends = [event for event in evidence.faults if event.family == "upstream" and event.event in ("exited", "oom")]
+    if ends:
+        detail = f": {ends[0].detail}" if ends[0].detail else ""
+        reason = f"the bundled upstreams ended {moment(evidence, ends[0].at_ns)}{detail}"
+        lines = event_lines(evidence, ends)
+        return inconclusive(expected=expected, observed="they ended", reason=reason, evidence=lines)
+    if evidence.ledger is None:
+        return passed(expected=expected, observed="none were joined to this run")
+    if not evidence.ledger:
+        reason = "the ledger is empty: no call of the target reached the bundled upstreams; does it call them?"
+        return inconclusive(expected=expected, observed="no call", reason=reason)
+    return passed(expected=expected, observed=f"no end was recorded, {len(evidence.calls):,} calls were")
 
 
 @check(vantages=("client",), question="Did the attack reach the target?", implicit=True)

@@ -48,3 +48,13 @@ def interval(successes: int, trials: int, z: float = Z_95) -> Interval:
 def trials_to_show(share: float, z: float = Z_95) -> int | None:
     """Return how many trials, all successes, it takes for the lower bound to reach `share`; None where none suffice."""
     return None if share >= 1 else math.ceil(share * z * z / (1 - share) - 1e-9)
+
+
+def trials_to_tell(observed: float, share: float, z: float = Z_95) -> int | None:
+    """Return about how many trials it takes to tell an observed share from `share`; None where they are the same."""
+    distance = abs(observed - share)
+    return (
+        None
+        if distance < 1e-9
+        else math.ceil(z * z * max(observed * (1 - observed), share * (1 - share)) / distance**2)
+    )

@@ -106,6 +106,7 @@ def test_a_pass_says_the_claim():
         "load_kept_schedule",
         "steady_state_held",
         "faults_fired",
+        "upstreams_stayed_up",
         "attack_arrived",
         "errors_are_clear",
     ]

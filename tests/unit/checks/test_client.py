@@ -44,7 +44,18 @@ def test_real_users_served_of_nothing(given):
 def test_a_share_within_the_interval_is_inconclusive(given):
     finding = real_users_served(given.evidence(samples=given.many(30)), at_least_share=0.95)
     assert finding.verdict is Verdict.INCONCLUSIVE
-    assert "it takes 73 requests, all of them served" in finding.reason
+    assert finding.reason == (
+        "95 % lies within the interval of 30 requests; at this share it takes about 73 requests to tell"
+    )
+
+
+def test_a_share_below_the_limit_says_about_how_many_requests_would_tell(given):
+    samples = [*given.many(32), *given.many(14, outcome="refused")]
+    finding = real_users_served(given.evidence(samples=samples), at_least_share=0.8)
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "at this share it takes about 75 requests to tell" in finding.reason
+    same = given.evidence(samples=[*given.many(32), *given.many(8, outcome="refused")])
+    assert "no number of requests can tell" in real_users_served(same, at_least_share=0.8).reason
 
 
 def test_the_number_of_requests_that_is_asked_for_is_enough(given):

@@ -147,3 +147,35 @@ def test_where_outputs_are_not_handed_in_the_next_generation_of_the_turn_ends_th
             given.generation(f"b{index}", "in_progress", at_s + 0.5, conversation="c1"),
         ]
     assert tools_overlap(given.evidence(ledger=ledger)).verdict is Verdict.PASS
+
+
+def test_a_round_that_broke_off_is_over_when_its_caller_was_answered(given):
+    broken = given.generation("broken", "requires_action", 4.0, mark="#hbroken", tool_calls=(given.tool("get_time"),))
+    ledger = [broken, *asked(given, 6, side_by_side=False, argument=False).ledger]
+    assert "6 ambiguous" in tools_overlap(given.evidence(ledger=ledger)).counted
+    told = given.sample(mark="#hbroken", at_s=3.9, latency_s=0.5, outcome="opaque_error")
+    assert tools_overlap(given.evidence(ledger=ledger, samples=[told])).verdict is Verdict.FAIL
+    gave_up = given.sample(mark="#hbroken", at_s=3.9, latency_s=0.5, outcome="timeout")
+    assert "6 ambiguous" in tools_overlap(given.evidence(ledger=ledger, samples=[gave_up])).counted
+
+
+def test_a_call_goes_to_the_round_that_still_lacks_one(given):
+    # Each begins while the one before is at its last tool, and their tools have no arguments.
+    ledger = [
+        entry
+        for index in range(6)
+        for entry in question(given, index, side_by_side=False, argument=False, at_s=5.0 + index)
+    ]
+    finding = tools_overlap(given.evidence(ledger=ledger))
+    assert finding.verdict is Verdict.FAIL
+    assert "6 judged, 0 ambiguous" in finding.counted
+
+
+def test_a_failed_call_leaves_its_round_lacking(given):
+    ledger = [
+        given.generation("run_1", "requires_action", 6.0, tool_calls=(given.tool("get_time"), given.tool("get_news"))),
+        given.call("time", at_s=6.1, for_s=0.1, status=503),
+        given.generation("run_2", "requires_action", 6.2, tool_calls=(given.tool("get_time"), given.tool("get_news"))),
+        given.call("time", at_s=6.3, for_s=0.1),
+    ]
+    assert "2 ambiguous" in tools_overlap(given.evidence(ledger=ledger)).counted

@@ -11,6 +11,7 @@ from harness.checks.validity import (
     load_kept_schedule,
     something_was_sent,
     steady_state_held,
+    upstreams_stayed_up,
 )
 from harness.evidence import Ended
 from harness.model import ConstantRate, LoadPlan, Verdict
@@ -136,6 +137,24 @@ def test_two_faults_of_one_name_cannot_stand_in_for_each_other(given):
 def test_a_fault_of_the_process_happens_by_its_deed(given):
     events = [given.event("kill", "killed", family="process")]
     assert faults_fired(given.evidence(planned=[given.fault_plan("kill")], events=events)).verdict is Verdict.PASS
+
+
+def test_upstreams_stayed_up_passes(given):
+    assert upstreams_stayed_up(given.evidence(ledger=[given.call()])).verdict is Verdict.PASS
+    assert upstreams_stayed_up(given.evidence(ledger=None)).verdict is Verdict.PASS
+
+
+def test_upstreams_stayed_up_is_violated(given):
+    end = given.event("upstreams", "exited", 7, id="upstreams", detail="exit code 1")
+    finding = upstreams_stayed_up(given.evidence(ledger=[given.call()], events=[end]))
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert finding.reason == "the bundled upstreams ended at 7.00 s: exit code 1"
+
+
+def test_upstreams_stayed_up_of_nothing(given):
+    finding = upstreams_stayed_up(given.evidence())
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert finding.reason.startswith("the ledger is empty")
 
 
 def test_attack_arrived_passes(given):
