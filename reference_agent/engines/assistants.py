@@ -6,7 +6,6 @@ Shut down at OpenAI on 2026-08-26, alive on compatible servers; what the documen
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -23,6 +22,7 @@ from reference_agent.parts.retries import Retries
 T = TypeVar("T")
 
 _END_S = 3.0  # one attempt at ending a run
+_LOOK_S = 0.1  # between looks at a run that is being cancelled
 
 
 class AssistantsEngine:
@@ -117,17 +117,24 @@ class _Run:
             )
             runs = [run.id for run in found]
         for run_id in runs:
-            await self._retries.call("openai", functools.partial(self._cancel, run_id), deadline, repeatable=True)
+            await self._cancel(run_id, deadline)
         self._may_be_open = False
 
-    async def _cancel(self, run_id: str) -> None:
-        try:
-            await self._api.cancel_run(self.conversation, run_id)
-        except openai.BadRequestError:
-            # "Cannot cancel run with status ...": it has ended by itself, or is being cancelled already.
-            seen = await self._api.look_at_run(self.conversation, run_id)
-            if seen.status in ACTIVE and seen.status != "cancelling":
-                raise
+    async def _cancel(self, run_id: str, deadline: Deadline) -> None:
+        async def attempt() -> RunSeen:
+            try:
+                return await self._api.cancel_run(self.conversation, run_id)
+            except openai.BadRequestError:
+                # "Cannot cancel run with status ...": it has ended by itself, or is being cancelled already.
+                return await self._api.look_at_run(self.conversation, run_id)
+
+        run = await self._retries.call("openai", attempt, deadline, repeatable=True)
+        while run.status in ACTIVE:
+            # Until it has ended, its thread takes no message.
+            await self._clock.sleep(min(_LOOK_S, deadline.remaining_s()))
+            run = await self._retries.call(
+                "openai", lambda: self._api.look_at_run(self.conversation, run_id), deadline, repeatable=True
+            )
 
     async def _look(self) -> RunSeen:
         run_id = self._id()

@@ -60,7 +60,7 @@ _FIRST_LOOK_S = 0.05
 _SLOWEST_LOOK_S = 0.5
 _BACKOFF = 1.4
 _END_S = 1.0  # an ending that takes longer goes on behind the caller's back
-_TRY_AGAIN_S = (0.25, 2.0)  # first and longest pause between attempts to end what could not be ended
+_TRY_AGAIN_S = (0.1, 0.5)  # first and longest pause between attempts to end what could not be ended
 
 
 class HardenedPolling:

@@ -79,8 +79,10 @@ _PROTECTED_SHARE = 0.9  # of all places; the rest is always open to somebody new
 _KEEP_HOUSE_S = 1.0
 _DELETE_S = 3.0
 _LOST_S = 60.0
-"""How long a place is kept for a conversation whose creation was not answered. It may exist upstream, without a name
-that we know; there is no way to ask. Without an end, an outage would use up all places."""
+_LOST_SHARE = 0.25
+"""How long, and for what share of all places at most, a place is kept for a conversation whose creation was not
+answered. It may exist upstream, under a name that we were never told; there is no way to ask. Without an end, an outage
+would use up all places."""
 
 
 class HardenedSessions:
@@ -168,7 +170,7 @@ class HardenedSessions:
             conversation = await self._engine.open_conversation(deadline)
         except BaseException as failure:
             if isinstance(failure, Unavailable) and not failure.never_arrived:
-                self._lost_until.append(self._clock.now() + _LOST_S)
+                self._lose_place()
             else:
                 self._places_free += 1
             raise
@@ -205,6 +207,12 @@ class HardenedSessions:
         # Out of our books first: from here on it cannot be leased, and its place is ours if the deletion succeeds.
         del self._probation[victim.user_id]
         await self._delete(victim.conversation, deadline)
+
+    def _lose_place(self) -> None:
+        self._lost_until.append(self._clock.now() + _LOST_S)
+        if len(self._lost_until) > max(1, self._settings.max_conversations * _LOST_SHARE):
+            self._lost_until.pop(0)
+            self._places_free += 1
 
     async def _delete(self, conversation: str, deadline: Deadline) -> None:
         """Delete upstream; what cannot be deleted now is condemned, and keeps its place until it is."""

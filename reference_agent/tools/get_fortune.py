@@ -28,9 +28,9 @@ class GetFortune:
         self._outbound = outbound
 
     async def __call__(self, arguments: dict[str, Any], deadline: Deadline) -> str:
-        sign = text_argument(arguments, "sign", "aries")
-        date = text_argument(arguments, "date", "today")
-        said = await self._outbound.get_json("fortune", self._url, deadline, sign=sign, date=date)
+        asked = {"sign": text_argument(arguments, "sign", "aries"), "date": text_argument(arguments, "date", "")}
+        asked = {name: value for name, value in asked.items() if value}
+        said = await self._outbound.get_json("fortune", self._url, deadline, **asked)
         return json.dumps(said, ensure_ascii=False)
 
 

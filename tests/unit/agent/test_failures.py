@@ -1,0 +1,51 @@
+"""What does a caller get when a turn fails?"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from agent_stage import KeptLog
+
+from reference_agent.errors import Gone, HandledFailure, OutOfTime, Refused, Unavailable
+from reference_agent.parts.failures import DocumentedFailures, HardenedFailures
+
+
+def test_documented_one_calls_a_handled_failure_a_success() -> None:
+    response = DocumentedFailures().answer(HandledFailure("TTS failed: 500"))
+    assert response is not None
+    assert (response.status_code, json.loads(response.body)) == (200, {"error": "TTS failed: 500"})
+
+
+def test_documented_one_has_nothing_to_say_about_the_rest() -> None:
+    assert DocumentedFailures().answer(ConnectionError()) is None
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "retry_after"),
+    [
+        (Refused(429, "busy", "また後で", 0.2), 429, "1"),
+        (Refused(413, "message_too_long", "長い"), 413, None),
+        (Unavailable("openai", "connection failed", never_arrived=True, retry_after_s=1.2), 503, "2"),
+        (OutOfTime("the model"), 504, "1"),
+        (HandledFailure("run failed"), 502, None),
+        (Gone(), 503, "1"),
+        (KeyError("a bug"), 500, None),
+    ],
+)
+def test_hardened_one_says_what_is_wrong_and_when_to_come_back(
+    failure: Exception, status: int, retry_after: str | None
+) -> None:
+    response = HardenedFailures(KeptLog()).answer(failure)
+    assert response is not None
+    assert response.status_code == status
+    assert response.headers.get("retry-after") == retry_after
+    assert json.loads(response.body)["error"]["message"]
+
+
+def test_hardened_one_writes_a_bug_down_and_tells_the_caller_nothing_of_it() -> None:
+    log = KeptLog()
+    response = HardenedFailures(log).answer(KeyError("secret"))
+    assert response is not None
+    assert b"secret" not in response.body
+    assert log.events == ["bug:turn_failed"]

@@ -1,0 +1,67 @@
+"""Who gets a turn when not everybody can?"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+
+import pytest
+from agent_stage import HeldClock, settings
+
+from reference_agent.errors import Refused
+from reference_agent.parts.rate_limit import DocumentedRateLimit, HardenedRateLimit
+
+
+def test_documented_one_lets_everybody_in() -> None:
+    limit = DocumentedRateLimit()
+    with ExitStack() as turns:
+        for i in range(1000):
+            turns.enter_context(limit.admit(f"attacker_{i}", "newcomer"))
+
+
+def test_a_new_id_per_request_meets_the_newcomers_limit_and_no_memory_grows() -> None:
+    clock = HeldClock()
+    limit = HardenedRateLimit(settings(newcomers_per_s=10, newcomer_burst=5), clock)
+    before = sys.getsizeof(limit._users)
+    refusals: list[Refused] = []
+    for i in range(1000):
+        try:
+            with limit.admit(f"attacker_{i}", "newcomer"):
+                pass
+        except Refused as refused:
+            refusals.append(refused)
+    assert len(refusals) == 995
+    assert {(refusal.status, refusal.retry_after_s) for refusal in refusals} == {(429, 0.1)}
+    assert sys.getsizeof(limit._users) == before
+
+
+def test_a_flood_of_newcomers_takes_nothing_from_those_who_are_known() -> None:
+    limit = HardenedRateLimit(settings(max_turns=10, newcomer_turns=4), HeldClock())
+    with ExitStack() as turns:
+        for i in range(4):
+            turns.enter_context(limit.admit(f"attacker_{i}", "newcomer"))
+        with pytest.raises(Refused):
+            limit.admit("attacker_5", "newcomer")
+        for i in range(6):
+            turns.enter_context(limit.admit(f"known_{i}", "returning"))
+        with pytest.raises(Refused):
+            limit.admit("known_7", "returning")
+    with limit.admit("attacker_5", "newcomer"):
+        pass
+
+
+def test_one_user_cannot_spend_everything() -> None:
+    clock = HeldClock()
+    limit = HardenedRateLimit(settings(user_turns_per_s=2, user_burst=3), clock)
+
+    def turn() -> None:
+        with limit.admit("u", "returning"):
+            pass
+
+    for _ in range(3):
+        turn()
+    with pytest.raises(Refused) as refused:
+        turn()
+    assert refused.value.retry_after_s == pytest.approx(0.5)
+    clock.time += 0.5
+    turn()

@@ -1,0 +1,143 @@
+"""Is a call tried again when it helps, and only then?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import httpx2
+import openai
+import pytest
+from agent_stage import HeldClock, settings
+
+from reference_agent.clock import Deadline, LoopClock
+from reference_agent.errors import OutOfTime, Unavailable
+from reference_agent.parts.breaker import DocumentedBreaker
+from reference_agent.parts.retries import DocumentedRetries, HardenedRetries
+
+_REQUEST = httpx2.Request("POST", "http://openai/v1/threads")
+
+
+def _status(status: int, **headers: str) -> openai.APIStatusError:
+    response = httpx2.Response(status, request=_REQUEST, headers=headers)
+    kinds = {401: openai.AuthenticationError, 400: openai.BadRequestError, 429: openai.RateLimitError}
+    return kinds.get(status, openai.InternalServerError)("no", response=response, body=None)
+
+
+def _connection(cause: Exception) -> openai.APIConnectionError:
+    failure = openai.APIConnectionError(request=_REQUEST)
+    failure.__cause__ = cause
+    return failure
+
+
+class Attempts:
+    def __init__(self, *failures: Exception) -> None:
+        self.made = 0
+        self._failures = list(failures)
+
+    async def __call__(self) -> str:
+        self.made += 1
+        if self._failures:
+            raise self._failures.pop(0)
+        return "good"
+
+
+def _hardened(clock: Any, **given: Any) -> HardenedRetries:
+    return HardenedRetries(settings(**given), clock, DocumentedBreaker())
+
+
+async def test_documented_one_leaves_all_to_the_sdk() -> None:
+    attempts = Attempts(_status(503))
+    assert DocumentedRetries().client_options() == {}
+    with pytest.raises(openai.InternalServerError):
+        await DocumentedRetries().call("openai", attempts, HeldClock().deadline(), repeatable=False)
+    assert attempts.made == 1
+
+
+def test_hardened_one_turns_the_sdk_off() -> None:
+    assert _hardened(HeldClock()).client_options() == {"max_retries": 0}
+
+
+@pytest.mark.parametrize(
+    "failure", [_status(503), _connection(httpx2.ReadError("")), httpx.ReadError(""), _status(429)]
+)
+async def test_what_is_repeatable_is_repeated(failure: Exception) -> None:
+    attempts = Attempts(failure, failure)
+    assert await _hardened(HeldClock()).call("openai", attempts, HeldClock().deadline(), repeatable=True) == "good"
+    assert attempts.made == 3
+
+
+async def test_a_create_is_repeated_only_when_it_never_arrived() -> None:
+    """No second run from a retried create."""
+    lost = Attempts(_connection(httpx2.ReadError("")))
+    with pytest.raises(Unavailable) as unavailable:
+        await _hardened(HeldClock()).call("openai", lost, HeldClock().deadline(), repeatable=False)
+    assert (lost.made, unavailable.value.never_arrived) == (1, False)
+    refused = Attempts(_connection(httpx2.ConnectError("")))
+    assert await _hardened(HeldClock()).call("openai", refused, HeldClock().deadline(), repeatable=False) == "good"
+
+
+@pytest.mark.parametrize("failure", [_status(401)])
+async def test_a_revoked_key_is_not_tried_again(failure: Exception) -> None:
+    attempts = Attempts(failure)
+    with pytest.raises(Unavailable) as unavailable:
+        await _hardened(HeldClock()).call("openai", attempts, HeldClock().deadline(), repeatable=True)
+    assert (attempts.made, unavailable.value.never_arrived) == (1, True)
+
+
+@pytest.mark.parametrize("failure", [_status(400), ZeroDivisionError()])
+async def test_what_is_not_the_upstreams_fault_stays_what_it_is(failure: Exception) -> None:
+    attempts = Attempts(failure)
+    with pytest.raises(type(failure)):
+        await _hardened(HeldClock()).call("openai", attempts, HeldClock().deadline(), repeatable=True)
+    assert attempts.made == 1
+
+
+async def test_retry_after_is_honoured_within_the_deadline_and_not_beyond() -> None:
+    clock = HeldClock()
+    await _hardened(clock).call(
+        "openai", Attempts(_status(429, **{"retry-after": "2"})), clock.deadline(3), repeatable=True
+    )
+    assert clock.slept == [2.0]
+    with pytest.raises(Unavailable) as unavailable:
+        await _hardened(clock).call(
+            "openai", Attempts(_status(429, **{"retry-after": "120"})), clock.deadline(3), repeatable=True
+        )
+    assert unavailable.value.retry_after_s == 120
+    assert clock.slept == [2.0]
+
+
+async def test_the_whole_process_has_one_budget() -> None:
+    clock = HeldClock()
+    retries = _hardened(clock, retries_per_s=3)
+    clock.sleep = _no_time_passes  # type: ignore[method-assign]
+    made = 0
+    for _ in range(20):
+        attempts = Attempts(*(_status(503) for _ in range(9)))
+        with pytest.raises(Unavailable):
+            await retries.call("openai", attempts, clock.deadline(), repeatable=True)
+        made += attempts.made
+    assert made == 20 + 3
+
+
+async def _no_time_passes(seconds: float) -> None:
+    pass
+
+
+async def test_a_hang_is_given_up() -> None:
+    clock = LoopClock()
+
+    async def hang() -> None:
+        await clock.sleep(60)
+
+    with pytest.raises(Unavailable, match="no answer in time"):
+        await _hardened(clock, openai_call_s=0.01, retry_attempts=1).call(
+            "openai", hang, Deadline.after(clock, 5), repeatable=True
+        )
+
+
+async def test_nothing_is_begun_after_the_deadline() -> None:
+    attempts = Attempts()
+    with pytest.raises(OutOfTime):
+        await _hardened(HeldClock()).call("openai", attempts, HeldClock().deadline(0), repeatable=True)
+    assert attempts.made == 0

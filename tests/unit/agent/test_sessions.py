@@ -1,0 +1,171 @@
+"""Do conversations stay bounded, and does everybody keep theirs?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from agent_stage import CountedEngine, HeldClock, KeptLog, settings
+
+from reference_agent.errors import Gone, Refused, Unavailable
+from reference_agent.parts.sessions import THREADS, DocumentedSessions, HardenedSessions
+
+
+@pytest.fixture(autouse=True)
+def _no_threads() -> Iterator[None]:
+    THREADS.clear()
+    yield
+    THREADS.clear()
+
+
+def _hardened(engine: CountedEngine, clock: HeldClock | None = None, **given: object) -> HardenedSessions:
+    given.setdefault("max_conversations", 5)
+    return HardenedSessions(settings(**given), clock or HeldClock(), engine, KeptLog())
+
+
+async def _turn(sessions: DocumentedSessions | HardenedSessions, user: str) -> str:
+    async with sessions.lease(user, HeldClock().deadline()) as conversation:
+        return conversation
+
+
+async def test_documented_one_grows_with_every_id() -> None:
+    engine = CountedEngine()
+    sessions = DocumentedSessions(engine)
+    for i in range(1000):
+        await _turn(sessions, f"attacker_{i}")
+    assert len(THREADS) == len(engine.live) == 1000
+
+
+async def test_documented_one_creates_twice_for_one_user() -> None:
+    engine = CountedEngine()
+    engine.before_opening = lambda: asyncio.sleep(0)
+    sessions = DocumentedSessions(engine)
+    await asyncio.gather(_turn(sessions, "u"), _turn(sessions, "u"))
+    assert engine.created == 2
+
+
+async def test_hardened_one_stays_within_its_bound_at_every_moment() -> None:
+    engine = CountedEngine()
+    engine.before_opening = lambda: asyncio.sleep(0)
+    sessions = _hardened(engine)
+    results = await asyncio.gather(*(_turn(sessions, f"attacker_{i}") for i in range(200)), return_exceptions=True)
+    assert {type(result) for result in results} <= {str, Refused}
+    assert engine.most_live == 5
+    for i in range(200):
+        await _turn(sessions, f"late_{i}")
+    assert engine.most_live == 5
+    assert engine.created - len(engine.deleted) == 5
+
+
+async def test_a_flood_leaves_those_who_came_back_their_conversations() -> None:
+    engine = CountedEngine()
+    sessions = _hardened(engine)
+    known = {user: await _turn(sessions, user) for user in ("tama", "mike")}
+    for user in known:
+        await _turn(sessions, user)
+    for i in range(100):
+        await _turn(sessions, f"attacker_{i}")
+    assert {user: await _turn(sessions, user) for user in known} == known
+    assert sessions.standing("tama") == "returning"
+    assert sessions.standing("attacker_0") == "newcomer"
+
+
+async def test_there_is_always_a_place_for_somebody_new() -> None:
+    engine = CountedEngine()
+    sessions = _hardened(engine)
+    for i in range(20):
+        await _turn(sessions, f"known_{i}")
+        await _turn(sessions, f"known_{i}")
+    await _turn(sessions, "newcomer")
+    assert sessions.standing("known_19") == "returning"
+    assert engine.most_live == 5
+
+
+async def test_a_conversation_in_use_is_nobodys_room() -> None:
+    engine = CountedEngine()
+    sessions = _hardened(engine, max_conversations=2)
+    deadline = HeldClock().deadline()
+    async with sessions.lease("a", deadline), sessions.lease("b", deadline):
+        with pytest.raises(Refused) as refused:
+            await _turn(sessions, "c")
+        assert refused.value.status == 429
+    await _turn(sessions, "c")
+    assert len(engine.live) == 2
+
+
+async def test_one_creation_per_user_even_when_its_caller_leaves() -> None:
+    engine = CountedEngine()
+    go_on = asyncio.Event()
+    engine.before_opening = go_on.wait
+    sessions = _hardened(engine)
+    first, second = (asyncio.create_task(_turn(sessions, "u")) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait({first})
+    go_on.set()
+    assert await second == "thread_1"
+    assert engine.created == 1
+
+
+async def test_a_failed_creation_gives_its_place_back_and_a_lost_one_later() -> None:
+    engine = CountedEngine()
+    clock = HeldClock()
+    sessions = _hardened(engine, clock, max_conversations=8)
+
+    async def fail(times: int, *, never_arrived: bool) -> None:
+        engine.failure = Unavailable("openai", "down", never_arrived=never_arrived)
+        for _ in range(times):
+            with pytest.raises(Unavailable):
+                await _turn(sessions, "u")
+
+    await fail(5, never_arrived=True)
+    assert sessions._places_free == 8
+    await fail(5, never_arrived=False)
+    assert sessions._places_free == 6, "an outage takes a quarter at most"
+    clock.time += 61
+    await sessions.keep_house_once()
+    assert sessions._places_free == 8
+
+
+async def test_what_cannot_be_deleted_keeps_its_place_until_it_is() -> None:
+    engine = CountedEngine()
+    sessions = _hardened(engine, max_conversations=2)
+    for user in "ab":
+        await _turn(sessions, user)
+    engine.deletion_failure = Unavailable("openai", "down", never_arrived=True)
+    with pytest.raises(Unavailable):
+        await _turn(sessions, "c")
+    engine.deletion_failure = None
+    await sessions.keep_house_once()
+    await _turn(sessions, "c")
+    assert engine.most_live == 2
+
+
+async def test_those_seen_once_expire_soon_and_those_who_came_back_late() -> None:
+    engine = CountedEngine()
+    clock = HeldClock()
+    sessions = _hardened(engine, clock, probation_s=60, session_s=1000)
+    for user in ("once", "back", "back"):
+        await _turn(sessions, user)
+    clock.time += 900
+    await _turn(sessions, "back")
+    await sessions.keep_house_once()
+    assert (sessions.standing("once"), sessions.standing("back")) == ("newcomer", "returning")
+    clock.time += 900
+    await sessions.keep_house_once()
+    assert sessions.standing("back") == "returning", "counted from the last turn"
+    clock.time += 200
+    await sessions.keep_house_once()
+    assert sessions.standing("back") == "newcomer"
+    assert engine.live == set()
+
+
+async def test_a_conversation_that_is_gone_upstream_is_made_anew() -> None:
+    engine = CountedEngine()
+    sessions = _hardened(engine)
+    with pytest.raises(Gone):
+        async with sessions.lease("u", HeldClock().deadline()):
+            raise Gone
+    assert sessions._places_free == 5
+    assert await _turn(sessions, "u") == "thread_2"

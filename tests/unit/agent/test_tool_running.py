@@ -1,0 +1,104 @@
+"""What do three tools cost, and what does one that fails cost the others?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from agent_stage import HeldClock, KeptLog, asks, settings
+
+from reference_agent.clock import Deadline, LoopClock
+from reference_agent.parts.tool_fallback import DocumentedToolFallback, HardenedToolFallback
+from reference_agent.parts.tool_running import DocumentedToolRunning, HardenedToolRunning
+from reference_agent.toolbox import Toolbox
+
+
+class Meeting:
+    """Notes how many tools are under way at once."""
+
+    def __init__(self) -> None:
+        self.at_once = 0
+        self.most = 0
+        self.ended: list[str] = []
+
+
+class MeetingTool:
+    description = ""
+    parameters: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self, name: str, meeting: Meeting, fails: Exception | None = None, hangs: bool = False) -> None:
+        self.name = name
+        self._meeting = meeting
+        self._fails = fails
+        self._hangs = hangs
+
+    async def __call__(self, arguments: dict[str, Any], deadline: Deadline) -> str:
+        self._meeting.at_once += 1
+        self._meeting.most = max(self._meeting.most, self._meeting.at_once)
+        try:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            if self._hangs:
+                await asyncio.Event().wait()
+            if self._fails:
+                raise self._fails
+            self._meeting.ended.append(self.name)
+            return f"{self.name} done"
+        finally:
+            self._meeting.at_once -= 1
+
+
+async def test_documented_one_takes_them_one_after_the_other() -> None:
+    meeting = Meeting()
+    toolbox = Toolbox([MeetingTool(name, meeting) for name in "abc"])
+    outputs = await DocumentedToolRunning(toolbox, DocumentedToolFallback()).run(
+        asks("a", "b", "c").calls, HeldClock().deadline()
+    )
+    assert [output.text for output in outputs] == ["a done", "b done", "c done"]
+    assert meeting.most == 1
+
+
+async def test_documented_one_fails_with_the_first_failure() -> None:
+    meeting = Meeting()
+    toolbox = Toolbox([MeetingTool("a", meeting, fails=OSError("down")), MeetingTool("b", meeting)])
+    with pytest.raises(OSError, match="down"):
+        await DocumentedToolRunning(toolbox, DocumentedToolFallback()).run(asks("a", "b").calls, HeldClock().deadline())
+    assert meeting.ended == []
+
+
+async def test_hardened_one_takes_them_at_once_in_order() -> None:
+    meeting = Meeting()
+    toolbox = Toolbox([MeetingTool(name, meeting) for name in "abc"])
+    running = HardenedToolRunning(settings(), HeldClock(), toolbox, HardenedToolFallback(KeptLog()))
+    outputs = await running.run(asks("a", "b", "c").calls, HeldClock().deadline())
+    assert [output.text for output in outputs] == ["a done", "b done", "c done"]
+    assert meeting.most == 3
+
+
+async def test_hardened_one_keeps_the_others_when_one_hangs_and_one_fails() -> None:
+    meeting = Meeting()
+    toolbox = Toolbox(
+        [
+            MeetingTool("get_weather", meeting, hangs=True),
+            MeetingTool("get_news", meeting, fails=TypeError("a bug")),
+            MeetingTool("get_time", meeting),
+        ]
+    )
+    log = KeptLog()
+    running = HardenedToolRunning(settings(tool_deadline_s=0.01), LoopClock(), toolbox, HardenedToolFallback(log))
+    outputs = await running.run(
+        asks("get_weather", "get_news", "get_time", "no_such_tool").calls, Deadline.after(LoopClock(), 5)
+    )
+    texts = [output.text for output in outputs]
+    assert texts[:3] == ["天気情報は現在利用できませんにゃん", "ニュースは後でチェックしてにゃん", "get_time done"]
+    assert "no tool called no_such_tool" in texts[3]
+    assert sorted(log.events) == ["bug:tool_failed", "tool_unavailable"]
+
+
+async def test_hardened_one_bounds_what_is_under_way_in_all_turns() -> None:
+    meeting = Meeting()
+    toolbox = Toolbox([MeetingTool(f"t{i}", meeting) for i in range(10)])
+    running = HardenedToolRunning(settings(tools_at_once=2), HeldClock(), toolbox, HardenedToolFallback(KeptLog()))
+    await running.run(asks(*(f"t{i}" for i in range(10))).calls, HeldClock().deadline())
+    assert meeting.most == 2
