@@ -85,7 +85,7 @@ class Control:
     def finish(self, call: Call, *, status: int | None, response_bytes: int, client_gone: bool) -> None:
         """Nothing is recorded of control calls."""
 
-    def go_down(self, seconds: float) -> None:
+    def go_down(self, seconds: float, fault: str) -> None:
         """The control port never goes down."""
 
     @routed("GET /_control")

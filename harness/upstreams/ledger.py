@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.evidence import FAULTS, LEDGER, JsonLinesWriter
+from harness.evidence import FAULTS, LEDGER, EvidenceError, JsonLinesWriter
 from harness.model import OPEN_STATES, Call, FaultEvent, Generation, LedgerEntry
 from harness.upstreams.exchange import Exchange
 
@@ -56,6 +56,8 @@ class Ledger:
         self._cost_usd = 0.0
         self.unwritten = False
         """Something was recorded since the last flush."""
+        self.complain: Callable[[str], None] = lambda message: None
+        """Is told, once, that the files can no longer be written: the disk is full, say."""
 
     def record_call(
         self, exchange: Exchange, *, end_ns: int, status: int | None, response_bytes: int, client_gone: bool
@@ -82,10 +84,7 @@ class Ledger:
     def record_event(self, event: FaultEvent) -> None:
         """Record what became of a fault."""
         self._events.append(event)
-        self._open()
-        if self._event_writer is not None:
-            self._event_writer.add(event)
-            self.unwritten = True
+        self._write(event, lambda: self._event_writer)
 
     def conversation_began(self, conversation: str) -> None:
         """Count a conversation as live."""
@@ -94,6 +93,16 @@ class Ledger:
     def conversation_ended(self, conversation: str) -> None:
         """Count a conversation as deleted or expired."""
         self._live_conversations.discard(conversation)
+
+    def _write(self, record: object, writer: Callable[[], JsonLinesWriter | None]) -> None:
+        try:
+            self._open()
+            to = writer()
+            if to is not None:
+                to.add(record)
+                self.unwritten = True
+        except EvidenceError as error:
+            self.complain(str(error))
 
     def _open(self) -> None:
         if self._writer is None and self._directory is not None:
@@ -107,10 +116,7 @@ class Ledger:
             self._by_mark.setdefault(mark, array("I")).append(position)
         if conversation is not None:
             self._by_conversation.setdefault(conversation, array("I")).append(position)
-        self._open()
-        if self._writer is not None:
-            self._writer.add(msgspec.Raw(self._lines[position]))
-            self.unwritten = True
+        self._write(msgspec.Raw(self._lines[position]), lambda: self._writer)
 
     def lines(
         self, *, after: int = 0, limit: int | None = None, mark: str | None = None, conversation: str | None = None
@@ -173,14 +179,20 @@ class Ledger:
     def flush(self) -> None:
         """Hand everything to the operating system, so that a kill of this process loses nothing of it."""
         self.unwritten = False
-        if self._writer is not None and self._event_writer is not None:
-            self._writer.flush()
-            self._event_writer.flush()
+        for writer in (self._writer, self._event_writer):
+            if writer is not None:
+                try:
+                    writer.flush()
+                except EvidenceError as error:
+                    self.complain(str(error))
 
     def close(self) -> None:
         """Flush and close the files. What is recorded afterwards stays in memory only."""
         self.flush()
         for writer in (self._writer, self._event_writer):
             if writer is not None:
-                writer.close()
+                try:
+                    writer.close()
+                except EvidenceError as error:
+                    self.complain(str(error))
         self._writer = self._event_writer = self._directory = None

@@ -39,8 +39,8 @@ class Handler(Protocol):
     def finish(self, call: Call, *, status: int | None, response_bytes: int, client_gone: bool) -> None:
         """Hear how the call ended."""
 
-    def go_down(self, seconds: float) -> None:
-        """Take the port's server down for so long."""
+    def go_down(self, seconds: float, fault: str) -> None:
+        """Take the port's server down for so long; calls that are under way end by this fault."""
 
 
 class Connection(asyncio.Protocol):
@@ -215,8 +215,9 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
                 return
             elif isinstance(step, wire.GoDown):
+                fault = (self._call.fault if self._call is not None else None) or "crash"
                 self._end_call(client_gone=False)
-                self._handler.go_down(step.seconds)
+                self._handler.go_down(step.seconds, fault)
                 return
 
     def _finish_steps(self) -> None:
@@ -364,6 +365,11 @@ class Port:
         if not self._closed_by and self._listening is None:
             self._bind()
             self._reopening = asyncio.get_running_loop().create_task(self.serve())
+
+    def reopen(self) -> None:
+        """Listen again, whatever the reasons were not to."""
+        for reason in tuple(self._closed_by):
+            self.open_for(reason)
 
     @property
     def listens(self) -> bool:

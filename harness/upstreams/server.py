@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
 from pathlib import Path
 
@@ -49,9 +51,9 @@ class UpstreamHandler:
         epoch.finish(call, time.monotonic_ns(), status=status, response_bytes=response_bytes, client_gone=client_gone)
         self._server.written()
 
-    def go_down(self, seconds: float) -> None:
+    def go_down(self, seconds: float, fault: str) -> None:
         """Take the upstream down for so long."""
-        self._server.go_down(self._upstream, seconds)
+        self._server.go_down(self._upstream, seconds, fault)
 
 
 class Server:
@@ -79,6 +81,8 @@ class Server:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._record = record
+        if record is not None:
+            _check_writable(record)
         self._anchor = (time.time(), time.monotonic_ns())
         self._flush_is_due = False
         self._crashes = 0
@@ -126,6 +130,7 @@ class Server:
         self.epoch.close(time.monotonic_ns())
         for port in self._ports.values():
             port.release_all()
+            port.reopen()
         self._enter(begun)
 
     def _new_epoch(self, settings: EpochSettings, *, record_at_once: bool = True) -> Epoch:
@@ -140,6 +145,8 @@ class Server:
 
     def _enter(self, epoch: Epoch) -> None:
         self.epoch = epoch
+        # Serving goes on with what memory holds; the run that reads the files says that they are short.
+        epoch.ledger.complain = lambda message: print(message, file=sys.stderr)
         epoch.faults.listening = self._listening
         epoch.faults.released = self._released
 
@@ -153,12 +160,12 @@ class Server:
         for port in self._ports.values():
             port.release(fault_id)
 
-    def go_down(self, upstream: str, seconds: float) -> None:
+    def go_down(self, upstream: str, seconds: float, fault: str) -> None:
         """Let an upstream's server crash: every connection is reset, new ones are refused for so long."""
         self._crashes += 1
         reason = f"crash {self._crashes}"
         port = self._ports[upstream]
-        port.close_for(reason, "crash_on_emoji")
+        port.close_for(reason, fault)
         self._loop.call_later(seconds, port.open_for, reason)
 
     # --- the record --------------------------------------------------------------------------------------------------
@@ -192,6 +199,17 @@ class Server:
         self.epoch.close(time.monotonic_ns())
         for port in (self.control, *self._ports.values()):
             port.end()
+
+
+def _check_writable(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        msg = f"Cannot write {directory}: {error.strerror or error}. Choose another place with --record."
+        raise EvidenceError(msg) from error
 
 
 __all__ = ["Addresses", "EvidenceError", "Server"]

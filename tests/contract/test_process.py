@@ -1,0 +1,124 @@
+"""The process: ready in one line, controlled over loopback, gone when told, its ledger on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from typing import Any
+
+import pytest
+
+from harness.evidence import read_jsonl
+from harness.model import FaultEvent, LedgerEntry
+
+
+def weather(stand: Any, query: str = "q=Tokyo") -> bytes:
+    with urllib.request.urlopen(f"{stand.upstreams['weather']}/data/2.5/weather?{query}", timeout=10) as answer:
+        body: bytes = answer.read()
+        return body
+
+
+def test_it_says_where_everything_is(stand: Any) -> None:
+    about = json.loads(stand.ask("GET", "")[1])
+    assert about["pid"] == stand.process.pid
+    assert about["epoch"] == "test"
+    assert about["upstreams"] == stand.upstreams
+    assert list(stand.upstreams)[:7] == ["openai", "tts", "emotion", "weather", "news", "time", "fortune"]
+    assert stand.upstreams["openai"].endswith("/v1")
+
+
+def test_an_epoch_forgets_and_writes_anew(stand: Any) -> None:
+    weather(stand)
+    stand.begin_epoch("second", seed=9, latency="fast", latency_scale=0.5)
+    assert stand.lines("/ledger") == []
+    weather(stand)
+    stand.arm("slow", upstream="weather", delay_s=0)
+    assert stand.ask("POST", "/flush")[0] == 200
+    directory = stand.record / "second"
+    assert len(read_jsonl(directory / "ledger.jsonl", LedgerEntry)) == 1
+    assert [event.event for event in read_jsonl(directory / "faults.jsonl", FaultEvent)] == ["armed"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("/epoch", {"name": "a/b"}, "expected a name for a directory"),
+        ("/epoch", {"name": "x", "latency": "slow"}, "enum"),
+        ("/epoch", {"nmae": "x"}, "nmae"),
+        ("/faults", {"fault": "hank"}, "Did you mean `hang`?"),
+        ("/faults", {"fault": "hang", "upstream": "x"}, "There is no upstream `x`"),
+    ],
+)
+def test_nonsense_is_refused_in_one_sentence(stand: Any, path: str, body: Any, said: str) -> None:
+    status, answer = stand.ask("POST", path, body)
+    assert status == 400
+    assert said in json.loads(answer)["error"]
+
+
+def test_what_is_not_there(stand: Any) -> None:
+    assert stand.ask("DELETE", "/faults/f9")[0] == 404
+    assert stand.ask("GET", "/nothing")[0] == 404
+    assert stand.ask("GET", "/ledger?after=x")[0] == 400
+
+
+def test_calls_are_on_disk_when_they_are_over_even_if_the_process_is_killed(start_stand: Any) -> None:
+    stand = start_stand()
+    for number in range(20):
+        weather(stand, f"q=Tokyo&n={number}")
+    stand.process.kill()
+    stand.process.wait(5)
+    assert len(read_jsonl(stand.record / "start" / "ledger.jsonl", LedgerEntry)) == 20
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_at_once_and_in_order(start_stand: Any, number: signal.Signals) -> None:
+    stand = start_stand("--fault", '{"fault": "hang", "upstream": "weather"}')
+    with socket.create_connection(("127.0.0.1", stand.port("weather"))) as hanging:
+        hanging.sendall(b"GET /data/2.5/weather?q=Tokyo HTTP/1.1\r\n\r\n")
+        time.sleep(0.1)
+        begin = time.monotonic()
+        os.kill(stand.process.pid, number)
+        assert stand.process.wait(5) == 0
+        assert time.monotonic() - begin < 2
+    (call,) = read_jsonl(stand.record / "start" / "ledger.jsonl", LedgerEntry)
+    assert call.fault == "hang"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--fault", "{"], "is no JSON"),
+        (["--fault", '{"fault": "hank"}'], "Did you mean `hang`?"),
+        (["--fault", '{"fault": "kill"}'], "is a process fault"),
+        (["--latency", "slow"], "'slow' is not one of"),
+        (["--record", "/proc/nowhere"], "Cannot write"),
+    ],
+)
+def test_mistakes_on_the_command_line(options: list[str], said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.upstreams", *options], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken(stand: Any) -> None:
+    control = stand.control.rsplit(":", 1)[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.upstreams", "--port", control],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"Cannot listen at 127.0.0.1:{control}: Address already in use. Choose another --port, or 0 for free ones.\n"
+    )

@@ -1,0 +1,64 @@
+"""Faults as they are written down: read back whole, refused clearly, found by themselves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness import faults
+from harness.faults import FaultError, parse
+
+EXAMPLES: dict[str, dict[str, Any]] = {"slow": {"delay_s": 1.0}, "say": {"reply": "x"}}
+
+
+@pytest.mark.parametrize("name", list(faults.catalogue()))
+def test_every_fault_reads_back_from_its_own_json(name: str) -> None:
+    fault = parse({"fault": name, **EXAMPLES.get(name, {})})
+    assert fault.name == name
+    assert fault.family in ("upstream", "model", "network", "process", "caller")
+    assert parse(msgspec.json.decode(msgspec.json.encode(fault))) == fault
+    assert type(fault).__doc__
+
+
+def test_the_first_faults_are_there() -> None:
+    assert set(faults.catalogue()) >= {
+        *("slow", "hang", "status", "reset", "cut", "refuse", "crash_on_emoji", "stuck", "loop", "say"),
+        *("kill", "pause", "resume", "restart"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"fault": "hank"}, "There is no fault `hank`. Did you mean `hang`?"),
+        ({"fault": "xyzzy"}, "There is no fault `xyzzy`. Known: "),
+        ({}, "The description has no fault's name: expected"),
+        ([], "A fault is described by an object such as"),
+        ({"fault": "slow", "delay": 1}, "The fault `slow` has no field `delay`. Did you mean `delay_s`?"),
+        ({"fault": "slow"}, "The fault `slow`: object missing required field `delay_s`"),
+        ({"fault": "slow", "delay_s": -1}, "The fault `slow`: `delay_s` is -1, expected 0 or more."),
+        ({"fault": "slow", "delay_s": "1"}, "The fault `slow`: expected `float`, got `str` - at `delay_s`"),
+        ({"fault": "hang", "probability": 2}, "The fault `hang`: `probability` is 2.0, expected 0 to 1."),
+        ({"fault": "hang", "times": 0}, "The fault `hang`: `times` is 0, expected 1 or more, or none for always."),
+        ({"fault": "status", "status": 200}, "The fault `status`: `status` is 200, expected an error from 400 to 599."),
+        ({"fault": "kill", "replica": -1}, "The fault `kill`: `replica` is -1, expected 0 or more."),
+    ],
+)
+def test_nonsense_is_refused_with_what_was_expected(spec: Any, message: str) -> None:
+    with pytest.raises(FaultError) as caught:
+        parse(spec)
+    assert str(caught.value).startswith(message)
+
+
+def test_describing_a_fault_loads_no_server() -> None:
+    program = (
+        "import sys, harness.faults; harness.faults.parse({'fault': 'hang'});"
+        "print([name for name in ('asyncio', 'httptools', 'uvloop', 'openai', 'harness.upstreams.served')"
+        " if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,231 @@
+"""What each fault makes of an answer, as steps: no sockets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.faults import FaultError, parse
+from harness.upstreams import wire
+
+
+def arm(caller: Any, fault: str, **fields: Any) -> str:
+    return str(caller.epoch.faults.arm(parse({"fault": fault, **fields}), caller.now_ns))
+
+
+def weather(caller: Any, city: str = "Tokyo") -> Any:
+    return caller.call("weather", "GET", "/data/2.5/weather", query=f"q={city}")
+
+
+def events(caller: Any) -> list[str]:
+    return [event.event for event in caller.epoch.ledger.events]
+
+
+def test_slow_adds_to_the_latency(caller: Any) -> None:
+    usual = weather(caller).waited_s
+    arm(caller, "slow", upstream="weather", delay_s=2.0, jitter_s=1.0)
+    slow = weather(caller)
+    assert slow.status == 200
+    assert 2.0 <= slow.waited_s - usual <= 3.1
+    assert caller.epoch.ledger.calls[-1].fault == "slow"
+
+
+def test_hang_says_nothing_and_does_nothing(caller: Any) -> None:
+    arm(caller, "hang", upstream="openai")
+    assert caller.call("openai", "POST", "/v1/threads").steps == [wire.Hang()]
+    call = caller.epoch.ledger.calls[-1]
+    assert (call.status, call.fault) == (None, "hang")
+    assert caller.epoch.ledger.summary().live_conversations == 0
+
+
+def test_reset(caller: Any) -> None:
+    arm(caller, "reset", upstream="weather")
+    assert weather(caller).steps == [wire.Reset()]
+
+
+@pytest.mark.parametrize(
+    ("upstream", "status", "where", "expected"),
+    [
+        ("openai", 401, ("error", "code"), "invalid_api_key"),
+        ("openai", 429, ("error", "code"), "rate_limit_exceeded"),
+        ("openai", 503, ("error", "type"), "service_unavailable_error"),
+        ("weather", 401, ("cod",), 401),
+        ("news", 429, ("code",), "rateLimited"),
+        ("tts", 503, ("detail",), "Service Unavailable"),
+        ("emotion", 500, ("detail",), "Internal Server Error"),
+        ("time", 503, ("error",), "service unavailable"),
+        ("fortune", 503, ("error",), "the stars are silent"),
+    ],
+)
+def test_status_is_in_the_words_of_the_upstream(
+    caller: Any, upstream: str, status: int, where: tuple[str, ...], expected: Any
+) -> None:
+    arm(caller, "status", upstream=upstream, status=status, retry_after_s=1.5)
+    answer = caller.call(upstream, "GET", "/whatever")
+    assert answer.status == status
+    assert answer.headers["retry-after"] == "2"
+    found = answer.json
+    for key in where:
+        found = found[key]
+    assert found == expected
+
+
+def test_a_bad_gateway_speaks_html(caller: Any) -> None:
+    arm(caller, "status", upstream="openai", status=502)
+    answer = caller.call("openai", "GET", "/v1/assistants")
+    assert answer.headers["content-type"] == "text/html"
+    assert b"502 Bad Gateway" in answer.body
+
+
+def test_cut_ends_short_of_what_was_announced_but_the_work_is_done(caller: Any) -> None:
+    arm(caller, "cut", upstream="openai", after_bytes=10)
+    answer = caller.call("openai", "POST", "/v1/threads")
+    assert len(answer.body) == 10
+    assert answer.length is not None
+    assert answer.length > 10
+    assert answer.steps[-1] == wire.Close()
+    assert caller.epoch.ledger.summary().live_conversations == 1
+
+
+def test_cut_takes_at_least_the_last_byte(caller: Any) -> None:
+    arm(caller, "cut", upstream="weather", after_bytes=1_000_000)
+    answer = weather(caller)
+    assert len(answer.body) == answer.length - 1
+
+
+def test_crash_on_emoji_only_on_emoji(caller: Any) -> None:
+    arm(caller, "crash_on_emoji", down_s=3.0)
+    assert caller.call("tts", "POST", "/speak", {"text": "こんにちはにゃん♪"}).status == 200
+    assert caller.call("tts", "POST", "/speak", {"text": "🔥にゃん"}).steps == [wire.GoDown(3.0)]
+    assert caller.call("tts", "POST", "/speak", {"text": "🇰🇷"}).steps == [wire.GoDown(3.0)]
+    assert events(caller) == ["armed", "fired", "fired"]
+
+
+def test_refuse_closes_and_opens_the_socket(caller: Any) -> None:
+    heard: list[tuple[str, str, bool]] = []
+    caller.epoch.faults.listening = lambda *what: heard.append(what)
+    id_ = arm(caller, "refuse", upstream="tts")
+    caller.epoch.faults.lift(id_, caller.now_ns)
+    assert heard == [("tts", id_, False), ("tts", id_, True)]
+    assert events(caller) == ["armed", "fired", "lifted"]
+
+
+@pytest.mark.parametrize("state", ["queued", "in_progress"])
+def test_stuck_until_cancelled(caller: Any, state: str) -> None:
+    id_ = arm(caller, "stuck", state=state)
+    _, run = caller.begin_run("こんにちは")
+    caller.sleep(500)
+    caller.epoch.faults.lift(id_, caller.now_ns)
+    caller.sleep(50)
+    assert caller.openai("GET", run)["status"] == state
+    caller.openai("POST", f"{run}/cancel")
+    assert caller.settled(run)["status"] == "cancelled"
+
+
+def test_stuck_in_cancelling_until_it_expires(caller: Any) -> None:
+    arm(caller, "stuck", state="cancelling")
+    _, run = caller.begin_run("今何時？")
+    caller.settled(run)
+    caller.openai("POST", f"{run}/cancel")
+    caller.sleep(500)
+    assert caller.openai("GET", run)["status"] == "cancelling"
+    caller.sleep(101)
+    assert caller.openai("GET", run)["status"] == "expired"
+
+
+def rounds(caller: Any, text: str, count: int) -> list[tuple[str, str]]:
+    """Let a run go through `count` rounds of tools; returns the calls it asked for."""
+    asked = []
+    _, run = caller.begin_run(text)
+    for _ in range(count):
+        found = caller.settled(run)
+        if found["status"] != "requires_action":
+            break
+        calls = found["required_action"]["submit_tool_outputs"]["tool_calls"]
+        asked += [(call["function"]["name"], call["function"]["arguments"]) for call in calls]
+        outputs = [{"tool_call_id": call["id"], "output": "中立"} for call in calls]
+        caller.openai("POST", f"{run}/submit_tool_outputs", {"tool_outputs": outputs})
+    return asked
+
+
+def test_loop_asks_for_the_same_tool_for_ever(caller: Any) -> None:
+    arm(caller, "loop")
+    asked = rounds(caller, "この文章の感情を分析して：悲しい", 8)
+    assert len(asked) == 8
+    assert set(asked) == {("analyze_emotion", '{"text":"悲しい"}')}
+
+
+def test_loop_leaves_talk_alone(caller: Any) -> None:
+    arm(caller, "loop")
+    assert rounds(caller, "こんにちは", 3) == []
+    assert events(caller) == ["armed"]
+
+
+def test_loop_with_a_tool_of_its_own(caller: Any) -> None:
+    arm(caller, "loop", tool="get_news", text="特別")
+    assert [name for name, _ in rounds(caller, "特別な日", 3)] == ["get_news"] * 3
+    assert rounds(caller, "普通の日", 3) == []
+
+
+def test_say(caller: Any) -> None:
+    arm(caller, "say", reply="🔥💥🎯", repeat=100, suffix="にゃん")
+    thread, run = caller.begin_run("こんにちは")
+    caller.settled(run)
+    assert caller.reply(thread) == "🔥💥🎯" * 100 + "にゃん"
+
+
+# --- which calls a fault meets ---------------------------------------------------------------------------------------
+
+
+def test_only_the_upstream_the_route_and_the_text_that_are_named(caller: Any) -> None:
+    arm(caller, "status", upstream="openai", route="POST /v1/threads/*/messages", text="特別")
+    thread = caller.openai("POST", "/threads")["id"]
+    assert weather(caller).status == 200
+    caller.openai("POST", f"/threads/{thread}/messages", {"role": "user", "content": "普通"})
+    assert caller.refused("POST", f"/threads/{thread}/messages", {"role": "user", "content": "特別"})[0] == 503
+    caller.openai("GET", f"/threads/{thread}/messages")
+
+
+def test_the_text_is_that_of_the_latest_user_message_also_for_later_calls(caller: Any) -> None:
+    arm(caller, "hang", upstream="openai", text="#h12345678", route="GET *")
+    _, run = caller.begin_run("こんにちは #h12345678")
+    assert caller.call("openai", "GET", f"/v1{run}").steps == [wire.Hang()]
+
+
+def test_times_and_probability(caller: Any) -> None:
+    id_ = arm(caller, "status", upstream="weather", times=2)
+    assert [weather(caller).status for _ in range(4)] == [503, 503, 200, 200]
+    caller.epoch.faults.lift(id_, caller.now_ns)
+    arm(caller, "status", upstream="weather", probability=0.3)
+    share = [weather(caller).status for _ in range(300)].count(503) / 300
+    assert 0.2 < share < 0.4
+
+
+def test_the_first_fault_is_the_outermost(caller: Any) -> None:
+    arm(caller, "slow", upstream="weather", delay_s=5)
+    arm(caller, "reset", upstream="weather")
+    assert weather(caller).steps == [wire.Wait(5.0), wire.Reset()]
+
+
+def test_a_lifted_fault_is_over(caller: Any) -> None:
+    id_ = arm(caller, "reset", upstream="*")
+    released: list[str] = []
+    caller.epoch.faults.released = released.append
+    caller.epoch.faults.lift(id_, caller.now_ns)
+    assert weather(caller).status == 200
+    assert released == [id_]
+    with pytest.raises(KeyError):
+        caller.epoch.faults.lift(id_, caller.now_ns)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"fault": "hang", "upstream": "opena"}, "There is no upstream `opena`; expected one of openai, tts"),
+        ({"fault": "kill"}, "The fault `kill` is a process fault"),
+    ],
+)
+def test_what_upstreams_cannot_carry_out_is_refused(caller: Any, fault: dict[str, Any], message: str) -> None:
+    with pytest.raises(FaultError, match="^" + message.replace("*", r"\*")):
+        caller.epoch.faults.arm(parse(fault), 0)

@@ -1,0 +1,115 @@
+"""The ledger: numbered, found by mark and conversation, on disk as it falls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.evidence import read_jsonl
+from harness.model import Call, FaultEvent, LedgerEntry
+from harness.upstreams.epoch import Epoch, EpochSettings
+from harness.upstreams.exchange import mark_in
+from harness.upstreams.wire import Request
+
+
+def speak(epoch: Epoch, text: str, now_ns: int = 0) -> Any:
+    return epoch.begin("tts", Request("POST", "/speak", body=f'{{"text": "{text}"}}'.encode()), now_ns)
+
+
+def finish(epoch: Epoch, exchange: Any, **how: Any) -> None:
+    epoch.finish(exchange, 5, **({"status": 200, "response_bytes": 1, "client_gone": False} | how))
+
+
+def test_numbers_increase_and_queries_find(epoch: Epoch) -> None:
+    for text in ("a #haaaaaaaa", "b #hbbbbbbbb", "c #haaaaaaaa"):
+        finish(epoch, speak(epoch, text))
+    assert [entry.seq for entry in epoch.ledger.entries()] == [1, 2, 3]
+    assert [entry.seq for entry in epoch.ledger.entries(mark="#haaaaaaaa")] == [1, 3]
+    assert [entry.seq for entry in epoch.ledger.entries(after=1, mark="#haaaaaaaa")] == [3]
+    assert [entry.seq for entry in epoch.ledger.entries(after=2)] == [3]
+    assert len(list(epoch.ledger.lines(limit=2))) == 2
+    assert epoch.ledger.entries(mark="#hnothing00") == []
+
+
+def test_a_caller_that_left_is_noted(epoch: Epoch) -> None:
+    finish(epoch, speak(epoch, "x"), status=None, client_gone=True)
+    call = epoch.ledger.calls[0]
+    assert (call.client_gone, call.status) == (True, None)
+
+
+def test_a_call_is_recorded_once(epoch: Epoch) -> None:
+    exchange = speak(epoch, "x")
+    epoch.record_unfinished(10)
+    finish(epoch, exchange)
+    assert len(epoch.ledger.calls) == 1
+    assert epoch.ledger.calls[0].status is None
+
+
+def test_only_what_has_been_under_way_for_long_is_recorded_as_it_stands(epoch: Epoch) -> None:
+    speak(epoch, "old", 0)
+    speak(epoch, "new", 2_000_000_000)
+    epoch.record_unfinished(2_500_000_000, older_than_s=1.0)
+    assert [call.text for call in epoch.ledger.calls] == ["old"]
+
+
+def test_equal_bodies_have_equal_hashes(epoch: Epoch) -> None:
+    for text in ("x", "x", "y"):
+        finish(epoch, speak(epoch, text))
+    hashes = [call.body_hash for call in epoch.ledger.calls]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    epoch = Epoch(EpochSettings(name="x"), directory=tmp_path / "x")
+    assert (tmp_path / "x" / "ledger.jsonl").read_bytes() == b""
+    finish(epoch, speak(epoch, "こんにちは #haaaaaaaa"))
+    hanging = speak(epoch, "never")
+    epoch.ledger.flush()
+    written = read_jsonl(tmp_path / "x" / "ledger.jsonl", LedgerEntry)
+    assert written == epoch.ledger.entries()
+    assert isinstance(written[0], Call)
+    epoch.close(10)
+    assert len(read_jsonl(tmp_path / "x" / "ledger.jsonl", LedgerEntry)) == 2
+    assert hanging.recorded
+    assert read_jsonl(tmp_path / "x" / "faults.jsonl", FaultEvent) == []
+
+
+def test_the_first_epoch_leaves_no_files_where_nothing_happened(tmp_path: Path) -> None:
+    epoch = Epoch(EpochSettings(), directory=tmp_path / "start", record_at_once=False)
+    epoch.close(1)
+    assert not (tmp_path / "start").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [("hi #h12345678", "#h12345678"), ("#habcdefghijkl", "#habcdefghijkl"), ("#h123", None), ("#H12345678", None)],
+)
+def test_marks(text: str, mark: str | None) -> None:
+    assert mark_in(text) == mark
+
+
+@pytest.mark.parametrize("name", ["", "../x", ".x", "a/b"])
+def test_an_epoch_is_named_for_a_directory(name: str) -> None:
+    with pytest.raises(ValueError, match="expected a name for a directory"):
+        EpochSettings(name=name)
+
+
+def test_a_full_disk_is_said_once_and_serving_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.evidence import EvidenceError, JsonLinesWriter
+
+    epoch = Epoch(EpochSettings(name="x"), directory=tmp_path / "x")
+    said: list[str] = []
+    epoch.ledger.complain = said.append
+
+    def full(self: Any, record: Any) -> None:
+        if not said:
+            raise EvidenceError("Cannot write: No space left on device.")
+
+    monkeypatch.setattr(JsonLinesWriter, "add", full)
+    for text in ("a", "b"):
+        finish(epoch, speak(epoch, text))
+    assert said == ["Cannot write: No space left on device."]
+    assert len(epoch.ledger.calls) == 2
+    epoch.close(9)

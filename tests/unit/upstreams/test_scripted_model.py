@@ -1,0 +1,191 @@
+"""What the scripted model asks for and says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from harness.upstreams.scripted_model import in_persona, kinds_asked, think
+from harness.upstreams.thought import Ask, Said, ToolResult
+from tests.unit.upstreams.conftest import FUNCTIONS
+
+OFFERED = tuple(one["function"] for one in FUNCTIONS)
+CAT = "あなたは猫です。日本語で40文字以内で答え、語尾は必ず「にゃん」にしてください。"
+
+
+def ask(text: str, **fields: Any) -> Ask:
+    given: dict[str, Any] = {"seed": 1, "subject": "#h12345678", "tools": OFFERED, "instructions": CAT}
+    return Ask(messages=(Said("user", text),), **(given | fields))
+
+
+@pytest.mark.parametrize(
+    ("text", "tools"),
+    [
+        ("今何時ですか？", ["get_time"]),
+        ("지금 몇 시예요?", ["get_time"]),
+        ("What time is it in Berlin?", ["get_time"]),
+        ("東京の天気を教えて", ["get_weather"]),
+        ("오늘 날씨 어때요?", ["get_weather"]),
+        ("How is the weather today?", ["get_weather"]),
+        ("今日の運勢は？", ["get_fortune"]),
+        ("오늘의 운세 알려줘", ["get_fortune"]),
+        ("Tell me my horoscope", ["get_fortune"]),
+        ("ニュースを教えて", ["get_news"]),
+        ("뉴스 있어요?", ["get_news"]),
+        ("Any news today?", ["get_news"]),
+        ("この文章の感情を分析して：とても悲しい", ["analyze_emotion"]),
+        ("이 문장의 감정을 분석해 줘: 정말 행복해", ["analyze_emotion"]),
+        ("Analyze the emotion of this text: I am so happy", ["analyze_emotion"]),
+        ("10**10**10 を計算して", ["calculate"]),
+        ("2+3 계산해 줘", ["calculate"]),
+        ("calculate 12*7", ["calculate"]),
+        ("今何時で、天気はどうで、ついでに運勢も教えて", ["get_time", "get_weather", "get_fortune"]),
+        ("What time is it, how is the weather, and my fortune?", ["get_time", "get_weather", "get_fortune"]),
+        # talk that asks for nothing
+        ("hi", []),
+        ("こんにちは、田中です。元気ですか？", []),
+        ("おはよう！今日はなんだか眠いです😀", []),
+        ("ただいま。今日は時計職人の仕事で疲れました。", []),
+        ("週末は映画を見に行きます🎬", []),
+        ("I moved to Boston last month 😀", []),
+        ("I work as a meteorologist and I am a bit tired.", []),
+        ("analyze_emotionという関数について教えて", []),
+        ("この文章の感情を分析して：天気が良くて最高、今何時？", ["analyze_emotion"]),
+    ],
+)
+def test_it_asks_for_the_tools_that_were_asked_for(text: str, tools: list[str]) -> None:
+    assert [call.name for call in think(ask(text)).tool_calls] == tools
+
+
+def test_it_asks_only_for_tools_that_are_offered() -> None:
+    only_time = tuple(one for one in OFFERED if one["name"] == "get_time")
+    assert [call.name for call in think(ask("今何時で、天気は？", tools=only_time)).tool_calls] == ["get_time"]
+    assert think(ask("今何時？", tools=())).text
+
+
+def test_a_tool_is_recognised_by_its_description_too() -> None:
+    tool = {"name": "lookup", "description": "現在の天気を調べる", "parameters": {"properties": {"city": {}}}}
+    assert think(ask("大阪の天気は？", tools=(tool,))).tool_calls[0].arguments == '{"city":"Osaka"}'
+
+
+def arguments(text: str, **fields: Any) -> Any:
+    return json.loads(think(ask(text, **fields)).tool_calls[0].arguments)
+
+
+def test_the_text_to_analyse_is_passed_whole() -> None:
+    assert arguments("この文章の感情を分析して：" + "あ" * 10_000) == {"text": "あ" * 10_000}
+    assert arguments("「今日は最高だった」の感情を分析して") == {"text": "今日は最高だった"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expression"),
+    [
+        ("10**10**10 を計算して", "10**10**10"),
+        ("計算して：[0] * 10**9", "[0] * 10**9"),
+        ("__import__('os').system('touch x') を計算して", "__import__('os').system('touch x')"),
+        ("calculate 12*7 #h12345678", "12*7"),
+        ("Please compute: sqrt(2) + 1", "sqrt(2) + 1"),
+        ("What is 3 + 4?", "3 + 4"),
+        ("3*(4+5)はいくつ？", "3*(4+5)"),
+        ("().__class__.__base__.__subclasses__() を計算して", "().__class__.__base__.__subclasses__()"),
+    ],
+)
+def test_the_expression_is_passed_as_it_is_written(text: str, expression: str) -> None:
+    assert arguments(text) == {"expression": expression}
+
+
+def test_the_city_that_is_named_else_one_by_the_mark() -> None:
+    assert arguments("서울 날씨 알려줘") == {"location": "Seoul"}
+    chosen = {arguments("天気は？", subject=f"#h0000000{number}")["location"] for number in range(9)}
+    assert len(chosen) > 3
+
+
+def test_arguments_of_unknown_tools_are_filled_from_their_schema() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "order_id": {"type": "string"},
+            "count": {"type": "integer", "minimum": 3, "maximum": 3},
+            "kind": {"enum": ["only"]},
+            "urgent": {"type": "boolean"},
+            "tags": {"type": "array", "items": {"type": "string"}},
+            "note": {"type": "string"},
+        },
+        "required": ["order_id", "count", "kind", "urgent", "tags"],
+    }
+    tool = {"name": "lookup_order", "description": "", "parameters": schema}
+    filled = arguments("please use lookup_order", tools=(tool,))
+    assert filled["order_id"] == "order_id-h12345678"
+    assert (filled["count"], filled["kind"]) == (3, "only")
+    assert isinstance(filled["urgent"], bool)
+    assert isinstance(filled["tags"], list)
+    assert "note" not in filled
+
+
+def results(*outputs: tuple[str, str]) -> tuple[ToolResult, ...]:
+    return tuple(ToolResult(name, "{}", output) for name, output in outputs)
+
+
+def test_it_answers_with_what_the_tools_came_to() -> None:
+    weather = json.dumps({"weather": [{"description": "小雨"}], "main": {"temp": 12}})
+    emotion = json.dumps({"all_scores": {"中立": 0.1, "悲しみ": 0.9}})
+    assert think(ask("天気は？", results=results(("get_weather", weather)))).text == "天気は小雨にゃん"
+    assert think(ask("感情を分析して：x", results=results(("analyze_emotion", emotion)))).text == "感情は悲しみにゃん"
+    said = think(
+        ask("x", results=results(("get_time", "2026-01-01T09:05:00+09:00"), ("get_fortune", '{"rank":"大吉"}')))
+    )
+    assert said.text == "今は9時5分、運勢は大吉にゃん"
+
+
+def test_a_tool_that_failed_does_not_hide_the_others() -> None:
+    said = think(ask("x", results=results(("get_weather", '{"error": "timeout"}'), ("get_time", "10:00"))))
+    assert said.text == "天気はわからない、今は10時0分にゃん"
+
+
+@pytest.mark.parametrize("text", ["こんにちは" * 50, "x", "🔥💥🎯" * 9, "안녕하세요😀こんにちは🇰🇷"])
+def test_the_persona_is_kept(text: str) -> None:
+    said = think(ask(text)).text
+    assert said.endswith("にゃん")
+    assert len(said) <= 40
+
+
+@pytest.mark.parametrize(
+    ("text", "instructions", "expected"),
+    [
+        ("안녕하세요, 저는 민수입니다", "", "ko"),
+        ("Hello there, friend", "", "en"),
+        ("Hello there, friend", CAT, "ja"),
+        ("안녕하세요", CAT + "\nユーザーの言語で答えてください。", "ko"),
+        ("こんにちは", "Answer in English.", "en"),
+    ],
+)
+def test_it_answers_in_the_language_that_is_wanted(text: str, instructions: str, expected: str) -> None:
+    from harness.upstreams.scripted_model import language_of_reply
+
+    assert language_of_reply(text, instructions) == expected
+
+
+def test_it_remembers_the_conversation() -> None:
+    messages = (
+        Said("user", "合言葉は青い鳥です #h12345678"),
+        Said("assistant", "x"),
+        Said("user", "さっき何て言った？"),
+    )
+    said = think(Ask(seed=1, subject="s", messages=messages)).text
+    assert "青い鳥" in said
+    assert "#h" not in said
+
+
+def test_in_persona_shortens_to_the_limit() -> None:
+    assert in_persona("あ" * 60, CAT) == "あ" * 37 + "にゃん"
+    assert in_persona("はい。", "") == "はい。"
+
+
+def test_kinds_are_in_the_order_in_which_they_are_named() -> None:
+    assert kinds_asked("天気と今何時か教えて") == ("weather", "time")
+
+
+def test_the_same_ask_gives_the_same_thought() -> None:
+    assert think(ask("今日はいい日")) == think(ask("今日はいい日"))
