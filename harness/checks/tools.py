@@ -20,6 +20,8 @@ _NO_TOOLS: Final = frozenset({"openai", "tts"})
 _FOR_EVER: Final = 1 << 62
 _ANSWERS: Final = frozenset({Outcome.ANSWERED, Outcome.REFUSED, Outcome.CLEAR_ERROR, Outcome.OPAQUE_ERROR})
 """Ends of a request that the target itself made: with them its turn is over."""
+_REPEATED: Final = frozenset({408, 425, 429})
+"""Refusals, beside 5xx and silence, that a client may well answer by asking again."""
 _LEAST_OVERLAP: Final = 0.5
 """Of what could overlap at most; below it a turn is not called overlapped, however short its longest tool."""
 
@@ -53,12 +55,12 @@ class _Turn:
         ]
 
     def wants(self, call: Call) -> bool:
-        """Return whether a tool of the kind of `call` has not been called with success yet."""
+        """Return whether a tool of the kind of `call` has not been called yet, but for calls that invite a repeat."""
         return sum(call.upstream in tool.name for tool, _ in self.asked.values()) > self.met[call.upstream]
 
     def add(self, call: Call) -> None:
         """Count `call` in; a repeat of the same tool prolongs its span."""
-        self.met[call.upstream] += call.status is not None and 200 <= call.status < 300
+        self.met[call.upstream] += call.status is not None and call.status < 500 and call.status not in _REPEATED
         named = self.names(call) or [id_ for id_, (tool, _) in self.asked.items() if call.upstream in tool.name]
         key = named[0] if len(named) == 1 else f"{call.upstream} {call.path} {call.body_hash}"
         begin_ns, end_ns = self.spans.get(key, (call.begin_ns, call.end_ns))
