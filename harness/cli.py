@@ -218,14 +218,14 @@ def _table(console: Console, run_dirs: Sequence[Path]) -> None:
 
 
 def _report(console: Console, run_dirs: Sequence[Path], place: Path, output: Path | None = None) -> None:
-    from reports import html
+    import reports.html
 
     if not run_dirs:
         return
     _table(console, run_dirs)
     path = output or place / "report.html"
     try:
-        html.write(run_dirs, path)
+        reports.html.write(run_dirs, path)
     except OSError as error:
         msg = f"Cannot write {path}: {error.strerror or error}. Choose another place with --output."
         raise evidence.EvidenceError(msg) from error

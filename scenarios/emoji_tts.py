@@ -63,7 +63,7 @@ scenario = Scenario(
 class EmojiTtsUsers(RealUsers):
     """People who talk; some of them use an emoji, as people do."""
 
-    arrivals = Poisson(per_s=6)
+    arrivals = Poisson(per_s=8)
 
     @task
     def talk(self) -> None:

@@ -44,7 +44,7 @@ scenario = Scenario(
 class EmotionDosUsers(RealUsers):
     """People who talk, and now and then ask how a short sentence of theirs sounds."""
 
-    arrivals = Poisson(per_s=6)
+    arrivals = Poisson(per_s=8)
 
     @task(2)
     def talk(self) -> None:

@@ -43,8 +43,8 @@ scenario = Scenario(
 class ThreadBombingUsers(RealUsers):
     """People in conversations of several turns, who were there before the attack began."""
 
-    arrivals = Poisson(per_s=6)
-    people = 24  # each of them comes back every four seconds: several turns before, during and after the attack
+    arrivals = Poisson(per_s=8)
+    people = 32  # each of them comes back every four seconds: several turns before, during and after the attack
 
     @task
     def talk(self) -> None:

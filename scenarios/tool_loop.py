@@ -43,7 +43,7 @@ scenario = Scenario(
 class ToolLoopUsers(RealUsers):
     """People who only talk."""
 
-    arrivals = Poisson(per_s=6)
+    arrivals = Poisson(per_s=8)
 
     @task
     def talk(self) -> None:

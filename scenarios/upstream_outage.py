@@ -62,7 +62,7 @@ scenario = Scenario(
 class UpstreamOutageUsers(RealUsers):
     """People who want an answer while OpenAI is away."""
 
-    arrivals = Poisson(per_s=6)
+    arrivals = Poisson(per_s=8)
 
     @task
     def talk(self) -> None:

@@ -107,9 +107,7 @@ class _Door:
         except (_Reported, ScenarioFileError, TargetError, StageError, evidence.EvidenceError) as error:
             _LOG.error("%s", error)
             print(error, file=sys.stderr)
-            environment.process_exit_code = (
-                verdict.EXIT_INCONCLUSIVE if isinstance(error, StageError) else verdict.EXIT_USAGE
-            )
+            environment.process_exit_code = error.exit_code if isinstance(error, StageError) else verdict.EXIT_USAGE
             gevent.spawn(self._leave)
             return
         self._greenlet = gevent.spawn(self._run, self._campaign)

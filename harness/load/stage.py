@@ -23,6 +23,7 @@ import gevent
 from harness.evidence import FAULTS, LEDGER, scenario_directory
 from harness.faults import parse as parse_fault
 from harness.model import PlannedScenario
+from harness.verdict import EXIT_ERROR, EXIT_INCONCLUSIVE
 
 _QUICK_S: Final = 5.0
 """A control call answers in milliseconds; one that takes this long is never going to."""
@@ -31,7 +32,14 @@ _START_S: Final = 60.0
 
 
 class StageError(Exception):
-    """Something around the target is not there; the message says what, and what to do."""
+    """Something around the target is not there; the message says what, and what to do.
+
+    `exit_code` is what it means to a shell where nothing could be played at all.
+    """
+
+    def __init__(self, message: str, exit_code: int = EXIT_INCONCLUSIVE) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class Stage(Protocol):
@@ -162,21 +170,28 @@ class Supervised:
             line = self._process.stdout.readline()
         if not line:
             self.close()
-            raise StageError(_last_line(run / "supervisor.log") or "The supervisor did not start.")
+            reason = _last_line(run / "supervisor.log") or "The supervisor did not start and said nothing."
+            raise StageError(reason, self._process.returncode if self._process.returncode > 0 else EXIT_ERROR)
         addresses = json.loads(line)
         self._url = addresses["url"]
         self._control = addresses["upstreams"]
+        self._done_to_the_process: set[str] = set()
 
     def prepare(self, planned: PlannedScenario) -> str:
         return str(call(self._url, "POST", "/scenario", {"name": planned.name}, timeout_s=_START_S)["host"])
 
     def arm(self, spec: dict[str, Any]) -> str | None:
         if parse_fault(spec).family == "process":
-            return str(call(self._url, "POST", "/fault", spec, timeout_s=_START_S)["id"])
+            armed = str(call(self._url, "POST", "/fault", spec, timeout_s=_START_S)["id"])
+            self._done_to_the_process.add(armed)
+            return armed
         return str(call(self._control, "POST", "/_control/faults", spec)["id"])
 
     def lift(self, armed: str) -> None:
-        call(self._control, "DELETE", f"/_control/faults/{armed}")
+        if armed in self._done_to_the_process:
+            call(self._url, "DELETE", f"/fault/{armed}", timeout_s=_START_S)
+        else:
+            call(self._control, "DELETE", f"/_control/faults/{armed}")
 
     def end(self, planned: PlannedScenario) -> None:
         del planned
