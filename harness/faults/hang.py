@@ -1,9 +1,9 @@
-"""Hang: the upstream takes the request and never says a byte, until the fault is lifted or the caller leaves."""
+"""Hang: the upstream takes the request and never says a byte."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from harness.faults.fault import UpstreamFault
 from harness.upstreams import wire
@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 class Hang(UpstreamFault, frozen=True, kw_only=True, tag="hang"):
-    """No byte ever. Nothing happens upstream either. When it is lifted, the connections that hang are closed."""
+    """No byte ever, until the caller leaves. Nothing happens upstream either."""
+
+    when_lifted: Literal["close", "stay"] = "close"
+    """What becomes of the connections that hang: closed, as by a server that restarts; or they stay silent, as after a
+    partition whose packets were dropped."""
 
     def around(self, exchange: Exchange, proceed: Callable[[], Reply], draw: float) -> Reply:
-        return wire.scripted((wire.Hang(),))
+        return wire.scripted((wire.Hang(ends_when_lifted=self.when_lifted == "close"),))

@@ -126,7 +126,7 @@ class Exchange:
             seq=seq,
             upstream=self.upstream,
             route=self.route,
-            path=request.path,
+            path=f"{request.path}?{request.query}" if request.query else request.path,
             begin_ns=self.begin_ns,
             end_ns=end_ns,
             status=status,

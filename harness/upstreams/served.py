@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
                 elif step.body:
                     self._transport.write(b"%x\r\n%b\r\n" % (len(step.body), step.body))
             elif isinstance(step, wire.Hang):
-                self.hangs_on = self._call.fault_id if self._call is not None else None
+                self.hangs_on = self._call.fault_id if self._call is not None and step.ends_when_lifted else None
                 return
             elif isinstance(step, wire.HalfClose):
                 if self._transport.can_write_eof():

@@ -8,7 +8,8 @@ import unicodedata
 from array import array
 from functools import cache
 
-SAMPLE_RATE_HZ = 16_000
+SAMPLE_RATE_HZ = 8_000
+"""Of a telephone: what is said is not judged by its sound, and every byte of it costs the load side CPU."""
 SYLLABLES_PER_S = 7.5
 """How fast Japanese is spoken: 7 to 8 morae a second."""
 

@@ -45,7 +45,9 @@ class HalfClose(msgspec.Struct, frozen=True):
 
 
 class Hang(msgspec.Struct, frozen=True):
-    """Nothing more comes, ever: until the fault is lifted or the caller leaves."""
+    """Nothing more comes, ever: until the caller leaves, or the fault is lifted and ends what hangs on it."""
+
+    ends_when_lifted: bool = True
 
 
 class GoDown(msgspec.Struct, frozen=True):
