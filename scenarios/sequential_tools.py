@@ -47,7 +47,7 @@ scenario = Scenario(
 class SequentialToolsUsers(RealUsers):
     """People who only talk."""
 
-    arrivals = Poisson(per_s=4)
+    arrivals = Poisson(per_s=8)
 
     @task
     def talk(self) -> None:

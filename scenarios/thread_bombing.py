@@ -17,7 +17,7 @@ scenario = Scenario(
     claim="Live conversations stay within the bound that the agent declares; real users are served and keep theirs.",
     quick=Durations(warm_up_s=1, steady_s=4, attack_s=6, recovery_s=2, drain_s=8),
     full=Durations(warm_up_s=5, steady_s=30, attack_s=1000, recovery_s=30, drain_s=30),
-    not_played="the quick size sends some 150 new user ids, the documented attack has 100,000 (--full)",
+    not_played="the quick size sends 90 new user ids, the documented attack has 100,000 (--full)",
     checks=(
         check(
             "live_conversations_bounded",
@@ -27,7 +27,11 @@ scenario = Scenario(
         check(
             "conversations_kept",
             minimum_users=10,
-            because="a defence that throws out real users to make room for attackers has done the attacker's work",
+            known_after_turns=2,
+            because=(
+                "a defence that throws out real users to make room for attackers has done the attacker's work; who was "
+                "there only once cannot be told from an attacker"
+            ),
         ),
         check(
             "real_users_served",
@@ -44,7 +48,8 @@ class ThreadBombingUsers(RealUsers):
     """People in conversations of several turns, who were there before the attack began."""
 
     arrivals = Poisson(per_s=8)
-    people = 32  # each of them comes back every four seconds: several turns before, during and after the attack
+    # Each comes back every two seconds: all of them are known, with two turns and more, when the attack begins.
+    people = 16
 
     @task
     def talk(self) -> None:
@@ -54,9 +59,9 @@ class ThreadBombingUsers(RealUsers):
 class ThreadBombers(Attackers):
     """The attack as documented: a new id for every request, and nothing but 「hi」."""
 
-    # 25 a second is below what the documented agent can take (40 threads, a second each): it must fail by what it
-    # keeps, not by being overrun.
-    arrivals = ConstantRate(per_s=25, full_per_s=100, during=("attack",))
+    # 15 a second, with the real users, is below what the documented agent can take (40 threads, a second each): it must
+    # fail by what it keeps, not by being overrun.
+    arrivals = ConstantRate(per_s=15, full_per_s=100, during=("attack",))
 
     @task
     def bomb(self) -> None:

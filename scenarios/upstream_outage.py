@@ -20,7 +20,14 @@ scenario = Scenario(
     not_played="each kind of outage lasts two seconds",
     faults=(
         fault("stuck", upstream="openai", state="in_progress", from_s=0, for_s=2, because="a run that never ends"),
-        fault("hang", upstream="openai", from_s=2, for_s=2, because="the network swallows every packet"),
+        fault(
+            "hang",
+            upstream="openai",
+            when_lifted="stay",
+            from_s=2,
+            for_s=2,
+            because="the network swallows every packet; a call that was under way then is never answered",
+        ),
         fault("refuse", upstream="openai", from_s=4, for_s=2, because="nothing listens any more"),
         fault("reset", upstream="openai", from_s=6, for_s=2, because="the line is cut in the middle of a call"),
         fault("status", upstream="openai", status=401, from_s=8, for_s=2, because="the key was revoked"),

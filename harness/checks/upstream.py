@@ -65,14 +65,18 @@ def live_conversations_bounded(evidence: Evidence, *, at_most: Amount) -> Findin
 
 
 @check(vantages=("client", "upstream"), question="Did real users keep their conversations?")
-def conversations_kept(evidence: Evidence, *, minimum_users: Minimum = 3, at_most_lost: Amount = 0) -> Finding:
-    """Judge whether all answered turns of a real user went to one conversation; a second one is a lost memory.
+def conversations_kept(
+    evidence: Evidence, *, minimum_users: Minimum = 3, at_most_lost: Amount = 0, known_after_turns: Minimum = 1
+) -> Finding:
+    """Judge whether real users whom the target knows stay in their conversation; a second one is a lost memory.
 
     Args:
-        minimum_users: users with at least two answered turns that it takes to judge.
+        minimum_users: known users who came back that it takes to judge.
         at_most_lost: users who may lose theirs.
+        known_after_turns: answered turns in one conversation after which a user is known. Somebody who was there only
+            once looks to the target like an attacker who uses every id once.
     """
-    expected = f"at most {figure(at_most_lost)} real users whose answered turns went to more than one conversation"
+    expected = f"at most {figure(at_most_lost)} known real users whose later turns went to another conversation"
     led_to: dict[str, dict[str, int]] = defaultdict(dict)
     for entry in evidence.ledger or ():
         taken = isinstance(entry, Generation) or (
@@ -91,23 +95,36 @@ def conversations_kept(evidence: Evidence, *, minimum_users: Minimum = 3, at_mos
                 turns[sample.user_id].append(sample.mark)
             else:
                 unjoined += 1
-    known = {user: marks for user, marks in turns.items() if len(marks) >= 2}
+    came_back = 0
+    displaced = 0
     lost: list[str] = []
-    for user, marks in known.items():
+    for user, marks in turns.items():
         went = [(mark, conversation, seq) for mark in marks for conversation, seq in led_to[mark].items()]
-        if len({conversation for _, conversation, _ in went}) > 1:
+        home, stayed, strayed = "", 0, False
+        for _, conversation, _ in went:
+            if conversation == home:
+                stayed += 1
+            elif stayed >= known_after_turns:
+                strayed = True
+                break
+            else:
+                displaced += bool(home)
+                home, stayed = conversation, 1
+        came_back += strayed or stayed > known_after_turns
+        if strayed:
             trail = ", ".join(f"{mark} to {conversation} (ledger {seq})" for mark, conversation, seq in went[:6])
             lost.append(f"{user}: {trail}")
-    observed = f"{share(len(lost), len(known))} real users were led to a second conversation"
+    observed = f"{share(len(lost), came_back)} known real users were led to another conversation"
     counted = (
-        f"real users with at least two answered turns that the ledger knows; {unjoined} answered turns reached no"
-        " conversation there and are left out"
+        f"real users who came back after {known_after_turns} or more answered turns in one conversation; {displaced}"
+        f" changes of conversation before that are not counted; {unjoined} answered turns reached no conversation in"
+        " the ledger and are left out"
     )
     lines = tuple(lost[:20])
     if len(lost) > at_most_lost:
         return failed(expected=expected, observed=observed, counted=counted, evidence=lines)
-    if len(known) < minimum_users:
-        reason = f"too few samples: {len(known)} real users with two answered turns, it takes {minimum_users}"
+    if came_back < minimum_users:
+        reason = f"too few samples: {came_back} known real users came back, it takes {minimum_users}"
         return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
     return passed(expected=expected, observed=observed, counted=counted, evidence=lines)
 

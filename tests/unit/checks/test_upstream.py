@@ -120,7 +120,7 @@ def talks(given, users, conversation):
 def test_conversations_kept_passes(given):
     finding = conversations_kept(talks(given, 4, lambda user, number: f"t{user}"))
     assert finding.verdict is Verdict.PASS
-    assert finding.observed == "0 of 4 (0.0 %) real users were led to a second conversation"
+    assert finding.observed == "0 of 4 (0.0 %) known real users were led to another conversation"
 
 
 def test_conversations_kept_fails(given):
@@ -133,7 +133,30 @@ def test_conversations_kept_fails(given):
 def test_conversations_kept_of_nothing(given):
     finding = conversations_kept(given.evidence())
     assert finding.verdict is Verdict.INCONCLUSIVE
-    assert finding.reason == "too few samples: 0 real users with two answered turns, it takes 3"
+    assert finding.reason == "too few samples: 0 known real users came back, it takes 3"
+
+
+def told(given, *conversations):
+    """One user's turns, each in the conversation that is named."""
+    turns = [turn(given, "user", number, conversation) for number, conversation in enumerate(conversations)]
+    return given.evidence(samples=[one for one, _ in turns], ledger=[entry for _, some in turns for entry in some])
+
+
+def test_who_was_there_only_once_is_not_known_yet(given):
+    finding = conversations_kept(told(given, "t1", "t2", "t2", "t2"), minimum_users=1, known_after_turns=2)
+    assert finding.verdict is Verdict.PASS
+    assert "1 changes of conversation before that" in finding.counted
+
+
+def test_who_was_there_twice_is_known_and_can_be_lost(given):
+    finding = conversations_kept(told(given, "t1", "t1", "t2"), minimum_users=1, known_after_turns=2)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.observed.startswith("1 of 1")
+
+
+def test_a_known_user_who_never_came_back_proves_nothing(given):
+    finding = conversations_kept(told(given, "t1", "t1"), minimum_users=1, known_after_turns=2)
+    assert finding.verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_turn_without_an_answer_took_no_memory_with_it(given):
