@@ -20,7 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.evidence import EvidenceError
-from harness.model import Finding, PlannedScenario, Role, Vantage
+from harness.model import Finding, PlannedScenario, Role, Vantage, Verdict
 from harness.verdict import worst
 from reports.content.decision import decide
 from reports.content.glance import Glance
@@ -53,6 +53,11 @@ class _FindingRow:
     because: str
     vantages: tuple[Vantage, ...]
     findings: tuple[Finding | None, ...]
+
+    @property
+    def held(self) -> bool:
+        """Whether every run was asked, and had a good answer."""
+        return all(finding is not None and finding.verdict is Verdict.PASS for finding in self.findings)
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,9 @@ class _Section:
     anchor: str
     planned: PlannedScenario
     sides: tuple[_Side, ...]
-    rows: tuple[_FindingRow, ...]
+    open_rows: tuple[_FindingRow, ...]
+    """The questions to which not every run has a good answer."""
+    held_rows: tuple[_FindingRow, ...]
     roles: tuple[Role, ...]
     """Who called."""
     quick: bool
@@ -194,11 +201,13 @@ def _section(runs: Sequence[StoredRun], name: str, number: int, glances: Sequenc
                 replay=stored.judgement.replay if stored.judgement is not None else "",
             )
         )
+    rows = _rows([side.stored.judgement.findings if side.stored.judgement else () for side in sides])
     return _Section(
         anchor=anchor,
         planned=next(side.stored.planned for side in sides if side.stored.planned is not None),
         sides=tuple(sides),
-        rows=_rows([side.stored.judgement.findings if side.stored.judgement else () for side in sides]),
+        open_rows=tuple(row for row in rows if not row.held),
+        held_rows=tuple(row for row in rows if row.held),
         roles=tuple(role for role in ROLES if any(one.role == role for seen in looks for one in seen.waits)),
         quick=any(run.plan.size == "quick" for run in runs),
     )

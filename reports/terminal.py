@@ -45,7 +45,7 @@ def _cell(scenario: StoredScenario, fix: int | None, console: Console) -> Text:
     if fix is not None:
         cell.append(f"  fix no. {fix}", style="bold")
     if scenario.standing is not Standing.PASS:
-        cell.append("\n" + _plain(scenario.summary, console, 160))
+        cell.append("\n" + _plain(scenario.summary, console, 260))
     return cell
 
 

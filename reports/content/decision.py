@@ -123,7 +123,7 @@ def _headline_of_several(runs: Sequence[StoredRun]) -> tuple[str, str]:
     held = sorted((len(run.having(Verdict.PASS)) for run in runs), reverse=True)
     if held[0] > held[1]:
         nearest = next(run for run in runs if len(run.having(Verdict.PASS)) == held[0])
-        stood += f" {nearest.label} is the nearest to it."
+        stood += f" {nearest.label} is the {'nearer' if len(runs) == 2 else 'nearest'} one."
     return "Ship neither yet." if len(runs) == 2 else "Ship none of them yet.", stood
 
 

@@ -21,17 +21,20 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
 from reports.content.outside_text import plot_label
-from reports.content.quantities import duration
 from reports.content.timeline import OUTCOME_GROUPS, Timeline, bin_width_s, rates
 
 WIDTH = 480
 _LEFT, _RIGHT = 58, 6
 _LANE, _LATENCY, _MEMORY, _OUTCOMES, _UPSTREAM = 15, 132, 50, 60, 30
 _TITLE, _GAP, _AXIS = 16, 7, 20
-_FAULT_LANES = 4
+_FAULT_LANES = 6
 _UPSTREAM_ROWS = 10
+_PROCESS_ENDS = 12
+_DECADES = {-3: "1 ms", -2: "10 ms", -1: "100 ms", 0: "1 s", 1: "10 s", 2: "100 s", 3: "1000 s"}
+_MANY = 5000
+"""Dots from which on one for every four pixels is enough: they lie upon one another anyway."""
 _FLOOR_S = 0.001
-"""Below a millisecond the logarithmic axis ends."""
+"""Where the logarithmic axis ends: what took less than a millisecond is drawn there."""
 
 # Stand-in colour -> CSS variable of the page.
 _INK, _FAINT, _SHADE, _FAULT = "#010101", "#010102", "#010103", "#010104"
@@ -71,14 +74,11 @@ class _Scales:
         self.span_s = max(one.span_s for one in timelines)
         self.width_s = bin_width_s(self.span_s)
         latencies = [one.requests["latency_s"] for one in timelines if len(one.requests)]
-        waited = [float(column.max()) for column in latencies]
-        self.latency_s = (
-            max(
-                _FLOOR_S,
-                min((float(column[column > 0].min()) for column in latencies if (column > 0).any()), default=0.01),
-            ),
-            max([*(wait for wait in waited if wait > 0), *(one.deadline_s for one in timelines), 0.02]),
-        )
+        longest = max([float(column.max()) for column in latencies if column.notna().any()], default=0.0)
+        longest = max([longest, _FLOOR_S * 100, *(one.deadline_s for one in timelines)])
+        shortest = min((float(column[column > 0].min()) for column in latencies if (column > 0).any()), default=longest)
+        # Two decades at least, so that the axis has two marks at least.
+        self.latency_s = (max(_FLOOR_S, min(shortest, longest / 100)), longest)
         memories = [one.memory["rss_bytes"] for one in timelines if one.memory is not None and len(one.memory)]
         self.memory_mb = max((float(column.max()) / 2**20 for column in memories), default=1.0) * 1.1
         self.outcomes = [
@@ -131,6 +131,10 @@ def _shade(axes: Axes, timeline: Timeline, *, grid: bool = True) -> None:
         axes.set_axisbelow(True)
 
 
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _missing(axes: Axes, words: str) -> None:
     axes.set_yticks([])
     axes.text(
@@ -168,7 +172,9 @@ def _fault_lane(axes: Axes, timeline: Timeline, index: int, last: bool) -> None:
         0.5, max(end - fault.armed_s, 0), 0.86, left=fault.armed_s, facecolor=_FAULT, alpha=0.28, edgecolor="none"
     )
     if fault.fired_s:
-        axes.vlines(sorted({round(at, 2) for at in fault.fired_s}), 0.0, 0.24, color=_FAULT, linewidth=1)
+        pixel_s = axes.get_xlim()[1] / (WIDTH - _LEFT - _RIGHT)
+        ticks = sorted({round(at_s / pixel_s) * pixel_s for at_s in fault.fired_s})
+        axes.vlines(ticks, 0.0, 0.24, color=_FAULT, linewidth=1)
     right = fault.armed_s > 0.75 * axes.get_xlim()[1]
     axes.text(
         end if right else fault.armed_s,
@@ -202,16 +208,12 @@ def _latency(axes: Axes, timeline: Timeline, scales: _Scales) -> None:
     low, high = (math.log10(bound) for bound in scales.latency_s)
     low, high = low - 0.12, high + 0.3
     axes.set_ylim(low, high)
-    ticks = [float(exponent) for exponent in range(-3, 5) if low <= exponent <= high]
-    if len(ticks) < 2:
-        ticks = [low + 0.12, high - 0.12]
-    axes.set_yticks(
-        ticks, [duration(10.0**tick).replace("1.00 s", "1 s").replace("0.10 s", "100 ms") for tick in ticks]
-    )
+    ticks = [exponent for exponent in _DECADES if low <= exponent <= high]
+    axes.set_yticks(ticks, [_DECADES[tick] for tick in ticks])
     if not len(timeline.requests):
         _missing(axes, "no requests")
         return
-    deadline = math.log10(timeline.deadline_s)
+    deadline = math.log10(max(timeline.deadline_s, _FLOOR_S))
     axes.axhline(deadline, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2)
     axes.text(
         scales.span_s,
@@ -233,22 +235,27 @@ def _latency(axes: Axes, timeline: Timeline, scales: _Scales) -> None:
     for role, colour in _ROLE_COLOURS.items():
         chosen = (requests["role"] == role).to_numpy(dtype=bool) & ~lost
         if chosen.any():
-            kept = _thin(at_s[chosen], height[chosen], cell_x, cell_y)
+            coarse = 2 if chosen.sum() > _MANY else 1
+            kept = _thin(at_s[chosen], height[chosen], cell_x * coarse, cell_y * coarse)
             size, alpha = (2.2, 0.55) if role == "attacker" else (3.4, 0.9)
             _dots(axes, at_s[chosen][kept], height[chosen][kept], size, colour, alpha)
-    if lost.any():
-        kept = _thin(at_s[lost], height[lost], cell_x * 2.5, cell_y * 2.5)
-        axes.plot(
-            at_s[lost][kept],
-            height[lost][kept],
-            linestyle="none",
-            marker="x",
-            markersize=4,
-            markeredgewidth=1.1,
-            color=_GROUP_COLOURS["lost"],
-            zorder=4,
-            clip_on=False,
-        )
+    # Whose loss it was matters: what the attack did to real callers lies on top of what it did to the attackers.
+    for real, size, alpha, order in ((False, 3.0, 0.4, 2.5), (True, 4.2, 1.0, 4.0)):
+        chosen = lost & ((requests["role"] == "attacker").to_numpy(dtype=bool) != real)
+        if chosen.any():
+            kept = _thin(at_s[chosen], height[chosen], cell_x * 2.5, cell_y * 2.5)
+            axes.plot(
+                at_s[chosen][kept],
+                height[chosen][kept],
+                linestyle="none",
+                marker="x",
+                markersize=size,
+                markeredgewidth=1.1,
+                color=_GROUP_COLOURS["lost"],
+                alpha=alpha,
+                zorder=order,
+                clip_on=False,
+            )
 
 
 def _memory(axes: Axes, timeline: Timeline, scales: _Scales) -> None:
@@ -261,11 +268,12 @@ def _memory(axes: Axes, timeline: Timeline, scales: _Scales) -> None:
         _missing(axes, "no telemetry")
         return
     for _, points in timeline.memory.groupby("replica"):
-        step = max(1, len(points) // 500)
-        thinned = points.iloc[::step]
-        axes.plot(thinned["at_s"], thinned["rss_bytes"] / 2**20, color=_MEMORY_LINE, linewidth=1.4, zorder=3)
-    for event in timeline.process_events:
-        if event.event in ("exited", "oom", "killed", "started") and 0 <= event.at_s <= scales.span_s:
+        # The highest of each stretch: thinning must not hide a peak.
+        highest = points.groupby(np.arange(len(points)) // max(1, len(points) // 400)).max()
+        axes.plot(highest["at_s"], highest["rss_bytes"] / 2**20, color=_MEMORY_LINE, linewidth=1.4, zorder=3)
+    ends = [event for event in timeline.process_events if event.event in ("exited", "oom", "killed")]
+    for event in ends[:_PROCESS_ENDS]:
+        if 0 <= event.at_s <= scales.span_s:
             axes.axvline(event.at_s, color=_GROUP_COLOURS["lost"], linewidth=1.2, zorder=4)
             left = event.at_s > 0.8 * scales.span_s
             name = f"{event.event} " if left else f" {event.event}"
@@ -285,6 +293,7 @@ def _outcomes(axes: Axes, timeline: Timeline, scales: _Scales, index: int) -> No
     _shade(axes, timeline)
     axes.set_ylim(0, scales.outcomes_per_s)
     axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(3, min_n_ticks=2))
+    axes.yaxis.set_major_formatter(lambda value, _: _figure(value))
     if not len(timeline.requests):
         _missing(axes, "no requests")
         return
@@ -332,7 +341,7 @@ def _upstream(axes: Axes, timeline: Timeline, scales: _Scales, index: int, name:
     axes.text(
         0.004,
         0.96,
-        f"peak {height.max():.3g}/s",
+        f"peak {_figure(float(height.max()))}/s",
         transform=axes.transAxes,
         ha="left",
         va="top",

@@ -28,8 +28,11 @@ from harness.verdict import worst
 from reports.content.outside_text import label
 
 
-class ReportError(Exception):
-    """A report cannot be written; the message says why, and what to do."""
+class ReportError(EvidenceError):
+    """A report cannot be written; the message says why, and what to do.
+
+    Whoever reads run directories catches `EvidenceError` anyway: to them a report is one more file of a run.
+    """
 
 
 class Standing(enum.StrEnum):

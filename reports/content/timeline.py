@@ -1,4 +1,4 @@
-"""What happened when? The records of one scenario on one time axis, in seconds after its first phase began."""
+"""What happened when? The records of one scenario on one time axis, in seconds after its beginning."""
 
 from __future__ import annotations
 
@@ -86,11 +86,15 @@ def _fault_spans(events: Sequence[FaultEvent], origin_ns: int) -> tuple[FaultSpa
 
 
 def timeline(evidence: Evidence) -> Timeline | None:
-    """Put the records of a scenario on one time axis; None where no phase was ever begun."""
-    if not evidence.phases:
+    """Put the records of a scenario on one time axis; None where nobody called and no phase was ever ended.
+
+    A phase is written down when it ends: of a run that was interrupted the last one is known by its samples only.
+    """
+    begins = [window.begin_ns for window in evidence.phases] + [sample.intended_ns for sample in evidence.samples[:1]]
+    if not begins:
         return None
-    origin_ns = min(window.begin_ns for window in evidence.phases)
-    end_ns = max(window.end_ns for window in evidence.phases)
+    origin_ns = min(begins)
+    end_ns = max([window.end_ns for window in evidence.phases] + [sample.intended_ns for sample in evidence.samples])
     counted = [sample for sample in evidence.samples if sample.outcome in _GROUP_OF]
     memory = calls = None
     if evidence.telemetry is not None:

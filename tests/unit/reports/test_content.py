@@ -93,6 +93,28 @@ def test_what_was_never_sent_has_no_latency() -> None:
     assert svg.startswith("<svg")
 
 
+def test_a_phase_that_never_ended_is_drawn_as_far_as_its_samples_go() -> None:
+    late = Sample(
+        callers="Real",
+        role="real",
+        task="t",
+        ordinal=1,
+        phase="recovery",
+        user_id="u",
+        intended_ns=3_000_000_000,
+        sent_ns=3_000_000_000,
+        end_ns=3_100_000_000,
+        outcome=Outcome.ANSWERED,
+    )
+    phases = (PhaseWindow(phase="attack", begin_ns=0, end_ns=1_000_000_000),)
+    drawn = timeline(evidence(sample(0.2), late, phases=phases))
+    assert drawn is not None
+    assert drawn.span_s == pytest.approx(3.0)
+    without_phases = timeline(evidence(sample(0.2), late))
+    assert without_phases is not None
+    assert without_phases.span_s == pytest.approx(3.0)
+
+
 @pytest.mark.parametrize(("span_s", "width_s"), [(13.0, 0.5), (6.0, 0.1), (60.0, 1.0), (61.0, 2.0), (3600.0, 100.0)])
 def test_bins_have_round_widths(span_s: float, width_s: float) -> None:
     assert bin_width_s(span_s) == pytest.approx(width_s)

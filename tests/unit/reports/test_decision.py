@@ -42,7 +42,7 @@ def decision(synthetic: ModuleType, where: Path, **runs: list[Verdict]) -> Decis
         ({"a": [F, F], "b": [P, P]}, "Ship b, not a.", "b held in all 2 scenarios. a failed 2 of 2 scenarios"),
         ({"a": [P, P], "b": [P, P]}, "Either can ship.", "No verdict tells them apart."),
         ({"a": [P], "b": [P], "c": [F]}, "Ship a or b, not c.", "c failed 1 of 1 scenario (thread bombing)."),
-        ({"a": [F, F], "b": [P, F]}, "Ship neither yet.", "b is the nearest to it."),
+        ({"a": [F, F], "b": [P, F]}, "Ship neither yet.", "b is the nearer one."),
         ({"a": [F, F], "b": [P, U]}, "Ship neither yet.", "b left 1 of 2 scenarios unproven (upstream outage)"),
         ({"a": [F], "b": [F], "c": [F]}, "Ship none of them yet.", "c failed 1 of 1 scenario"),
         # What was put through fewer scenarios cannot win by that.

@@ -150,6 +150,12 @@ def test_what_is_missing_is_said(awkward_page: str) -> None:
     assert "not observed: no process vantage" in awkward_page
 
 
+def test_questions_that_held_everywhere_are_folded_away(page: str, pair: list[Path]) -> None:
+    assert "1 question to which every run has a good answer" in page
+    assert '<details class="held">' in page
+    assert '<details class="held" open><summary>3 questions with a good answer</summary>' in render(pair[1:])
+
+
 def test_a_run_that_was_never_played(synthetic: ModuleType, tmp_path: Path) -> None:
     page = render([synthetic.write_unplayed(tmp_path)])
     assert '<h1 id="verdict">unplayed is not proven.</h1>' in page
