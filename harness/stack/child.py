@@ -20,6 +20,7 @@ GRACE_S = 2.0
 """Between SIGTERM and SIGKILL."""
 _POLL_S = 0.01
 _REAP_S = 5.0
+_FLOOD_PAUSE_S = 0.01
 _ROUNDS = 20
 
 
@@ -65,6 +66,14 @@ class Child:
     def _read(self, loop: asyncio.AbstractEventLoop, reader: LineReader) -> None:
         if not reader.read():
             loop.remove_reader(reader.fd)
+        elif reader.flooded:
+            # Read in large pieces, at 6 MB/s: else a target that prints without end takes a CPU away from the load.
+            loop.remove_reader(reader.fd)
+            loop.call_later(_FLOOD_PAUSE_S, self._read_on, loop, reader)
+
+    def _read_on(self, loop: asyncio.AbstractEventLoop, reader: LineReader) -> None:
+        if not self._gone:
+            loop.add_reader(reader.fd, self._read, loop, reader)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the whole group."""

@@ -64,14 +64,13 @@ class Stack:
         return path
 
     def launch(
-        self, *arguments: str, stdin: int = subprocess.PIPE, then: str = "", **options: str
+        self, *arguments: str, stdin: int = subprocess.PIPE, then: str = "", bundled: bool = False
     ) -> subprocess.Popen[str]:
         upstreams = f"{sys.executable} {HERE / 'stand_in_upstreams.py'}" + (f" --then {then}" if then else "")
         settings = {
             "--run-dir": str(self.run),
             "--target": str(self.directory / "target.toml"),
-            "--upstreams-command": upstreams,
-            **{f"--{name.replace('_', '-')}": value for name, value in options.items()},
+            **({} if bundled else {"--upstreams-command": upstreams}),
         }
         command = [sys.executable, "-m", "harness.stack"]
         command += [part for pair in settings.items() for part in pair]
@@ -80,7 +79,7 @@ class Stack:
         )
         return self.process
 
-    def start(self, *arguments: str, **options: str) -> Stack:
+    def start(self, *arguments: str, **options: Any) -> Stack:
         process = self.launch(*arguments, **options)
         assert process.stdout is not None
         line = process.stdout.readline()

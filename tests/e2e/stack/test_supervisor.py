@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,22 @@ def test_every_scenario_has_a_fresh_target_and_its_own_records(stack: Any, until
     control = [json.loads(line) for line in (stack.run / "scenarios" / "control.jsonl").read_text().splitlines()]
     assert [one["path"] for one in control] == ["/_control/epoch", "/_control/flush", "/_control/epoch"]
     assert control[0]["body"] == {"name": "one", "seed": 7, "latency": "documented", "latency_scale": 0.1}
+
+
+def test_the_bundled_upstreams_record_beside_the_supervisor(stack: Any) -> None:
+    stack.start("--seed", "7", bundled=True)
+    stack.begin("one")
+    openai = stack.ask("/environment")["OPENAI_BASE_URL"]
+    headers = {"Authorization": "Bearer sk-any", "OpenAI-Beta": "assistants=v2", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{openai}/threads", data=b"{}", headers=headers)
+    with urllib.request.urlopen(request, timeout=10) as response:
+        response.read()
+    assert stack.call("POST", "/scenario/end", {}) == (200, {})
+    assert [call["upstream"] for call in stack.records("ledger")] == ["openai"]
+    stack.begin("two")
+    assert stack.records("ledger", "two") == [], "a new epoch"
+    assert stack.let_go() == (0, "")
+    assert stack.left() == []
 
 
 def test_a_target_without_a_health_path_is_ready_when_its_port_is_open(stack: Any) -> None:

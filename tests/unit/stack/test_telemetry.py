@@ -65,7 +65,9 @@ def test_a_line_without_an_end_does_not_fill_the_memory() -> None:
 def test_a_flood_of_lines_is_counted_instead_of_stored() -> None:
     splitter = LineSplitter("stdout", lines_per_s=3)
     assert texts(splitter.feed(b"a\n" * 10, 1 * S)) == ["a"] * 3
-    assert texts(splitter.feed(b"b\n", 2 * S)) == ["[the harness did not store 7 lines: over 3 a second]", "b"]
+    assert splitter.feed(b"a\n" * 100 + b"a", 1 * S) == []
+    assert splitter.feed(b"\n" * 3, 1 * S) == []
+    assert texts(splitter.feed(b"b\n", 2 * S)) == ["[the harness did not store 110 lines: over 3 a second]", "b"]
     assert texts(splitter.feed(b"c\n" * 3, 2 * S)) == ["c"] * 2
     assert texts(splitter.end(2 * S)) == ["[the harness did not store 1 lines: over 3 a second]"]
 
