@@ -147,7 +147,7 @@ def read_settings(environ: Mapping[str, str], **given: Any) -> tuple[Settings, d
         elif name in fields:
             values[fields[name]] = value
         elif name.startswith("AGENT_"):
-            close = difflib.get_close_matches(name, names, n=1)
+            close = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
             hint = f"did you mean {close[0]}?" if close else "`python -m reference_agent --help` lists what is read."
             msg = f"{name} is set, but nothing reads it: {hint}"
             raise BadSetting(msg)

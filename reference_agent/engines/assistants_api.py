@@ -1,7 +1,7 @@
 """What does the agent need of the Assistants API? The calls themselves, over the official client.
 
 The Assistants API is deprecated and the client says so at every call. That is known here, and nowhere else: the
-warning is silenced for calls that this file makes, and for no others.
+warning is silenced for this API, and for nothing else.
 """
 
 from __future__ import annotations
@@ -47,9 +47,7 @@ class AssistantsApi:
     def __init__(self, client: openai.OpenAI | openai.AsyncOpenAI) -> None:
         # Both clients have the same methods; `settled` takes what either returns.
         self._beta: Any = client.beta
-        warnings.filterwarnings(
-            "ignore", category=DeprecationWarning, module=r"reference_agent\.engines\.assistants_api"
-        )
+        _silence_deprecation()
 
     async def find_assistant(self, name: str) -> StoredAssistant | None:
         """Return the oldest assistant of that name; None: there is none."""
@@ -117,6 +115,12 @@ class AssistantsApi:
         for message in page.data:
             return "".join(block.text.value for block in message.content if block.type == "text")
         return ""
+
+
+def _silence_deprecation() -> None:
+    warnings.filterwarnings("ignore", r"The Assistants API is deprecated", DeprecationWarning)
+    # Its calls for assistants say no more than "deprecated": those are known by who makes them.
+    warnings.filterwarnings("ignore", r"deprecated$", DeprecationWarning, r"reference_agent\.engines\.assistants_api$")
 
 
 async def _there(method: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,146 @@
+"""Is a turn played right on threads and runs, and does no run stay behind?"""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+from agent_stage import HeldClock, KeptLog, settings
+from assistants_server import AssistantsServer, error, wants
+
+from reference_agent.conversation import Asks, Failed, Replied, ToolCall, ToolOutput
+from reference_agent.engines.assistants import AssistantsEngine
+from reference_agent.errors import Gone, Unavailable
+from reference_agent.parts.assistant import DocumentedAssistant, HardenedAssistant
+from reference_agent.parts.breaker import DocumentedBreaker
+from reference_agent.parts.polling import HardenedPolling
+from reference_agent.parts.retries import HardenedRetries
+from reference_agent.toolbox import Toolbox
+
+
+def _engine(server: AssistantsServer) -> AssistantsEngine:
+    clock, log, api = HeldClock(), KeptLog(), server.api()
+    retries = HardenedRetries(settings(), clock, DocumentedBreaker())
+    assistant = HardenedAssistant(settings(), clock, Toolbox([]), api, retries, log)
+    return AssistantsEngine(clock, api, assistant, retries, HardenedPolling(clock, log))
+
+
+async def test_a_turn_with_a_tool() -> None:
+    server = AssistantsServer({"status": "in_progress"}, wants("get_time"), {"status": "completed"})
+    engine = _engine(server)
+    deadline = HeldClock().deadline()
+    generation = engine.generation(await engine.open_conversation(deadline), deadline)
+    await generation.begin("今何時")
+    assert await generation.next() == Asks((ToolCall("call_0", "get_time", "{}"),))
+    await generation.give([ToolOutput("call_0", "get_time", "正午")])
+    assert {"tool_outputs": [{"tool_call_id": "call_0", "output": "正午"}]} in server.bodies
+    assert generation.is_open()
+    assert await generation.next() == Replied("はいにゃん")
+    assert not generation.is_open()
+
+
+async def test_a_run_that_fails_says_so() -> None:
+    server = AssistantsServer({"status": "failed", "last_error": {"code": "server_error", "message": "sorry"}})
+    engine = _engine(server)
+    deadline = HeldClock().deadline()
+    generation = engine.generation(await engine.open_conversation(deadline), deadline)
+    await generation.begin("hi")
+    assert await generation.next() == Failed("failed", "sorry")
+    assert not generation.is_open()
+
+
+async def test_an_open_run_is_cancelled_and_one_that_has_ended_is_left() -> None:
+    for step, cancelled in (({"status": "in_progress"}, "cancelled"), ({"status": "completed"}, "completed")):
+        server = AssistantsServer(step)
+        engine = _engine(server)
+        deadline = HeldClock().deadline()
+        generation = engine.generation(await engine.open_conversation(deadline), deadline)
+        await generation.begin("hi")
+        server.run = step
+        await generation.end()
+        assert server.run is not None
+        assert server.run["status"] == cancelled
+        assert not generation.is_open()
+
+
+async def test_a_run_whose_creation_was_not_answered_is_found_and_cancelled() -> None:
+    server = AssistantsServer({"status": "in_progress"})
+    engine = _engine(server)
+    deadline = HeldClock().deadline()
+    generation = engine.generation(await engine.open_conversation(deadline), deadline)
+
+    def lose_answer(call: str) -> httpx2.Response | None:
+        if call == "POST /threads/thread_0/runs":
+            server.run = {"status": "in_progress"}
+            raise httpx2.ReadError("reset")
+        return None
+
+    server.fault = lose_answer
+    with pytest.raises(Unavailable):
+        await generation.begin("hi")
+    assert server.calls.count("POST /threads/thread_0/runs") == 1, "no second run from a retried create"
+    assert generation.is_open()
+    await generation.end()
+    assert server.run == {"status": "cancelled"}
+
+
+@pytest.mark.parametrize("status", [400, 401, 429])
+async def test_a_run_that_was_refused_is_not_open(status: int) -> None:
+    server = AssistantsServer()
+    engine = _engine(server)
+    deadline = HeldClock().deadline(0.5)
+    generation = engine.generation(await engine.open_conversation(deadline), deadline)
+    server.fault = lambda call: error(status, "no") if call.endswith("/runs") else None
+    with pytest.raises(Exception, match=r"Unavailable|no|rejected|429"):
+        await generation.begin("hi")
+    assert not generation.is_open()
+
+
+async def test_a_thread_that_is_gone() -> None:
+    engine = _engine(AssistantsServer())
+    deadline = HeldClock().deadline()
+    with pytest.raises(Gone):
+        await engine.generation("thread_9", deadline).begin("hi")
+    await engine.delete_conversation("thread_9", deadline)
+
+
+# --- the assistant ---
+
+
+async def test_documented_assistant_is_a_new_one_in_every_process() -> None:
+    server = AssistantsServer()
+    for _ in range(3):
+        process = DocumentedAssistant(settings(), Toolbox([]), server.api())
+        await process.warm_up()
+        first = await process.id(HeldClock().deadline())
+        assert await process.id(HeldClock().deadline()) == first
+    assert len(server.assistants) == 3
+
+
+async def test_hardened_assistant_is_found_again_and_ready_beforehand() -> None:
+    server = AssistantsServer()
+    for _ in range(3):
+        await _engine(server).warm_up()
+    assert len(server.assistants) == 1
+
+
+async def test_hardened_assistant_is_updated_when_its_configuration_changes() -> None:
+    server = AssistantsServer()
+    await _engine(server).warm_up()
+    server.assistants[0]["metadata"]["configuration"] = "older"
+    server.assistants[0]["instructions"] = "犬です"
+    await _engine(server).warm_up()
+    assert len(server.assistants) == 1
+    assert "猫" in server.assistants[0]["instructions"]
+
+
+async def test_hardened_assistant_does_not_keep_the_agent_from_starting() -> None:
+    server = AssistantsServer()
+    server.fault = lambda call: error(401, "Incorrect API key")
+    engine = _engine(server)
+    await engine.warm_up()
+    assert server.assistants == []
+    server.fault = lambda call: None
+    deadline = HeldClock().deadline()
+    generation = engine.generation(await engine.open_conversation(deadline), deadline)
+    await generation.begin("hi")
+    assert len(server.assistants) == 1

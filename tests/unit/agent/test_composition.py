@@ -1,0 +1,116 @@
+"""Do profiles and overrides come together into an agent, and is nonsense refused in one sentence?"""
+
+from __future__ import annotations
+
+import inspect
+import socket
+from typing import Any
+
+import pytest
+from agent_stage import settings
+
+from reference_agent.__main__ import main
+from reference_agent.compose import PROFILES, Composition, choose, variants
+from reference_agent.settings import BadSetting, Settings, known_variables, read_settings
+from reference_agent.wire import LoopWire, ThreadWire
+
+_KEY = {"OPENAI_API_KEY": "sk-test"}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+async def test_every_profile_builds(profile: str) -> None:
+    composition = Composition(settings(profile=profile), {})
+    for name in ("turn", "handler", *variants()):
+        assert composition.get(name) is composition.get(name)
+    assert isinstance(composition.get("wire"), {"documented": ThreadWire, "hardened": LoopWire}[profile])
+    assert composition.is_safe == (profile == "hardened")
+    await composition.get("wire").close()
+
+
+@pytest.mark.parametrize("part", [part for part in variants() if part != "handler"])
+async def test_every_part_can_be_turned_back(part: str) -> None:
+    composition = Composition(settings(profile="hardened"), {part: "documented"})
+    assert type(composition.get(part)) is variants()[part]["documented"]
+    composition.get("handler")
+    assert not composition.is_safe
+    await composition.get("wire").close()
+
+
+def test_every_part_has_every_profiles_variant_and_each_is_what_it_claims() -> None:
+    for part, classes in variants().items():
+        assert set(PROFILES) <= set(classes), part
+        for variant, cls in classes.items():
+            assert cls.__name__.startswith(variant.capitalize()), part
+            assert inspect.getdoc(cls), f"{cls.__name__} does not say what it does"
+
+
+@pytest.mark.parametrize(
+    ("profile", "overrides", "sentence"),
+    [
+        ("hardend", {}, "did you mean 'hardened'"),
+        ("hardened", {"poling": "documented"}, "did you mean 'polling'"),
+        ("hardened", {"polling": "documentd"}, "did you mean 'documented'"),
+        ("documented", {"polling": "hardened"}, "AGENT_PART_HANDLER=hardened"),
+        ("hardened", {"handler": "documented"}, "needs the event loop"),
+    ],
+)
+def test_nonsense_is_refused(profile: str, overrides: dict[str, str], sentence: str) -> None:
+    with pytest.raises(BadSetting, match=sentence):
+        choose(profile, overrides)
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentence"),
+    [
+        ({}, "OPENAI_API_KEY is not set"),
+        ({**_KEY, "AGENT_MAX_CONVERSATION": "3"}, "did you mean AGENT_MAX_CONVERSATIONS"),
+        ({**_KEY, "AGENT_QWERTYUIOP_XYZ": "3"}, "--help"),
+        ({**_KEY, "AGENT_MAX_CONVERSATIONS": "many"}, "AGENT_MAX_CONVERSATIONS='many' makes no sense"),
+        ({**_KEY, "AGENT_MAX_CONVERSATIONS": "1"}, "AGENT_MAX_CONVERSATIONS='1' makes no sense"),
+        ({**_KEY, "TTS_URL": "localhost:80"}, "TTS_URL='localhost:80' is no address"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(environ: dict[str, str], sentence: str) -> None:
+    with pytest.raises(BadSetting, match=sentence):
+        read_settings(environ)
+
+
+def test_settings_come_from_the_environment_and_are_all_explained() -> None:
+    read, overrides = read_settings(
+        {**_KEY, "AGENT_MAX_CONVERSATIONS": "40", "AGENT_PART_POLLING": "documented", "AGENT_ANSWER_WITHIN_S": "10"}
+    )
+    assert (read.max_conversations, overrides, read.turn_s) == (40, {"polling": "documented"}, 8.5)
+    assert len(known_variables()) == len(Settings.model_fields)
+    assert all(line[0] != " " for line in known_variables().values())
+
+
+def _refusal(capsys: pytest.CaptureFixture[str], *arguments: str, **environ: str) -> str:
+    assert main(arguments, {**_KEY, **environ}) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return said
+
+
+def test_only_loopback_for_what_is_vulnerable_on_purpose(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "vulnerable on purpose" in _refusal(capsys, "--profile", "documented", "--host", "0.0.0.0")
+    said = _refusal(capsys, "--profile", "hardened", "--host", "0.0.0.0", AGENT_PART_EXPRESSIONS="documented")
+    assert "part expressions is documented" in said
+
+
+def test_the_command_line_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no profile 'best'" in _refusal(capsys, "--profile", "best")
+    assert "AGENT_ENGINE='abacus'" in _refusal(capsys, "--engine", "abacus")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert f"127.0.0.1:{port}" in _refusal(capsys, "--port", port)
+    assert "Cannot listen" in _refusal(capsys, "--port", "70000")
+
+
+def test_help_names_every_variable_and_every_part(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"], {})
+    said: Any = capsys.readouterr().out
+    for name in (*known_variables(), *(f"AGENT_PART_{part.upper()}" for part in variants())):
+        assert name in said

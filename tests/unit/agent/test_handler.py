@@ -1,0 +1,158 @@
+"""What does a caller see of a turn, over HTTP?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+import pytest
+from agent_stage import KeptLog, settings
+from fastapi import FastAPI
+
+from reference_agent.errors import BlockedOnLoop, Refused
+from reference_agent.parts.audio import Speech
+from reference_agent.parts.failures import DocumentedFailures, HardenedFailures
+from reference_agent.parts.handler import DocumentedHandler, HardenedHandler
+from reference_agent.turn import Answer
+from reference_agent.wire import run_without_loop
+
+
+class PlayedTurn:
+    def __init__(self, play: Callable[[object, object], Any]) -> None:
+        self._play = play
+
+    async def answer(self, user_id: object, message: object) -> Answer:
+        answer = self._play(user_id, message)
+        return await answer if asyncio.iscoroutine(answer) else answer
+
+
+def _says(user_id: object, message: object) -> Answer:
+    return Answer(f"「{message}」にゃん", Speech(iter([b"RIFF", b"..."])))
+
+
+async def _asynchronous() -> AsyncIterator[bytes]:
+    yield b"RIFF"
+    yield b"..."
+
+
+def _client(handler: Callable[..., Any], play: Callable[[object, object], Any]) -> httpx.AsyncClient:
+    app = FastAPI()
+    if handler is DocumentedHandler:
+        DocumentedHandler(PlayedTurn(play), DocumentedFailures()).install(app)  # type: ignore[arg-type]
+    else:
+        turn: Any = PlayedTurn(play)
+        HardenedHandler(settings(), turn, HardenedFailures(KeptLog())).install(app)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://agent")
+
+
+_BOTH = pytest.mark.parametrize("handler", [DocumentedHandler, HardenedHandler])
+
+
+@_BOTH
+async def test_the_contract(handler: Callable[..., Any]) -> None:
+    async with _client(handler, _says) as client:
+        response = await client.post("/chat-agent", json={"user_id": "u", "message": "안녕😀 #%&"})
+        assert (response.status_code, response.headers["content-type"], response.content) == (
+            200,
+            "audio/wav",
+            b"RIFF...",
+        )
+        assert unquote(response.headers["X-GPT-Reply"]) == "「안녕😀 #%&」にゃん"
+        assert (await client.get("/health")).json() == {"status": "ok"}
+
+
+async def test_documented_one_ends_in_a_plain_500() -> None:
+    def fail(*_: object) -> Answer:
+        raise ConnectionError
+
+    async with _client(DocumentedHandler, fail) as client:
+        response = await client.post("/chat-agent", json={"user_id": "u", "message": "hi"})
+    assert (response.status_code, response.text) == (500, "Internal Server Error")
+
+
+async def test_hardened_one_streams_and_does_without_speech() -> None:
+    async with _client(HardenedHandler, lambda *_: Answer("にゃん", Speech(_asynchronous()))) as client:
+        assert (await client.post("/chat-agent", json={"user_id": "u", "message": "hi"})).content == b"RIFF..."
+    async with _client(HardenedHandler, lambda *_: Answer("にゃん", None)) as client:
+        response = await client.post("/chat-agent", json={"user_id": "u", "message": "hi"})
+    assert response.status_code == 200
+    assert response.json() == {"reply": "にゃん", "audio": None}
+    assert unquote(response.headers["X-GPT-Reply"]) == "にゃん"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(b"{", 400), (b"[]", 422), (b'"\xff"', 400), (b" " * 70_000, 413), (b"[" * 60_000, 400)],
+)
+async def test_hardened_one_refuses_what_is_no_request(body: bytes, status: int) -> None:
+    async with _client(HardenedHandler, _says) as client:
+        response = await client.post("/chat-agent", content=body)
+    assert response.status_code == status
+    assert response.json()["error"]["code"]
+
+
+async def test_hardened_one_passes_refusals_on() -> None:
+    def refuse(*_: object) -> Answer:
+        raise Refused(429, "busy", "また後で", 3.0)
+
+    async with _client(HardenedHandler, refuse) as client:
+        response = await client.post("/chat-agent", json={"user_id": "u", "message": "hi"})
+    assert (response.status_code, response.headers["retry-after"]) == (429, "3")
+
+
+async def test_hardened_one_ends_the_turn_when_the_caller_hangs_up() -> None:
+    ended = asyncio.Event()
+
+    async def hang() -> Answer:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    app = FastAPI()
+    turn: Any = PlayedTurn(lambda *_: hang())
+    HardenedHandler(settings(), turn, HardenedFailures(KeptLog())).install(app)
+    body = json.dumps({"user_id": "u", "message": "hi"}).encode()
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        pass
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/chat-agent",
+        "raw_path": b"/chat-agent",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("agent", 80),
+        "client": ("127.0.0.1", 1),
+    }
+    await app(scope, receive, send)
+    assert ended.is_set()
+
+
+def test_a_turn_without_a_loop_says_so_when_it_needs_one() -> None:
+    class Pause:
+        def __await__(self) -> Iterator[None]:
+            yield
+
+    async def waits() -> None:
+        await Pause()
+
+    async def does_not() -> str:
+        return "done"
+
+    assert run_without_loop(does_not()) == "done"
+    with pytest.raises(BlockedOnLoop):
+        run_without_loop(waits())
