@@ -27,6 +27,8 @@ class Glance:
     requests: int = 0
     real_under_attack: int = 0
     real_answered_under_attack: int = 0
+    real_told_under_attack: int = 0
+    """Refused, or given an error that says so: no answer, but no silence either."""
     steady_waits_s: list[float] = field(default_factory=list)
     attack_waits_s: list[float] = field(default_factory=list)
     peak_rss_bytes: int | None = None
@@ -48,6 +50,7 @@ class Glance:
             if sample.phase == "attack":
                 self.real_under_attack += 1
                 self.real_answered_under_attack += sample.outcome is Outcome.ANSWERED
+                self.real_told_under_attack += sample.outcome in (Outcome.REFUSED, Outcome.CLEAR_ERROR)
             if sample.outcome is not Outcome.UNSERVED and sample.phase in ("steady", "attack"):
                 waits = self.steady_waits_s if sample.phase == "steady" else self.attack_waits_s
                 waits.append(sample.latency_s)
@@ -61,6 +64,9 @@ class Glance:
     def rows(self) -> tuple[Figure, ...]:
         """The figures for the top of the report."""
         answered = share(self.real_answered_under_attack, self.real_under_attack)
+        answers = f"{self.real_answered_under_attack:,} of {self.real_under_attack:,}"
+        if self.real_told_under_attack:
+            answers += f"; {self.real_told_under_attack:,} more were refused or told of the failure"
         counted = f"{len(self.steady_waits_s):,} and {len(self.attack_waits_s):,} requests"
 
         def change(quantile: float) -> str:
@@ -71,7 +77,7 @@ class Glance:
             Figure(
                 "Real callers answered under attack or outage",
                 answered,
-                f"{self.real_answered_under_attack:,} of {self.real_under_attack:,}" if self.real_under_attack else "",
+                answers if self.real_under_attack else "",
             ),
             Figure("Their median wait, steady → attack", change(0.5), counted),
             Figure("Their p95 wait, steady → attack", change(0.95), counted),

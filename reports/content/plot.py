@@ -32,6 +32,8 @@ _FAULT_LANES = 6
 _UPSTREAM_ROWS = 10
 _PROCESS_ENDS = 12
 _DECADES = {-3: "1 ms", -2: "10 ms", -1: "100 ms", 0: "1 s", 1: "10 s", 2: "100 s", 3: "1000 s"}
+_FEW = 60
+"""Dots of attackers up to which they are drawn as plainly as those of real callers."""
 _MANY = 5000
 """Dots from which on one for every four pixels is enough: they lie upon one another anyway."""
 _FLOOR_S = 0.001
@@ -238,13 +240,14 @@ def _latency(axes: Axes, timeline: Timeline, scales: _Scales) -> None:
         if chosen.any():
             coarse = 2 if chosen.sum() > _MANY else 1
             kept = _thin(at_s[chosen], height[chosen], cell_x * coarse, cell_y * coarse)
-            size, alpha = (2.2, 0.55) if role == "attacker" else (3.4, 0.9)
+            size, alpha = (2.2, 0.55) if role == "attacker" and len(kept) > _FEW else (3.4, 0.9)
             _dots(axes, at_s[chosen][kept], height[chosen][kept], size, colour, alpha)
     # Whose loss it was matters: what the attack did to real callers lies on top of what it did to the attackers.
-    for real, size, alpha, order in ((False, 3.0, 0.4, 2.5), (True, 4.2, 1.0, 4.0)):
+    for real, order in ((False, 2.5), (True, 4.0)):
         chosen = lost & ((requests["role"] == "attacker").to_numpy(dtype=bool) != real)
         if chosen.any():
             kept = _thin(at_s[chosen], height[chosen], cell_x * 2.5, cell_y * 2.5)
+            size, alpha = (4.2, 1.0) if real else (3.4, 0.8) if len(kept) <= _FEW else (3.0, 0.4)
             axes.plot(
                 at_s[chosen][kept],
                 height[chosen][kept],
