@@ -37,7 +37,7 @@ def _mark(standing: Standing, console: Console) -> str:
 
 
 def _badge(standing: Standing, console: Console) -> Text:
-    return Text(f"{_mark(standing, console)} {standing.value.upper()}", style=_STYLES[standing])
+    return Text.assemble((f"{_mark(standing, console)} {standing.value.upper()}", _STYLES[standing]))
 
 
 def _cell(scenario: StoredScenario, fix: int | None, console: Console) -> Text:
@@ -50,9 +50,9 @@ def _cell(scenario: StoredScenario, fix: int | None, console: Console) -> Text:
 
 
 def _name(scenario: StoredScenario, console: Console) -> Text:
-    name = Text(_plain(scenario.name, console, 60), style="bold")
+    name = Text.assemble((_plain(scenario.name, console, 60), "bold"))
     if scenario.planned is not None:
-        name.append(f"\n{scenario.planned.declaration.severity}", style="not bold dim")
+        name.append(f"\n{scenario.planned.declaration.severity}", style="dim")
     return name
 
 

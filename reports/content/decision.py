@@ -156,8 +156,8 @@ def _caveats(runs: Sequence[StoredRun]) -> tuple[str, ...]:
             ended := [
                 one
                 for one in run.scenarios.values()
-                if one.standing is Standing.NOT_PLAYED
-                or (one.played and (one.ended is None or one.ended.how != "complete"))
+                if one.planned is not None
+                and (one.standing is Standing.NOT_PLAYED or one.ended is None or one.ended.how != "complete")
             ]
         )
     ]
