@@ -17,7 +17,15 @@ scenario = Scenario(
     quick=Durations(warm_up_s=1, steady_s=4, attack_s=5, recovery_s=2, drain_s=8),
     full=Durations(warm_up_s=5, steady_s=30, attack_s=120, recovery_s=30, drain_s=30),
     not_played="the quick size lets 10 turns run away",
-    faults=(fault("loop", upstream="openai", text=BAIT, because="the documented confusion, for these callers only"),),
+    faults=(
+        fault(
+            "loop",
+            upstream="openai",
+            text=BAIT,
+            during=("attack", "recovery", "drain"),
+            because="the documented confusion, for these callers only; a model does not come out of it by itself",
+        ),
+    ),
     checks=(
         check(
             "tool_calls_per_turn",

@@ -18,19 +18,27 @@ scenario = Scenario(
     quick=Durations(warm_up_s=1, steady_s=4, attack_s=10, recovery_s=5, drain_s=8),
     full=Durations(warm_up_s=5, steady_s=30, attack_s=100, recovery_s=60, drain_s=30),
     not_played="each kind of outage lasts two seconds",
+    # In this order, because what was cut off or refused ends a call that hangs: whatever never ends comes last.
     faults=(
-        fault("stuck", upstream="openai", state="in_progress", from_s=0, for_s=2, because="a run that never ends"),
+        fault("refuse", upstream="openai", from_s=0, for_s=2, because="nothing listens any more"),
+        fault("reset", upstream="openai", from_s=2, for_s=2, because="the line is cut in the middle of a call"),
+        fault("status", upstream="openai", status=401, from_s=4, for_s=2, because="the key was revoked"),
         fault(
             "hang",
             upstream="openai",
             when_lifted="stay",
-            from_s=2,
+            from_s=6,
             for_s=2,
             because="the network swallows every packet; a call that was under way then is never answered",
         ),
-        fault("refuse", upstream="openai", from_s=4, for_s=2, because="nothing listens any more"),
-        fault("reset", upstream="openai", from_s=6, for_s=2, because="the line is cut in the middle of a call"),
-        fault("status", upstream="openai", status=401, from_s=8, for_s=2, because="the key was revoked"),
+        fault(
+            "stuck",
+            upstream="openai",
+            state="in_progress",
+            from_s=8,
+            for_s=2,
+            because="a run that never ends, not even when new ones do again",
+        ),
     ),
     checks=(
         check(
