@@ -105,6 +105,15 @@ class Exchange:
         return self._json
 
     @property
+    def json_object(self) -> dict[str, Any]:
+        """The body as a JSON object, an empty one where it is none."""
+        try:
+            body = self.json
+        except msgspec.DecodeError:
+            return {}
+        return body if isinstance(body, dict) else {}
+
+    @property
     def query(self) -> dict[str, str]:
         """The query's parameters, the last of each name."""
         if self._query is None:

@@ -60,6 +60,7 @@ class Connection(asyncio.Protocol):
         self._call: Call | None = None
         self._steps: Iterator[wire.Step] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due_s = 0.0
         self._keep_alive = True
         self._chunked = False
         self._status: int | None = None
@@ -158,6 +159,7 @@ class Connection(asyncio.Protocol):
                 self._send_whole(reply)
         else:
             self._steps = reply.steps()
+            self._due_s = self._loop.time()
             self._go_on()
 
     def _send_whole(self, reply: wire.Reply) -> None:
@@ -188,7 +190,9 @@ class Connection(asyncio.Protocol):
                 self._finish_steps()
                 return
             if isinstance(step, wire.Wait):
-                self._timer = self._loop.call_later(step.seconds, self._go_on)
+                # Waits add up from the beginning of the call: what is late now is not late for ever.
+                self._due_s += step.seconds
+                self._timer = self._loop.call_at(self._due_s, self._go_on)
                 return
             if isinstance(step, wire.Head):
                 self._status = step.status

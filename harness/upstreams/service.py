@@ -92,9 +92,5 @@ class Service:
 
 def text_in_body(exchange: Exchange, field: str) -> str:
     """Return a text field of the JSON body, empty where there is none."""
-    try:
-        body = exchange.json
-    except msgspec.DecodeError:
-        return ""
-    text = body.get(field) if isinstance(body, dict) else None
+    text = exchange.json_object.get(field)
     return text if isinstance(text, str) else ""

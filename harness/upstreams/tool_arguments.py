@@ -167,6 +167,19 @@ def _object(schema: dict[str, Any], ask: Ask) -> dict[str, Any]:
     }
 
 
+def object_for(schema: dict[str, Any], ask: Ask, *, words: str) -> dict[str, Any]:
+    """Return an object that follows a JSON schema, its free texts being `words`: an answer in structured form."""
+
+    def spoken(name: str, below: dict[str, Any]) -> Any:
+        if below.get("type") == "object":
+            return object_for(below, ask, words=words)
+        if below.get("type") == "string" and not below.get("enum"):
+            return words
+        return _value(name, below, ask)
+
+    return {name: spoken(name, below or {}) for name, below in (schema.get("properties") or {}).items()}
+
+
 def arguments_for(tool: dict[str, Any], ask: Ask) -> str:
     """Return the arguments, as JSON, with which the model calls `tool`.
 

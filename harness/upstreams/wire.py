@@ -98,6 +98,18 @@ class Reply(msgspec.Struct):
         return scripted(_after(seconds, self.script))
 
 
+def with_headers(reply: Reply, headers: tuple[tuple[str, str], ...]) -> Reply:
+    """Return a reply with more headers."""
+    if reply.script is None:
+        return Reply(reply.status, reply.body, (*reply.headers, *headers), reply.after_s)
+    return scripted(_headed(reply.script, headers))
+
+
+def _headed(steps: Iterable[Step], headers: tuple[tuple[str, str], ...]) -> Iterator[Step]:
+    for step in steps:
+        yield Head(step.status, (*step.headers, *headers), step.length) if isinstance(step, Head) else step
+
+
 def _after(seconds: float, steps: Iterable[Step]) -> Iterator[Step]:
     yield Wait(seconds)
     yield from steps

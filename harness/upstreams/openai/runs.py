@@ -9,7 +9,6 @@ What a turn of the model comes to is decided when the turn begins; nothing can c
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +29,12 @@ from harness.upstreams.openai.body import (
 )
 from harness.upstreams.openai.errors import ApiError, missing, not_found, wrong_type
 from harness.upstreams.openai.pages import page
+from harness.upstreams.openai.run_stream import stream_run
 from harness.upstreams.openai.threads import Message, Thread
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
 from harness.upstreams.thought import Ask, Said, Thought, ToolResult
-from harness.upstreams.wire import Reply, json_reply
+from harness.upstreams.wire import Reply, json_reply, scripted
 
 if TYPE_CHECKING:
     from harness.upstreams.openai.upstream import OpenAI
@@ -45,7 +45,7 @@ _MESSAGES_GIVEN = 20
 
 
 @dataclass(slots=True)
-class Step:
+class RunStep:
     """One step of a run: tools that were called, or a message that was written."""
 
     id: str
@@ -92,9 +92,12 @@ class Run:
     calls: tuple[ToolCall, ...] = ()
     """The tools that are asked for in requires_action."""
     results: list[ToolResult] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
+    steps: list[RunStep] = field(default_factory=list)
     queue_ns: int = 0
     turn_ns: int = 0
+    answer: Message | None = None
+    """What the model writes at the end of this turn, where it writes."""
+    answer_step: RunStep | None = None
     turn_prompt_tokens: int = 0
     turn_completion_tokens: int = 0
     prompt_tokens: int = 0
@@ -150,7 +153,7 @@ class Run:
             },
         }
 
-    def step_document(self, step: Step) -> dict[str, Any]:
+    def step_document(self, step: RunStep) -> dict[str, Any]:
         """Return one of its steps as the API writes it."""
         return {
             "id": step.id,
@@ -204,23 +207,17 @@ class Runs:
 
     def __init__(self, api: OpenAI) -> None:
         self._api = api
-        self._due: list[tuple[int, int, Run, int, GenerationState]] = []
-        """(due at, tie-breaker, run, the version in which it is due (-1: in any open state), state to enter)"""
-        self._tie = 0
 
     # --- the state machine -----------------------------------------------------------------------------------------
 
-    def advance(self, now_ns: int) -> None:
-        """Let every run enter the states that are due by now, at the times at which they were due."""
-        due = self._due
-        while due and due[0][0] <= now_ns:
-            due_ns, _, run, version, state = heapq.heappop(due)
-            if run.state in OPEN_STATES and version in (run.version, -1):
+    def _schedule(self, at_ns: int, run: Run, state: GenerationState, *, in_any_state: bool = False) -> None:
+        version = None if in_any_state else run.version
+
+        def enter(due_ns: int) -> None:
+            if run.state in OPEN_STATES and version in (run.version, None):
                 self._enter(run, state, due_ns)
 
-    def _schedule(self, at_ns: int, run: Run, state: GenerationState, *, in_any_state: bool = False) -> None:
-        self._tie += 1
-        heapq.heappush(self._due, (at_ns, self._tie, run, -1 if in_any_state else run.version, state))
+        self._api.due.at(at_ns, enter)
 
     def _enter(self, run: Run, state: GenerationState, at_ns: int) -> None:
         run.state = state
@@ -263,31 +260,19 @@ class Runs:
         )
         run.prompt_tokens += run.turn_prompt_tokens
         run.completion_tokens += run.turn_completion_tokens
-        run.steps.append(Step(id=self._api.new_id("step_"), created_s=at_s, status="in_progress", tool_calls=run.calls))
+        run.steps.append(
+            RunStep(id=self._api.new_id("step_"), created_s=at_s, status="in_progress", tool_calls=run.calls)
+        )
 
     def _write_answer(self, run: Run, at_s: int) -> None:
         run.prompt_tokens += run.turn_prompt_tokens
         run.completion_tokens += run.turn_completion_tokens
-        message = Message(
-            id=self._api.new_id("msg_"),
-            thread_id=run.thread.id,
-            created_s=at_s,
-            role="assistant",
-            text=run.thought.text,
-            assistant_id=run.assistant_id,
-            run_id=run.id,
-        )
+        message, step = run.answer, run.answer_step
+        assert message is not None
+        assert step is not None
+        message.created_s = step.created_s = step.completed_s = at_s
         run.thread.add(message)
-        run.steps.append(
-            Step(
-                id=self._api.new_id("step_"),
-                created_s=at_s,
-                status="completed",
-                message_id=message.id,
-                completed_s=at_s,
-                usage=usage(run.turn_prompt_tokens, run.turn_completion_tokens),
-            )
-        )
+        run.steps.append(step)
         if run.state == "completed":
             run.completed_s = at_s
 
@@ -320,12 +305,34 @@ class Runs:
                 run.incomplete_reason = "max_completion_tokens"
                 # The rule of `tokens_in`, backwards.
                 run.thought = Thought(text=thought.text.encode()[: 4 * left].decode(errors="ignore"))
+        if not thought.tool_calls:
+            self._draft_answer(run)
         exchange.model = run.model
         exchange.prompt_tokens = run.turn_prompt_tokens
         exchange.completion_tokens = run.turn_completion_tokens
         exchange.cost_usd = api.epoch.prices.of_tokens(run.turn_prompt_tokens + run.turn_completion_tokens)
         run.queue_ns = round(1e9 * api.epoch.takes(exchange, "run_queue"))
         run.turn_ns = round(1e9 * api.epoch.takes(exchange, "model_turn"))
+
+    def _draft_answer(self, run: Run) -> None:
+        """Prepare what the model will have written when the turn is over: a stream tells of it before."""
+        run.answer = Message(
+            id=self._api.new_id("msg_"),
+            thread_id=run.thread.id,
+            created_s=run.created_s,
+            role="assistant",
+            text=run.thought.text,
+            assistant_id=run.assistant_id,
+            run_id=run.id,
+        )
+        run.answer_step = RunStep(
+            id=self._api.new_id("step_"),
+            created_s=run.created_s,
+            status="completed",
+            message_id=run.answer.id,
+            completed_s=run.created_s,
+            usage=usage(run.turn_prompt_tokens, run.turn_completion_tokens),
+        )
 
     # --- routes ------------------------------------------------------------------------------------------------------
 
@@ -372,8 +379,9 @@ class Runs:
     def create(self, exchange: Exchange) -> Reply:
         """Start a run."""
         thread = self._api.threads.get(exchange.params["thread_id"])
-        run = self.begin(exchange, thread, body_of(exchange))
-        return self._shown(exchange, run, "write")
+        body = body_of(exchange)
+        run = self.begin(exchange, thread, body)
+        return self._begun(exchange, run, body, (("thread.run.created", run.document()),))
 
     @routed("POST /v1/threads/runs")
     def create_thread_and_run(self, exchange: Exchange) -> Reply:
@@ -385,7 +393,8 @@ class Runs:
             raise wrong_type("thread", "an object", new_thread)
         thread = self._api.threads.begin(exchange, new_thread)
         run = self.begin(exchange, thread, body)
-        return self._shown(exchange, run, "write")
+        created = (("thread.created", thread.document()), ("thread.run.created", run.document()))
+        return self._begun(exchange, run, body, created)
 
     def _one(self, exchange: Exchange) -> Run:
         thread = self._api.threads.get(exchange.params["thread_id"])
@@ -403,6 +412,14 @@ class Runs:
             after_s=self._api.epoch.takes(exchange, doing),
             headers=(("openai-poll-after-ms", str(self._api.epoch.latency.poll_after_ms)),),
         )
+
+    def _begun(
+        self, exchange: Exchange, run: Run, body: dict[str, Any], before: tuple[tuple[str, dict[str, Any]], ...]
+    ) -> Reply:
+        """Return a run that begins a turn: as it is, or as the stream of what becomes of it."""
+        if flag(body, "stream"):
+            return scripted(stream_run(self._api, run, exchange.begin_ns, before))
+        return self._shown(exchange, run, "write")
 
     @routed("GET /v1/threads/{thread_id}/runs")
     def list_runs(self, exchange: Exchange) -> Reply:
@@ -440,7 +457,8 @@ class Runs:
         run = self._one(exchange)
         if run.state != "requires_action":
             raise ApiError(400, f'Runs in status "{run.state}" do not accept tool outputs.')
-        outputs = self._outputs(run, body_of(exchange))
+        body = body_of(exchange)
+        outputs = self._outputs(run, body)
         step = run.steps[-1]
         step.outputs = outputs
         step.status = "completed"
@@ -450,7 +468,7 @@ class Runs:
         run.calls = ()
         self._begin_turn(run, exchange)
         self._enter(run, "queued", exchange.begin_ns)
-        return self._shown(exchange, run, "write")
+        return self._begun(exchange, run, body, (("thread.run.step.completed", run.step_document(step)),))
 
     @staticmethod
     def _outputs(run: Run, body: dict[str, Any]) -> dict[str, str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from harness.upstreams.exchange import Exchange, mark_in
 from harness.upstreams.openai.body import body_of, list_field, metadata_of, text_of_content
 from harness.upstreams.openai.errors import ApiError, missing, not_found, wrong_value
@@ -119,12 +117,7 @@ class Threads:
 
     def identify_text(self, exchange: Exchange) -> None:
         """Note the text that a POST brings: a message, the messages of a new thread, or the outputs of tools."""
-        try:
-            body = exchange.json
-        except msgspec.DecodeError:
-            return
-        if not isinstance(body, dict):
-            return
+        body = exchange.json_object
         if exchange.route == "POST /v1/threads/{thread_id}/messages":
             text = _text_or_empty(body.get("content"))
             exchange.text, exchange.characters = text, len(text)

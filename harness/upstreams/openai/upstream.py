@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any
 from harness.upstreams.chance import identifier
 from harness.upstreams.exchange import Exchange
 from harness.upstreams.openai.assistants import Assistants
+from harness.upstreams.openai.audio import Audio
+from harness.upstreams.openai.chat import Chat
+from harness.upstreams.openai.conversations import Conversations
+from harness.upstreams.openai.due import Due
 from harness.upstreams.openai.errors import ApiError, error_body, error_reply
+from harness.upstreams.openai.responses import Responses
 from harness.upstreams.openai.runs import Runs
+from harness.upstreams.openai.single import Single
 from harness.upstreams.openai.threads import Threads
 from harness.upstreams.routing import Routes, routes_of
-from harness.upstreams.wire import Reply, json_reply
+from harness.upstreams.wire import Reply, json_reply, with_headers
 
 if TYPE_CHECKING:
     from harness.upstreams.epoch import Epoch
@@ -31,11 +37,34 @@ class OpenAI:
     def __init__(self, epoch: Epoch) -> None:
         self.epoch = epoch
         self._counts: dict[str, int] = {}
-        self._processed_ms = 0
+        self.due = Due()
         self.assistants = Assistants(self)
         self.threads = Threads(self)
         self.runs = Runs(self)
-        self.routes: Routes[Callable[..., object]] = routes_of(self.assistants, self.threads, self.runs)
+        self.conversations = Conversations(self)
+        self.responses = Responses(self)
+        self.chat = Chat(self)
+        self.audio = Audio(self)
+        self.single = Single(self)
+        self._identified_by: dict[str, Callable[[Exchange], None]] = {
+            "POST /v1/threads": self.threads.identify_text,
+            "POST /v1/threads/runs": self.threads.identify_text,
+            "POST /v1/responses": self.responses.identify,
+            "POST /v1/chat/completions": self.chat.identify,
+            "POST /v1/audio/speech": self.audio.identify,
+            "POST /v1/embeddings": self.single.identify,
+            "POST /v1/moderations": self.single.identify,
+        }
+        self.routes: Routes[Callable[..., object]] = routes_of(
+            self.assistants,
+            self.threads,
+            self.runs,
+            self.conversations,
+            self.responses,
+            self.chat,
+            self.audio,
+            self.single,
+        )
 
     # --- what every upstream does ------------------------------------------------------------------------------------
 
@@ -48,9 +77,29 @@ class OpenAI:
             if thread is not None:
                 exchange.mark = thread.mark
                 exchange.said = thread.said
-        exchange.generation = exchange.params.get("run_id")
+            exchange.generation = exchange.params.get("run_id")
+            if exchange.request.method == "POST":
+                self.threads.identify_text(exchange)
+            return
+        conversation_id = exchange.params.get("conversation_id")
+        if conversation_id is not None:
+            exchange.conversation = conversation_id
+            conversation = self.conversations.known.get(conversation_id)
+            if conversation is not None:
+                exchange.mark, exchange.said = conversation.mark, conversation.said
+            return
+        response_id = exchange.params.get("response_id")
+        if response_id is not None:
+            exchange.generation = response_id
+            response = self.responses.known.get(response_id)
+            if response is not None:
+                exchange.conversation, exchange.mark = response.chain, response.mark
+                exchange.said, exchange.caller = response.said, response.caller
+            return
         if exchange.request.method == "POST":
-            self.threads.identify_text(exchange)
+            identify = self._identified_by.get(exchange.route)
+            if identify is not None:
+                identify(exchange)
 
     def error(self, status: int, message: str | None) -> Reply:
         """Return OpenAI's error of that status."""
@@ -72,8 +121,8 @@ class OpenAI:
         return self._with_headers(reply, reply.after_s)
 
     def advance(self, now_ns: int) -> None:
-        """Let runs go on."""
-        self.runs.advance(now_ns)
+        """Let runs and responses go on."""
+        self.due.advance(now_ns)
 
     # --- what its parts need ----------------------------------------------------------------------------------------
 
@@ -119,11 +168,12 @@ class OpenAI:
 
     def _with_headers(self, reply: Reply, processing_s: float) -> Reply:
         count = self._counts["req_"] = self._counts.get("req_", 0) + 1
-        reply.headers = (
-            *reply.headers,
-            ("x-request-id", identifier("req_", self.epoch.seed, count)),
-            ("openai-processing-ms", str(round(1000 * processing_s))),
-            ("openai-version", "2020-10-01"),
-            ("openai-organization", "org-standin"),
+        return with_headers(
+            reply,
+            (
+                ("x-request-id", identifier("req_", self.epoch.seed, count)),
+                ("openai-processing-ms", str(round(1000 * processing_s))),
+                ("openai-version", "2020-10-01"),
+                ("openai-organization", "org-standin"),
+            ),
         )
-        return reply

@@ -1,0 +1,110 @@
+"""Speech: `POST /v1/audio/speech`, as one body that streams or as events.
+
+WAV and PCM are real audio. The other formats need an encoder that this product does not carry: they are refused.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from harness.upstreams.exchange import Exchange
+from harness.upstreams.openai.body import body_of, optional_number, optional_text, text_field
+from harness.upstreams.openai.errors import ApiError, wrong_type, wrong_value
+from harness.upstreams.prices import tokens_in
+from harness.upstreams.routing import routed
+from harness.upstreams.sound import pcm, seconds_to_speak, wav_header
+from harness.upstreams.sse import event, stream_head
+from harness.upstreams.wire import Data, Head, Reply, Step, Wait, scripted
+
+if TYPE_CHECKING:
+    from harness.upstreams.openai.upstream import OpenAI
+
+_RATE_HZ = 24_000
+_LONGEST_INPUT = 4096
+_FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
+_CONTENT_TYPE = {"wav": "audio/wav", "pcm": "audio/pcm"}
+_SPEAKS_AT = 3.0
+"""Times real time: how fast audio follows the first byte."""
+_PIECE_S = 0.5
+"""Seconds of audio in one piece of a stream."""
+
+
+class Audio:
+    """Text to speech."""
+
+    def __init__(self, api: OpenAI) -> None:
+        self._api = api
+
+    def identify(self, exchange: Exchange) -> None:
+        """Note what is to be spoken."""
+        text = exchange.json_object.get("input")
+        if isinstance(text, str):
+            exchange.about(text)
+
+    @routed("POST /v1/audio/speech")
+    def speak(self, exchange: Exchange) -> Reply:
+        """Speak a text of at most 4,096 characters."""
+        body = body_of(exchange)
+        exchange.model = text_field(body, "model")
+        text = text_field(body, "input")
+        if len(text) > _LONGEST_INPUT:
+            raise ApiError(
+                400,
+                f"Invalid 'input': string too long. Expected a string with maximum length {_LONGEST_INPUT}, but got a"
+                f" string with length {len(text)} instead.",
+                param="input",
+                code="string_above_max_length",
+            )
+        if not isinstance(body.get("voice"), str | dict):
+            raise wrong_type("voice", "one of a string or object", body.get("voice"))
+        speed = optional_number(body, "speed", 0.25, 4.0) or 1.0
+        wanted = optional_text(body, "response_format") or "mp3"
+        if wanted not in _FORMATS:
+            raise wrong_value("response_format", wanted, _FORMATS)
+        if wanted not in _CONTENT_TYPE:
+            raise ApiError(
+                400,
+                f"Unsupported value: 'response_format' does not support '{wanted}' with this model. Supported values"
+                " are: 'wav' and 'pcm'.",
+                param="response_format",
+                code="unsupported_value",
+            )
+        stream = optional_text(body, "stream_format") or "audio"
+        if stream not in ("sse", "audio"):
+            raise wrong_value("stream_format", stream, ("sse", "audio"))
+        exchange.cost_usd = self._api.epoch.prices.of_speech(len(text))
+        seconds = seconds_to_speak(text, speed=speed)
+        first_s = self._api.epoch.takes(exchange, "speech")
+        audio = pcm(seconds, rate_hz=_RATE_HZ)
+        if wanted == "wav":
+            audio = wav_header(len(audio), rate_hz=_RATE_HZ) + audio
+        scale = self._api.epoch.latency.scale if self._api.epoch.latency.profile != "fast" else 0.0
+        if stream == "sse":
+            usage = {"input_tokens": tokens_in(text), "output_tokens": round(50 * seconds)}
+            return scripted(_as_events(audio, first_s, scale, usage))
+        return scripted(_as_body(audio, first_s, scale, _CONTENT_TYPE[wanted]))
+
+
+def _pieces(audio: bytes) -> list[bytes]:
+    size = round(2 * _RATE_HZ * _PIECE_S)
+    return [audio[begin : begin + size] for begin in range(0, len(audio), size)]
+
+
+def _as_body(audio: bytes, first_s: float, scale: float, content_type: str) -> Iterator[Step]:
+    yield Wait(first_s)
+    yield Head(200, (("content-type", content_type),), None)
+    for piece in _pieces(audio):
+        yield Data(piece)
+        yield Wait(scale * _PIECE_S / _SPEAKS_AT)
+
+
+def _as_events(audio: bytes, first_s: float, scale: float, usage: dict[str, Any]) -> Iterator[Step]:
+    yield Wait(first_s)
+    yield stream_head()
+    for piece in _pieces(audio):
+        yield event({"type": "speech.audio.delta", "audio": base64.b64encode(piece).decode()})
+        yield Wait(scale * _PIECE_S / _SPEAKS_AT)
+    total = usage["input_tokens"] + usage["output_tokens"]
+    yield event({"type": "speech.audio.done", "usage": usage | {"total_tokens": total}})

@@ -1,0 +1,511 @@
+"""Responses: `/v1/responses`, plain, streamed and in the background.
+
+    queued -> in_progress -> completed | incomplete      queued, in_progress -> cancelled (in the background only)
+
+A response that asks for tools is completed too; their outputs come with the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.model import OPEN_STATES, GenerationState
+from harness.upstreams.exchange import Exchange, mark_in
+from harness.upstreams.openai.body import (
+    body_of,
+    flag,
+    functions_in,
+    list_field,
+    metadata_of,
+    optional_integer,
+    optional_number,
+    optional_text,
+    text_field,
+    tool_choice_of,
+)
+from harness.upstreams.openai.conversations import Conversation, item_page
+from harness.upstreams.openai.errors import ApiError, missing, wrong_type
+from harness.upstreams.openai.items import (
+    Item,
+    answer_item,
+    call_item,
+    compaction_item,
+    history_of,
+    read_items,
+    text_of,
+    unpacked,
+)
+from harness.upstreams.openai.turn import TOKENS_A_MESSAGE, Turn, pieces_of, take_turn
+from harness.upstreams.prices import tokens_in
+from harness.upstreams.routing import routed
+from harness.upstreams.sse import event, stream_head
+from harness.upstreams.thought import Ask
+from harness.upstreams.wire import Hang, Reply, Step, Wait, json_reply, scripted
+
+if TYPE_CHECKING:
+    from harness.upstreams.openai.upstream import OpenAI
+
+# What a response repeats of its request, with what it says where the request is silent.
+_ECHOED: dict[str, Any] = {
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "previous_response_id": None,
+    "prompt_cache_key": None,
+    "safety_identifier": None,
+    "service_tier": "default",
+    "temperature": 1.0,
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "truncation": "disabled",
+    "user": None,
+}
+
+
+@dataclass(slots=True)
+class Response:
+    """One response."""
+
+    id: str
+    created_s: int
+    body: dict[str, Any]
+    tools: list[dict[str, Any]]
+    chain: str
+    """What the ledger calls its conversation: the conversation, else the first response of the chain."""
+    input: list[Item]
+    before: list[Item]
+    """What was said before its own input."""
+    turn: Turn
+    background: bool
+    stored: bool
+    mark: str | None
+    said: str
+    caller: str | None
+    conversation: Conversation | None = None
+    state: GenerationState = "queued"
+    held_state: str | None = None
+    output: list[Item] = field(default_factory=list)
+    ends_s: int = 0
+    """When it will be over, in seconds since 1970."""
+    completed_s: int | None = None
+
+    @property
+    def end(self) -> GenerationState:
+        """The state in which it ends if nobody cancels it."""
+        return "incomplete" if self.turn.truncated else "completed"
+
+    def document(self, state: GenerationState | None = None) -> dict[str, Any]:
+        """Return it as the API writes it, in the state it is in or in an earlier one."""
+        state = state or self.state
+        is_open = state in OPEN_STATES
+        body, turn = self.body, self.turn
+        text = body.get("text") if isinstance(body.get("text"), dict) else {}
+        assert isinstance(text, dict)
+        return {
+            "id": self.id,
+            "object": "response",
+            "created_at": self.created_s,
+            "completed_at": None if is_open else self.completed_s or self.ends_s,
+            "status": state,
+            "background": self.background,
+            "conversation": None if self.conversation is None else {"id": self.conversation.id},
+            "error": None,
+            "incomplete_details": {"reason": "max_output_tokens"} if state == "incomplete" else None,
+            "metadata": body.get("metadata") or {},
+            "model": body["model"],
+            "output": [] if is_open else [item.document for item in self.output],
+            "parallel_tool_calls": body.get("parallel_tool_calls", True),
+            "reasoning": body.get("reasoning") or {"effort": None, "summary": None},
+            "store": self.stored,
+            "text": {"format": {"type": "text"}, "verbosity": "medium", **text},
+            "tool_choice": body.get("tool_choice") or "auto",
+            "tools": self.tools,
+            "usage": None if is_open or state == "cancelled" else usage(turn.prompt_tokens, turn.completion_tokens),
+            **{name: default if body.get(name) is None else body[name] for name, default in _ECHOED.items()},
+        }
+
+
+def usage(input_tokens: int, output_tokens: int) -> dict[str, Any]:
+    """Return a usage object of this API."""
+    return {
+        "input_tokens": input_tokens,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": output_tokens,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": input_tokens + output_tokens,
+    }
+
+
+class Responses:
+    """The responses of one epoch."""
+
+    def __init__(self, api: OpenAI) -> None:
+        self._api = api
+        self.known: dict[str, Response] = {}
+
+    def identify(self, exchange: Exchange) -> None:
+        """Note whose request for a response this is: from its conversation, what came before, and its own input."""
+        body = exchange.json_object
+        conversation = self._api.conversations.known.get(_conversation_id(body) or "")
+        previous = self.known.get(str(body.get("previous_response_id")))
+        for earlier in (conversation, previous):
+            if earlier is not None:
+                exchange.conversation = earlier.id if isinstance(earlier, Conversation) else earlier.chain
+                exchange.mark, exchange.said = earlier.mark, earlier.said
+        if conversation is None and _conversation_id(body):
+            exchange.conversation = _conversation_id(body)
+        try:
+            items = read_items(body.get("input") or [], lambda prefix: prefix)
+        except ApiError:
+            return
+        exchange.text = "\n".join(text_of(item) for item in items if _is_new(item))
+        exchange.characters = len(exchange.text)
+        for item in items:
+            if item.type == "message" and item.document["role"] == "user":
+                exchange.said = text_of(item)
+                exchange.mark = mark_in(exchange.said) or exchange.mark
+        user = body.get("safety_identifier") or body.get("user")
+        exchange.caller = user if isinstance(user, str) else None
+
+    # --- making one -----------------------------------------------------------------------------------------------
+
+    @routed("POST /v1/responses")
+    def create(self, exchange: Exchange) -> Reply:
+        """Make a response: at once, as a stream, or in the background."""
+        body = body_of(exchange)
+        text_field(body, "model")
+        stored = flag(body, "store", otherwise=True)
+        background = flag(body, "background")
+        stream = flag(body, "stream")
+        if background and not stored:
+            raise ApiError(400, "Background mode requires store to be true.", param="background")
+        response = self._begin(exchange, body, stored=stored, background=background)
+        if stream:
+            return scripted(self._stream(response))
+        if background:
+            return self._api.ok(exchange, response.document(), "write")
+        if response.held_state in ("queued", "in_progress"):
+            return scripted((Hang(),))
+        return json_reply(response.document(response.end), after_s=response.turn.total_s)
+
+    def _begin(self, exchange: Exchange, body: dict[str, Any], *, stored: bool, background: bool) -> Response:
+        api = self._api
+        conversation, before, chain = self._earlier(body)
+        if body.get("input") is None and conversation is None and not before:
+            raise ApiError(
+                400,
+                "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation' must be provided.",
+            )
+        own = read_items(body.get("input") or [], api.new_id)
+        known = {item.id: item for item in before}
+        own = [known.get(item.id, item) if item.type == "item_reference" else item for item in own]
+        history = history_of(unpacked([*before, *own]))
+        instructions = "\n".join(part for part in (optional_text(body, "instructions"), history.instructions) if part)
+        tools = [_tool(tool) for tool in list_field(body, "tools")]
+        optional_number(body, "temperature", 0, 2)
+        optional_number(body, "top_p", 0, 1)
+        body["metadata"] = metadata_of(body)
+        most_calls = optional_integer(body, "max_tool_calls")
+        id_ = api.new_id("resp_")
+        chain = chain or id_
+        exchange.conversation = chain
+        exchange.generation = id_
+        held_state = api.epoch.faults.state_held(exchange)
+        turn = take_turn(
+            api,
+            exchange,
+            Ask(
+                seed=api.epoch.seed,
+                subject=exchange.mark or chain,
+                ordinal=history.turns,
+                instructions=instructions,
+                messages=history.messages,
+                tools=functions_in(tools),
+                results=history.results,
+                tool_choice="auto" if history.results else tool_choice_of(body.get("tool_choice") or "auto"),
+            ),
+            model=body["model"],
+            most_tokens=optional_integer(body, "max_output_tokens"),
+            parallel_tool_calls=flag(body, "parallel_tool_calls", otherwise=True),
+            # The bound counts what is called in one response; earlier ones of a turn count in their own.
+            most_calls=most_calls,
+            answer_schema=_answer_schema(body),
+        )
+        response = Response(
+            id=id_,
+            created_s=api.wall_s(exchange.begin_ns),
+            body=body,
+            tools=tools,
+            chain=chain,
+            input=own,
+            before=before if conversation is None else [],
+            turn=turn,
+            background=background,
+            stored=stored,
+            mark=exchange.mark,
+            said=exchange.said,
+            caller=exchange.caller,
+            conversation=conversation,
+            held_state=held_state,
+        )
+        response.output = self._output(turn)
+        takes_s = turn.total_s + self._queue_s(response)
+        response.ends_s = api.wall_s(exchange.begin_ns + round(1e9 * takes_s))
+        if stored:
+            self.known[id_] = response
+        if conversation is not None:
+            conversation.locked_by = id_
+            conversation.add(own)
+        self._enter(response, "queued" if background else "in_progress", exchange.begin_ns)
+        return response
+
+    def _earlier(self, body: dict[str, Any]) -> tuple[Conversation | None, list[Item], str | None]:
+        """Return the conversation, what was said before, and what the ledger calls it."""
+        previous_id = optional_text(body, "previous_response_id")
+        conversation_id = _conversation_id(body)
+        if previous_id and conversation_id:
+            raise ApiError(
+                400,
+                "Mutually exclusive parameters: 'previous_response_id' and 'conversation'. Please provide only one.",
+                param="previous_response_id",
+                code="mutually_exclusive_parameters",
+            )
+        if conversation_id:
+            conversation = self._api.conversations.get(conversation_id)
+            self._api.conversations.check_unlocked(conversation)
+            return conversation, list(conversation.items), conversation.id
+        if previous_id:
+            previous = self.known.get(previous_id)
+            if previous is None:
+                raise ApiError(
+                    400,
+                    f"Previous response with id '{previous_id}' not found.",
+                    param="previous_response_id",
+                    code="previous_response_not_found",
+                )
+            return None, [*previous.before, *previous.input, *previous.output], previous.chain
+        return None, [], None
+
+    def _output(self, turn: Turn) -> list[Item]:
+        if turn.calls:
+            return [call_item(self._api.new_id("fc_"), call.id, call.name, call.arguments) for call in turn.calls]
+        return [answer_item(self._api.new_id("msg_"), turn.text, "incomplete" if turn.truncated else "completed")]
+
+    # --- the state machine ------------------------------------------------------------------------------------------
+
+    def _enter(self, response: Response, state: GenerationState, at_ns: int) -> None:
+        api = self._api
+        response.state = state
+        if state not in OPEN_STATES:
+            response.completed_s = api.wall_s(at_ns)
+            conversation = response.conversation
+            if conversation is not None and conversation.locked_by == response.id:
+                conversation.locked_by = None
+                if state != "cancelled":
+                    conversation.add(response.output)
+            if state == "cancelled":
+                response.output = []
+        api.epoch.record_generation(
+            response.id,
+            state,
+            at_ns,
+            conversation=response.chain,
+            mark=response.mark,
+            model=response.body["model"],
+            tool_calls=response.turn.calls if state == "completed" else (),
+        )
+        if response.held_state == state:
+            return
+        if state == "queued":
+            self._schedule(response, "in_progress", at_ns + round(1e9 * self._queue_s(response)))
+        elif state == "in_progress":
+            self._schedule(response, response.end, at_ns + round(1e9 * response.turn.total_s))
+
+    def _schedule(self, response: Response, state: GenerationState, at_ns: int) -> None:
+        def enter(due_ns: int) -> None:
+            if response.state in OPEN_STATES:
+                self._enter(response, state, due_ns)
+
+        self._api.due.at(at_ns, enter)
+
+    def _queue_s(self, response: Response) -> float:
+        """Return how long it waits before it is worked on: only what is made in the background waits."""
+        latency = self._api.epoch.latency
+        return latency.draw("run_queue", response.mark or response.id, 0) if response.background else 0.0
+
+    # --- streaming --------------------------------------------------------------------------------------------------
+
+    def _stream(self, response: Response, *, after: int = -1) -> Iterator[Step]:
+        """Yield the stream of a response from its beginning; events up to the number `after` are left out."""
+        yield stream_head()
+        number = 0
+        for step in self._events(response):
+            if isinstance(step, Wait):
+                if number > after and response.state in OPEN_STATES:
+                    yield step
+                continue
+            if isinstance(step, dict):
+                step["sequence_number"] = number
+                if number > after:
+                    yield event(step, step["type"])
+                number += 1
+            else:
+                yield step
+
+    def _events(self, response: Response) -> Iterator[Any]:
+        turn = response.turn
+        first: GenerationState = "queued" if response.background else "in_progress"
+        yield {"type": "response.created", "response": response.document(first)}
+        if response.background:
+            yield {"type": "response.queued", "response": response.document("queued")}
+            if response.held_state == "queued":
+                yield Hang()
+            yield Wait(self._queue_s(response))
+        yield {"type": "response.in_progress", "response": response.document("in_progress")}
+        if response.held_state == "in_progress":
+            yield Hang()
+        yield Wait(turn.first_token_s)
+        pieces = pieces_of(turn.text) if not turn.calls else [call.arguments for call in turn.calls]
+        between_s = turn.between_s(len(pieces))
+        for index, item in enumerate(tuple(response.output)):
+            place = {"item_id": item.id, "output_index": index}
+            if item.type == "function_call":
+                yield from self._call_events(item, place)
+                yield Wait(between_s)
+            else:
+                yield from self._text_events(item, place, pieces, between_s)
+        if response.state != "cancelled":
+            yield {"type": f"response.{response.end}", "response": response.document(response.end)}
+
+    @staticmethod
+    def _call_events(item: Item, place: dict[str, Any]) -> Iterator[Any]:
+        arguments, index = item.document["arguments"], place["output_index"]
+        started = {**item.document, "status": "in_progress", "arguments": ""}
+        yield {"type": "response.output_item.added", "output_index": index, "item": started}
+        yield {"type": "response.function_call_arguments.delta", **place, "delta": arguments}
+        name = item.document["name"]
+        yield {"type": "response.function_call_arguments.done", **place, "arguments": arguments, "name": name}
+        yield {"type": "response.output_item.done", "output_index": index, "item": item.document}
+
+    @staticmethod
+    def _text_events(item: Item, place: dict[str, Any], pieces: list[str], between_s: float) -> Iterator[Any]:
+        index = place["output_index"]
+        where = {**place, "content_index": 0}
+        (part,) = item.document["content"]
+        started = {**item.document, "status": "in_progress", "content": []}
+        yield {"type": "response.output_item.added", "output_index": index, "item": started}
+        yield {"type": "response.content_part.added", **where, "part": {**part, "text": ""}}
+        for piece in pieces:
+            yield {"type": "response.output_text.delta", **where, "delta": piece, "logprobs": []}
+            yield Wait(between_s)
+        yield {"type": "response.output_text.done", **where, "text": part["text"], "logprobs": []}
+        yield {"type": "response.content_part.done", **where, "part": part}
+        yield {"type": "response.output_item.done", "output_index": index, "item": item.document}
+
+    # --- stored ones --------------------------------------------------------------------------------------------------
+
+    def _one(self, exchange: Exchange) -> Response:
+        id_ = exchange.params["response_id"]
+        found = self.known.get(id_)
+        if found is None:
+            raise ApiError(404, f"Response with id '{id_}' not found.")
+        exchange.model = found.body["model"]
+        return found
+
+    @routed("GET /v1/responses/{response_id}")
+    def retrieve(self, exchange: Exchange) -> Reply:
+        """Return a stored response, or play its stream again from an event on."""
+        response = self._one(exchange)
+        if exchange.query.get("stream") != "true":
+            return self._api.ok(exchange, response.document())
+        after = exchange.query.get("starting_after", "-1")
+        if not after.lstrip("-").isdigit():
+            raise wrong_type("starting_after", "an integer", after)
+        return scripted(self._stream(response, after=int(after)))
+
+    @routed("DELETE /v1/responses/{response_id}")
+    def delete(self, exchange: Exchange) -> Reply:
+        """Delete a stored response."""
+        response = self._one(exchange)
+        del self.known[response.id]
+        return self._api.ok(exchange, {"id": response.id, "object": "response", "deleted": True}, "write")
+
+    @routed("POST /v1/responses/{response_id}/cancel")
+    def cancel(self, exchange: Exchange) -> Reply:
+        """Cancel a response that is being made in the background; one that is over stays as it is."""
+        response = self._one(exchange)
+        if not response.background:
+            raise ApiError(400, "Cannot cancel a synchronous response.")
+        if response.state in OPEN_STATES and response.held_state != "cancelling":
+            self._enter(response, "cancelled", exchange.begin_ns)
+        return self._api.ok(exchange, response.document(), "write")
+
+    @routed("GET /v1/responses/{response_id}/input_items")
+    def input_items(self, exchange: Exchange) -> Reply:
+        """List what a response was given, newest first."""
+        response = self._one(exchange)
+        return self._api.ok(exchange, item_page([*response.before, *response.input], exchange))
+
+    @routed("POST /v1/responses/input_tokens")
+    def input_tokens(self, exchange: Exchange) -> Reply:
+        """Count the tokens of what a response would be given."""
+        body = body_of(exchange)
+        _, before, _ = self._earlier(body)
+        items = [*before, *read_items(body.get("input") or [], self._api.new_id)]
+        count = tokens_in(optional_text(body, "instructions") or "") + _tokens(items)
+        return self._api.ok(exchange, {"object": "response.input_tokens", "input_tokens": count})
+
+    @routed("POST /v1/responses/compact")
+    def compact(self, exchange: Exchange) -> Reply:
+        """Return the user's messages and one item that stands for everything."""
+        body = body_of(exchange)
+        text_field(body, "model")
+        _, before, _ = self._earlier(body)
+        if body.get("input") is None and not before:
+            raise missing("input")
+        items = unpacked([*before, *read_items(body.get("input") or [], self._api.new_id)])
+        packed = compaction_item(self._api.new_id("cmp_"), items)
+        document = {
+            "id": self._api.new_id("resp_"),
+            "object": "response.compaction",
+            "created_at": self._api.wall_s(exchange.begin_ns),
+            "output": [packed.document],
+            "usage": usage(_tokens(items), tokens_in(packed.document["encrypted_content"])),
+        }
+        return self._api.ok(exchange, document, "write")
+
+
+def _tokens(items: list[Item]) -> int:
+    return sum(tokens_in(text_of(item)) + TOKENS_A_MESSAGE for item in items)
+
+
+def _is_new(item: Item) -> bool:
+    """Return whether an input item is something new: what the model said is only brought along."""
+    return item.type == "function_call_output" or (item.type == "message" and item.document["role"] != "assistant")
+
+
+def _conversation_id(body: dict[str, Any]) -> str | None:
+    conversation = body.get("conversation")
+    if isinstance(conversation, dict):
+        conversation = conversation.get("id")
+    if conversation is not None and not isinstance(conversation, str):
+        raise wrong_type("conversation", "one of a string or object", conversation)
+    return conversation or None
+
+
+def _tool(tool: Any) -> Any:
+    """Return a tool as a response repeats it: a function with what it leaves out."""
+    if not isinstance(tool, dict) or tool.get("type") != "function":
+        return tool
+    return {"description": None, "parameters": {}, "strict": True, **tool}
+
+
+def _answer_schema(body: dict[str, Any]) -> dict[str, Any] | None:
+    text = body.get("text")
+    wanted = text.get("format") if isinstance(text, dict) else None
+    if not isinstance(wanted, dict) or wanted.get("type") not in ("json_schema", "json_object"):
+        return None
+    schema = wanted.get("schema")
+    return schema if isinstance(schema, dict) else {}

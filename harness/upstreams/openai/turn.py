@@ -1,0 +1,114 @@
+"""One turn of the model: what it comes up with, what that costs, how long it takes, and in which pieces it streams."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harness.model import ToolCall
+from harness.upstreams.exchange import Exchange
+from harness.upstreams.prices import tokens_in
+from harness.upstreams.thought import Ask
+from harness.upstreams.tool_arguments import object_for
+
+if TYPE_CHECKING:
+    from harness.upstreams.openai.upstream import OpenAI
+
+TOKENS_A_FUNCTION = 20
+"""What a function that is offered adds to a prompt."""
+TOKENS_A_MESSAGE = 4
+"""What a message adds to a prompt beside its text."""
+_PIECE = re.compile(r"\s*\S{1,4}|\s+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a turn of the model comes to."""
+
+    text: str
+    calls: tuple[ToolCall, ...]
+    prompt_tokens: int
+    completion_tokens: int
+    truncated: bool
+    """The tokens that were allowed did not suffice."""
+    first_token_s: float
+    total_s: float
+
+    def between_s(self, count: int) -> float:
+        """Return the seconds between `count` events after the first token."""
+        return (self.total_s - self.first_token_s) / max(count, 1)
+
+
+def pieces_of(text: str) -> list[str]:
+    """Return a text in the pieces in which it streams, one to four letters each; together they are the text."""
+    return _PIECE.findall(text)
+
+
+def take_turn(
+    api: OpenAI,
+    exchange: Exchange,
+    ask: Ask,
+    *,
+    model: str,
+    most_tokens: int | None = None,
+    parallel_tool_calls: bool = True,
+    most_calls: int | None = None,
+    answer_schema: dict[str, Any] | None = None,
+) -> Turn:
+    """Let the model take a turn, and note on the exchange what it costs.
+
+    Args:
+        api: the API that asks.
+        exchange: the call that made it ask.
+        ask: what it is given.
+        model: its name.
+        most_tokens: how many tokens its answer may have.
+        parallel_tool_calls: whether it may ask for several tools at once.
+        most_calls: how many tools it may ask for.
+        answer_schema: JSON schema that an answer in words must follow; an empty one: any JSON object.
+    """
+    epoch = api.epoch
+    thought = epoch.think(exchange, ask)
+    calls = thought.tool_calls if parallel_tool_calls else thought.tool_calls[:1]
+    if most_calls is not None and len(calls) > most_calls:
+        calls = calls[:most_calls]
+        if not calls:
+            thought = epoch.think(exchange, msgspec.structs.replace(ask, tools=()))
+    text = "" if calls else thought.text
+    if answer_schema is not None and not calls:
+        text = _as_json(answer_schema, ask, text)
+    prompt_tokens = (
+        tokens_in(ask.instructions)
+        + sum(tokens_in(message.text) + TOKENS_A_MESSAGE for message in ask.messages)
+        + sum(tokens_in(result.arguments + result.output) for result in ask.results)
+        + TOKENS_A_FUNCTION * len(ask.tools)
+    )
+    completion_tokens = max(tokens_in(text + "".join(call.name + call.arguments for call in calls)), 1)
+    truncated = most_tokens is not None and completion_tokens > most_tokens
+    if truncated and most_tokens is not None:
+        completion_tokens = most_tokens
+        # The rule of `tokens_in`, backwards.
+        text = text.encode()[: 4 * most_tokens].decode(errors="ignore")
+    first_token_s = epoch.takes(exchange, "first_token")
+    exchange.model = model
+    exchange.prompt_tokens = prompt_tokens
+    exchange.completion_tokens = completion_tokens
+    exchange.cost_usd = epoch.prices.of_tokens(prompt_tokens + completion_tokens)
+    return Turn(
+        text=text,
+        calls=tuple(ToolCall(id=api.new_id("call_"), name=call.name, arguments=call.arguments) for call in calls),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        truncated=truncated,
+        first_token_s=first_token_s,
+        total_s=first_token_s + completion_tokens * epoch.takes(exchange, "token"),
+    )
+
+
+def _as_json(schema: dict[str, Any], ask: Ask, text: str) -> str:
+    """Return an answer as JSON: texts that the schema wants are the answer's words."""
+    document = object_for(schema, ask, words=text) if schema else {"answer": text}
+    return msgspec.json.encode(document).decode()
