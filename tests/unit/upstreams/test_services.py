@@ -154,3 +154,52 @@ def test_an_assistant_takes_five_to_ten_seconds_as_documented() -> None:
 
     caller = Caller(Epoch(EpochSettings(latency="documented")))
     assert 5 <= caller.call("openai", "POST", "/v1/assistants", {"model": "gpt-4o"}).waited_s <= 10
+
+
+# --- VOICEVOX --------------------------------------------------------------------------------------------------------
+
+
+def voicevox(caller: Any, path: str, query: str, body: Any = None) -> Any:
+    return caller.call("voicevox", "POST", path, body, query=query)
+
+
+def test_voicevox_speaks_what_it_was_asked(caller: Any) -> None:
+    from urllib.parse import quote
+
+    query = voicevox(caller, "/audio_query", f"text={quote('こんにちは')}&speaker=3").json
+    assert (query["outputSamplingRate"], query["kana"], len(query["accent_phrases"][0]["moras"])) == (
+        24000,
+        "こんにちは",
+        5,
+    )
+    answer = voicevox(caller, "/synthesis", "speaker=3", query)
+    with audio(answer) as spoken:
+        assert spoken.getframerate() == 24000
+        assert spoken.getnframes() / 24000 == pytest.approx(1.02, abs=0.02)
+    assert caller.epoch.ledger.calls[-1].text == "こんにちは"
+
+
+def test_voicevox_does_one_synthesis_at_a_time() -> None:
+    from harness.upstreams.wire import Request
+    from tests.unit.upstreams.conftest import Caller
+
+    caller = Caller(Epoch(EpochSettings(latency="documented")))
+    query = voicevox(caller, "/audio_query", "text=x&speaker=3").body
+    exchange = caller.epoch.begin("voicevox", Request("POST", "/synthesis", "speaker=3", body=query), caller.now_ns)
+    assert exchange.reply is not None
+    assert exchange.reply.after_s == pytest.approx(2.153)
+    assert voicevox(caller, "/synthesis", "speaker=3", query).waited_s == pytest.approx(4.306)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "body", "status"),
+    [
+        ("/audio_query", "text=x", None, 422),
+        ("/audio_query", "speaker=3", None, 422),
+        ("/audio_query", "text=x&speaker=99", None, 404),
+        ("/synthesis", "speaker=3", {}, 422),
+        ("/synthesis", "speaker=3", b"{", 422),
+    ],
+)
+def test_voicevox_refuses(caller: Any, path: str, query: str, body: Any, status: int) -> None:
+    assert voicevox(caller, path, query, body).status == status
