@@ -18,6 +18,7 @@ from harness.checks.selection import (
     Share,
     requests,
     served,
+    undisturbed,
 )
 from harness.checks.wilson import interval, trials_to_show, trials_to_tell
 from harness.checks.wording import bounds, figure, moment, people, percent, phases, sample_lines, share
@@ -42,7 +43,7 @@ def real_users_served(
     asked = requests(evidence, ("real",), during)
     unserved = [sample for sample in asked if not served(evidence, sample)]
     good = len(asked) - len(unserved)
-    steady = requests(evidence, ("real",), ("steady",))
+    steady = undisturbed(evidence)
     before = share(sum(served(evidence, sample) for sample in steady), len(steady))
     likely = interval(good, len(asked))
     observed = f"{share(good, len(asked))} {phases(during)}, {bounds(likely)}; in steady state {before}"

@@ -36,6 +36,24 @@ def requests(evidence: Evidence, roles: Iterable[Role], during: Iterable[Phase])
     ]
 
 
+def undisturbed(evidence: Evidence) -> list[Sample]:
+    """Return the real users' requests whose fate was settled in the steady state: before anything was broken.
+
+    A request that was due in the steady state and still under way when the attack began may owe its end to the attack;
+    one that had been due since the warm-up and ended in the steady state has been disturbed by nobody. Settled is what
+    has ended, or has been waited for longer than the deadline.
+    """
+    window = evidence.window("steady")
+    if window is None:
+        return []
+    deadline_ns = round(evidence.deadline_s * 1e9)
+    return [
+        sample
+        for sample in requests(evidence, ("real",), ("warm_up", "steady"))
+        if window[0] <= min(sample.end_ns, sample.intended_ns + deadline_ns) <= window[1]
+    ]
+
+
 def served(evidence: Evidence, sample: Sample) -> bool:
     """Return whether a request was answered before its caller's deadline, counted from its intended start."""
     return sample.outcome is Outcome.ANSWERED and sample.latency_s <= evidence.deadline_s

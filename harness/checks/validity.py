@@ -6,7 +6,7 @@ from collections import Counter
 
 from harness.checks import check, inconclusive, passed
 from harness.checks.percentile import percentile as percentile_of
-from harness.checks.selection import Amount, Minimum, Percent, Share, reached, requests, served
+from harness.checks.selection import Amount, Minimum, Percent, Share, reached, served, undisturbed
 from harness.checks.wilson import interval
 from harness.checks.wording import bounds, event_lines, figure, moment, percent, phases, sample_lines, share
 from harness.evidence import Evidence
@@ -82,12 +82,12 @@ def steady_state_held(evidence: Evidence, *, at_least_share: Share = 0.8, minimu
         minimum: requests that it takes; 16, all served, are the fewest that can show 80 %.
     """
     expected = f"at least {percent(at_least_share)} of real users' requests served in steady state"
-    asked = requests(evidence, ("real",), ("steady",))
+    asked = undisturbed(evidence)
     good = sum(served(evidence, sample) for sample in asked)
     likely = interval(good, len(asked))
     observed = f"{share(good, len(asked))}, {bounds(likely)}"
     lines = sample_lines(evidence, (sample for sample in asked if not served(evidence, sample)))
-    counted = "real users' requests due in steady state, before anything was broken"
+    counted = "real users' requests that were over in the steady state, before anything was broken"
     if len(asked) >= minimum and likely.low >= at_least_share:
         return passed(expected=expected, observed=observed, counted=counted, evidence=lines)
     reason = (

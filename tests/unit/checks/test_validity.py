@@ -179,3 +179,35 @@ def test_attack_arrived_of_nothing(given):
 
 def test_a_scenario_without_attackers_needs_none(given):
     assert attack_arrived(given.evidence(samples=given.many(3))).verdict is Verdict.PASS
+
+
+def test_what_the_attack_may_have_ended_says_nothing_of_the_steady_state(given):
+    window = given.evidence().window("steady")
+    length_s = (window[1] - window[0]) / 1e9
+    begin_s = (window[0] - given.ns(0)) / 1e9
+    quiet = [given.sample(phase="steady", at_s=begin_s + 0.1) for _ in range(20)]
+    caught = [
+        given.sample(phase="steady", at_s=begin_s + length_s - 0.2, latency_s=0.5, outcome="opaque_error")
+        for _ in range(20)
+    ]
+    finding = steady_state_held(given.evidence(samples=[*quiet, *caught]))
+    assert finding.verdict is Verdict.PASS
+    assert finding.observed.startswith("20 of 20")
+
+
+def test_what_was_waited_for_beyond_the_deadline_in_the_steady_state_counts_against_it(given):
+    evidence = given.evidence()
+    window = evidence.window("steady")
+    due_s = (window[1] - given.ns(0)) / 1e9 - evidence.deadline_s - 0.1
+    late = [
+        given.sample(phase="warm_up", at_s=due_s, latency_s=evidence.deadline_s + 3, outcome="timeout")
+        for _ in range(20)
+    ]
+    assert steady_state_held(given.evidence(samples=late)).verdict is Verdict.INCONCLUSIVE
+
+
+def test_who_came_in_the_warm_up_and_was_answered_in_the_steady_state_counts(given):
+    begin_s = (given.evidence().window("steady")[0] - given.ns(0)) / 1e9
+    samples = [given.sample(phase="warm_up", at_s=begin_s - 0.1, latency_s=0.3) for _ in range(20)]
+    finding = steady_state_held(given.evidence(samples=samples))
+    assert finding.observed.startswith("20 of 20")
