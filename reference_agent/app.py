@@ -20,7 +20,7 @@ def create_app(composition: Composition) -> FastAPI:
         yield
         await composition.get("polling").close()
         await composition.get("sessions").close()
-        await composition.get("wire").close()
+        await composition.close()
 
     app = FastAPI(title="Reference chat agent", lifespan=life)
     composition.get("handler").install(app)

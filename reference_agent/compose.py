@@ -1,7 +1,8 @@
 """Which variant of which part is on, and how do they come together? The only place that knows.
 
 A constructor names what it needs; here each name is looked up, built once, and handed over. Names are: `settings`,
-`wire`, `clock`, `assistants_api`, `outbound`, `toolbox`, `engine`, `turn`, and the names of the parts.
+`wire`, `clock`, `assistants_api`, `outbound`, `toolbox`, `blocking_toolbox`, `engine`, `turn`, and the names of the
+parts.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from reference_agent.toolbox import Toolbox
 from reference_agent.turn import Turn
 from reference_agent.wire import LoopWire, ThreadWire
 
-PROFILES = ("documented", "hardened")
-"""A profile is the variant of that name, for every part."""
+PROFILES = ("documented", "proposed", "hardened")
+"""A profile is the variant of that name, for every part: as it was found, as its remedies were written down, as it
+should be."""
 SAFE_VARIANT = "hardened"
 ENGINES: dict[str, type] = {"assistants": AssistantsEngine}
 
@@ -87,12 +89,14 @@ class Composition:
             raise BadSetting(msg)
         blocking = _classes(self.chosen)["handler"].blocking
         wire = ThreadWire() if blocking else LoopWire()
+        self._threads: Composition | None = None
         self._built: dict[str, Any] = {"settings": settings, "wire": wire, "clock": wire.clock}
         self._makers: dict[str, Callable[[], Any]] = {
             "outbound": lambda: self._make(Outbound),
             "engine": lambda: self._make(ENGINES[settings.engine]),
             "turn": lambda: self._make(Turn),
             "toolbox": self._toolbox,
+            "blocking_toolbox": self._blocking_toolbox,
             "assistants_api": self._assistants_api,
         }
 
@@ -108,6 +112,12 @@ class Composition:
             self._built[name] = make()
         return self._built[name]
 
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._built["wire"].close()
+        if self._threads is not None:
+            await self._threads.close()
+
     def _make(self, cls: type) -> Any:
         if cls.__init__ is object.__init__:  # type: ignore[misc]
             return cls()
@@ -117,6 +127,18 @@ class Composition:
     def _toolbox(self) -> Toolbox:
         modules = [importlib.import_module(f"{tools.__name__}.{m.name}") for m in pkgutil.iter_modules(tools.__path__)]
         return Toolbox([self._make(module.TOOL) for module in modules])
+
+    def _blocking_toolbox(self) -> Toolbox:
+        """The tools once more, with calls that hold their thread: for a part that runs them in threads."""
+        settings: Settings = self.get("settings")
+        loopless = {
+            part: variant
+            for part, variant in self.chosen.items()
+            if not getattr(variants()[part][variant], "needs_loop", False)
+        }
+        self._threads = Composition(settings.model_copy(update={"profile": "documented"}), loopless)
+        toolbox: Toolbox = self._threads.get("toolbox")
+        return toolbox
 
     def _assistants_api(self) -> AssistantsApi:
         settings: Settings = self.get("settings")

@@ -25,7 +25,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="AGENT_", extra="ignore", frozen=True, populate_by_name=True)
 
-    profile: str = Field("documented", description="which variant of every part: documented or hardened")
+    profile: str = Field("documented", description="which variant of every part: documented, proposed or hardened")
     engine: str = Field("assistants", description="how the model is reached: assistants")
 
     openai_base_url: str = Field(

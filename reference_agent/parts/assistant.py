@@ -135,4 +135,8 @@ class HardenedAssistant:
         )
 
 
-VARIANTS = {"documented": DocumentedAssistant, "hardened": HardenedAssistant}
+VARIANTS = {
+    "documented": DocumentedAssistant,
+    "proposed": DocumentedAssistant,  # nothing was proposed
+    "hardened": HardenedAssistant,
+}

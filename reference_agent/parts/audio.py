@@ -175,4 +175,8 @@ def _speech_server_is_to_blame(failure: BaseException) -> bool:
     return isinstance(failure, Unavailable | OutOfTime | NotPlainWav) or trouble_in(failure) is not None
 
 
-VARIANTS = {"documented": DocumentedAudio, "hardened": HardenedAudio}
+VARIANTS = {
+    "documented": DocumentedAudio,
+    "proposed": DocumentedAudio,  # nothing was proposed
+    "hardened": HardenedAudio,
+}

@@ -40,6 +40,31 @@ class DocumentedBreaker:
         return {}
 
 
+class ProposedBreaker:
+    """Counts to five and opens, for ever; any exception counts, a bug of ours as well."""
+
+    def __init__(self) -> None:
+        self._failures: dict[str, int] = {}
+
+    @contextmanager
+    def around(self, upstream: str) -> Iterator[None]:
+        if self._failures.get(upstream, 0) >= _PROPOSED_FAILURES:
+            raise Unavailable(upstream, "circuit open", never_arrived=True)
+        try:
+            yield
+        except Exception:
+            self._failures[upstream] = self._failures.get(upstream, 0) + 1
+            raise
+        else:
+            self._failures[upstream] = 0
+
+    def states(self) -> dict[str, str]:
+        return {name: "open" if count >= _PROPOSED_FAILURES else "closed" for name, count in self._failures.items()}
+
+
+_PROPOSED_FAILURES = 5
+
+
 class _Circuit:
     """One upstream."""
 
@@ -118,4 +143,4 @@ def _state(circuit: _Circuit, now: float) -> str:
     return "open" if now < circuit.open_until else "half-open"
 
 
-VARIANTS = {"documented": DocumentedBreaker, "hardened": HardenedBreaker}
+VARIANTS = {"documented": DocumentedBreaker, "proposed": ProposedBreaker, "hardened": HardenedBreaker}

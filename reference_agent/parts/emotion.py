@@ -51,6 +51,16 @@ class DocumentedEmotion:
         return [scores.get(label, 0.0) for label in _KOREAN]
 
 
+class ProposedEmotion(DocumentedEmotion):
+    """As documented, but neutral when the server fails: in a naming that its own `vector` takes for silence."""
+
+    async def analyze(self, text: str, deadline: Deadline) -> str:
+        try:
+            return await super().analyze(text, deadline)
+        except Exception:  # the documented hole
+            return json.dumps({"all_scores": {"中立": 1.0}}, ensure_ascii=False)
+
+
 _INDEX = {label: i for labels in (_KOREAN, _JAPANESE, _ENGLISH) for i, label in enumerate(labels)}
 
 
@@ -107,4 +117,4 @@ def _scores(analysis: str | None) -> dict[str, Any] | None:
     return scores if isinstance(scores, dict) else None
 
 
-VARIANTS = {"documented": DocumentedEmotion, "hardened": HardenedEmotion}
+VARIANTS = {"documented": DocumentedEmotion, "proposed": ProposedEmotion, "hardened": HardenedEmotion}

@@ -66,4 +66,8 @@ def _error(status: int, code: str, message: str, retry_after_s: float | None) ->
     return JSONResponse({"error": error}, status, headers)
 
 
-VARIANTS = {"documented": DocumentedFailures, "hardened": HardenedFailures}
+VARIANTS = {
+    "documented": DocumentedFailures,
+    "proposed": DocumentedFailures,  # nothing was proposed
+    "hardened": HardenedFailures,
+}

@@ -69,6 +69,32 @@ class DocumentedHandler:
             return {"status": "ok"}
 
 
+class ProposedHandler:
+    """A coroutine on the event loop: whatever holds the loop holds everybody. A caller who hangs up changes nothing."""
+
+    blocking = False
+    needs_loop = True
+
+    def __init__(self, turn: Turn, failures: Failures) -> None:
+        self._turn = turn
+        self._failures = failures
+
+    def install(self, app: FastAPI) -> None:
+        @app.post(PATH)
+        async def chat_agent(said: ChatRequest) -> Response:
+            try:
+                return _response(await self._turn.answer(said.user_id, said.message))
+            except Exception as failure:
+                response = self._failures.answer(failure)
+                if response is None:
+                    raise
+                return response
+
+        @app.get("/health")
+        async def health() -> dict[str, str]:
+            return {"status": "ok"}
+
+
 class HardenedHandler:
     """A coroutine on the event loop that ends when its caller hangs up; a request is bounded in size as it arrives."""
 
@@ -140,4 +166,4 @@ _BODY_SCHEMA = {
     },
 }
 
-VARIANTS = {"documented": DocumentedHandler, "hardened": HardenedHandler}
+VARIANTS = {"documented": DocumentedHandler, "proposed": ProposedHandler, "hardened": HardenedHandler}

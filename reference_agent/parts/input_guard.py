@@ -53,4 +53,8 @@ class HardenedInputGuard:
         return user_id, clean
 
 
-VARIANTS = {"documented": DocumentedInputGuard, "hardened": HardenedInputGuard}
+VARIANTS = {
+    "documented": DocumentedInputGuard,
+    "proposed": DocumentedInputGuard,  # nothing was proposed
+    "hardened": HardenedInputGuard,
+}

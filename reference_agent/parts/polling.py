@@ -130,4 +130,8 @@ class HardenedPolling:
                 return
 
 
-VARIANTS = {"documented": DocumentedPolling, "hardened": HardenedPolling}
+VARIANTS = {
+    "documented": DocumentedPolling,
+    "proposed": DocumentedPolling,  # nothing was proposed
+    "hardened": HardenedPolling,
+}

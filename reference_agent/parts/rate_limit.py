@@ -35,6 +35,26 @@ class DocumentedRateLimit:
         return nullcontext()
 
 
+class ProposedRateLimit:
+    """A list of times per user, ten a minute: a new id per request walks past it, and each leaves a list behind."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._requests: dict[str, list[float]] = {}
+
+    def admit(self, user_id: str, standing: Standing) -> AbstractContextManager[None]:
+        now = self._clock.now()
+        recent = [at for at in self._requests.get(user_id, []) if now - at < _PROPOSED_WINDOW_S]
+        if len(recent) >= _PROPOSED_TURNS:
+            raise Refused(429, "rate_limited", "ちょっと早すぎるにゃん。すこし待ってにゃん", _PROPOSED_WINDOW_S)
+        self._requests[user_id] = [*recent, now]
+        return nullcontext()
+
+
+_PROPOSED_WINDOW_S = 60.0
+_PROPOSED_TURNS = 10
+
+
 class _Bucket:
     """Tokens that come back at a steady rate, up to a burst."""
 
@@ -106,4 +126,4 @@ class HardenedRateLimit:
             self._newcomer_turns -= standing == "newcomer"
 
 
-VARIANTS = {"documented": DocumentedRateLimit, "hardened": HardenedRateLimit}
+VARIANTS = {"documented": DocumentedRateLimit, "proposed": ProposedRateLimit, "hardened": HardenedRateLimit}

@@ -69,6 +69,38 @@ class DocumentedRetries:
         return await attempt()
 
 
+class ProposedRetries:
+    """The SDK's own, and a loop around it: three times three attempts at everything, each up to 600 s."""
+
+    def __init__(self, clock: Clock, breaker: Breaker) -> None:
+        self._clock = clock
+        self._breaker = breaker
+
+    def client_options(self) -> dict[str, Any]:
+        return {}
+
+    async def call(
+        self,
+        upstream: str,
+        attempt: Callable[[], Awaitable[T]],
+        deadline: Deadline,
+        *,
+        repeatable: bool,
+        attempt_s: float | None = None,
+    ) -> T:
+        for number in range(1, _PROPOSED_ATTEMPTS):
+            try:
+                with self._breaker.around(upstream):
+                    return await attempt()
+            except Exception:
+                await self._clock.sleep(2**number)
+        with self._breaker.around(upstream):
+            return await attempt()
+
+
+_PROPOSED_ATTEMPTS = 3
+
+
 class HardenedRetries:
     """The SDK's retries off; one budget for the whole process, within the caller's deadline.
 
@@ -143,4 +175,4 @@ class HardenedRetries:
         return True
 
 
-VARIANTS = {"documented": DocumentedRetries, "hardened": HardenedRetries}
+VARIANTS = {"documented": DocumentedRetries, "proposed": ProposedRetries, "hardened": HardenedRetries}

@@ -28,6 +28,16 @@ class DocumentedSpeechText:
         return [reply]
 
 
+class ProposedSpeechText:
+    """Cut at 40 characters, in the middle of a sentence; emoji stay in."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._chars = settings.speech_chars
+
+    def pieces(self, reply: str) -> list[str]:
+        return [reply[: self._chars]]
+
+
 _EMOJI_SPOKEN = 3
 """Emoji that are named in words; what comes after them is decoration, or an attack."""
 _SPOKEN_CATEGORIES = ("L", "M", "N", "P", "Z")
@@ -101,4 +111,4 @@ def _speakable(reply: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
-VARIANTS = {"documented": DocumentedSpeechText, "hardened": HardenedSpeechText}
+VARIANTS = {"documented": DocumentedSpeechText, "proposed": ProposedSpeechText, "hardened": HardenedSpeechText}

@@ -37,6 +37,20 @@ _INSTEAD = {
 _INSTEAD_OF_ANY = "この機能はいま使えないにゃん"
 
 
+class ProposedToolFallback:
+    """A sentence per tool, in a table of functions of which only the weather's is ever called.
+
+    Every other tool that fails has said nothing. Everything is caught, a programming error as well, and nothing is
+    written down.
+    """
+
+    async def output(self, call: ToolCall, run: Callable[[], Awaitable[str]]) -> str:
+        try:
+            return await run()
+        except Exception:  # the documented hole
+            return _INSTEAD["get_weather"] if call.name == "get_weather" else "null"
+
+
 class HardenedToolFallback:
     """Tells apart whose fault it is: an upstream's (a sentence per tool), the model's (told what to change), ours.
 
@@ -65,4 +79,4 @@ def _to_model(error: str) -> str:
     return json.dumps({"error": error}, ensure_ascii=False)
 
 
-VARIANTS = {"documented": DocumentedToolFallback, "hardened": HardenedToolFallback}
+VARIANTS = {"documented": DocumentedToolFallback, "proposed": ProposedToolFallback, "hardened": HardenedToolFallback}

@@ -117,4 +117,8 @@ def _output(call: ToolCall, said: dict[tuple[str, str], str]) -> ToolOutput:
     return ToolOutput(call.id, call.name, said[call.name, call.arguments])
 
 
-VARIANTS = {"documented": DocumentedToolLoop, "hardened": HardenedToolLoop}
+VARIANTS = {
+    "documented": DocumentedToolLoop,
+    "proposed": DocumentedToolLoop,  # nothing was proposed
+    "hardened": HardenedToolLoop,
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from reference_agent.clock import Clock, Deadline
@@ -10,6 +11,7 @@ from reference_agent.conversation import ToolCall, ToolOutput
 from reference_agent.parts.tool_fallback import ToolFallback
 from reference_agent.settings import Settings
 from reference_agent.toolbox import Toolbox
+from reference_agent.wire import run_without_loop
 
 
 class ToolRunning(Protocol):
@@ -33,6 +35,28 @@ class DocumentedToolRunning:
             text = await self._fallback.output(call, lambda call=call: self._toolbox.run(call, deadline))  # type: ignore[misc]
             outputs.append(ToolOutput(call.id, call.name, text))
         return outputs
+
+
+class ProposedToolRunning:
+    """A pool of five threads inside of a coroutine, and `result()` in the order of the calls.
+
+    The tools do run at once, but nothing else does: `result()` holds the event loop, and with it every other caller,
+    until the slowest tool is done. No tool has a time limit, and the first failure loses what the others said.
+    """
+
+    needs_loop = True
+
+    def __init__(self, blocking_toolbox: Toolbox, tool_fallback: ToolFallback) -> None:
+        self._toolbox = blocking_toolbox
+        self._fallback = tool_fallback
+        self._pool = ThreadPoolExecutor(max_workers=5)
+
+    async def run(self, calls: tuple[ToolCall, ...], deadline: Deadline) -> list[ToolOutput]:
+        tasks = [self._pool.submit(run_without_loop, self._one(call, deadline)) for call in calls]
+        return [ToolOutput(call.id, call.name, task.result()) for call, task in zip(calls, tasks, strict=True)]
+
+    async def _one(self, call: ToolCall, deadline: Deadline) -> str:
+        return await self._fallback.output(call, lambda: self._toolbox.run(call, deadline))
 
 
 _GRACE_S = 0.05
@@ -74,4 +98,4 @@ class HardenedToolRunning:
         return ToolOutput(call.id, call.name, await self._fallback.output(call, bounded))
 
 
-VARIANTS = {"documented": DocumentedToolRunning, "hardened": HardenedToolRunning}
+VARIANTS = {"documented": DocumentedToolRunning, "proposed": ProposedToolRunning, "hardened": HardenedToolRunning}

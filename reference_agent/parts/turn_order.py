@@ -74,4 +74,8 @@ class HardenedTurnOrder:
                 self._lines.pop(user_id, None)
 
 
-VARIANTS = {"documented": DocumentedTurnOrder, "hardened": HardenedTurnOrder}
+VARIANTS = {
+    "documented": DocumentedTurnOrder,
+    "proposed": DocumentedTurnOrder,  # nothing was proposed
+    "hardened": HardenedTurnOrder,
+}

@@ -9,7 +9,7 @@ import pytest
 from agent_stage import HeldClock, settings
 
 from reference_agent.errors import Unavailable
-from reference_agent.parts.breaker import DocumentedBreaker, HardenedBreaker
+from reference_agent.parts.breaker import DocumentedBreaker, HardenedBreaker, ProposedBreaker
 
 
 def _call(breaker: DocumentedBreaker | HardenedBreaker, failure: BaseException | None = None) -> None:
@@ -111,3 +111,14 @@ def test_upstreams_break_apart_from_each_other() -> None:
     with breaker.around("tts"):
         pass
     assert breaker.states() == {"openai": "open", "tts": "closed"}
+
+
+def test_proposed_one_stays_open_for_ever_and_counts_our_bugs() -> None:
+    breaker = ProposedBreaker()
+    for _ in range(5):
+        with pytest.raises(KeyError), breaker.around("openai"):
+            raise KeyError
+    for _ in range(1000):
+        with pytest.raises(Unavailable), breaker.around("openai"):
+            pass
+    assert breaker.states() == {"openai": "open"}

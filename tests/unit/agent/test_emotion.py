@@ -10,7 +10,7 @@ import pytest
 from agent_stage import HeldClock, KeptLog, PlainRetries, settings, wire_to
 
 from reference_agent.outbound import Outbound
-from reference_agent.parts.emotion import NEUTRAL, DocumentedEmotion, HardenedEmotion
+from reference_agent.parts.emotion import NEUTRAL, DocumentedEmotion, HardenedEmotion, ProposedEmotion
 
 _JOY = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
 
@@ -69,3 +69,12 @@ def test_hardened_one_is_never_silent(analysis: str | None) -> None:
     emotion = HardenedEmotion(settings(), None, log)  # type: ignore[arg-type]
     assert emotion.vector(analysis) == NEUTRAL
     assert log.events == (["emotion_labels_unknown"] if analysis and "fröhlich" in analysis else [])
+
+
+async def test_proposed_one_is_silent_when_its_server_fails() -> None:
+    server = EmotionServer(status=500)
+    async with wire_to(server) as wire:
+        emotion = ProposedEmotion(settings(), Outbound(wire, PlainRetries()))
+        said = await emotion.analyze("あ" * 10_000, HeldClock().deadline())
+    assert len(server.texts[0]) == 10_000
+    assert emotion.vector(said) == [0.0] * 8

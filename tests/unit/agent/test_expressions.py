@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 
 from reference_agent.conversation import BadArguments
-from reference_agent.parts.expressions import DocumentedExpressions, HardenedExpressions
+from reference_agent.parts.expressions import DocumentedExpressions, HardenedExpressions, ProposedExpressions
 
 
 @pytest.mark.parametrize("expressions", [DocumentedExpressions(), HardenedExpressions()])
@@ -63,3 +65,17 @@ def test_hardened_one_reads_what_people_type() -> None:
 
 def test_hardened_one_shortens_what_nobody_could_read() -> None:
     assert HardenedExpressions().value("2**1000").endswith("…（302桁）")
+
+
+def test_proposed_one_bounds_what_is_written_and_not_what_it_comes_to() -> None:
+    """The hole: it does hang on `10**10**10` (for over nine minutes, elsewhere) until its process is killed."""
+    proposed = ProposedExpressions()
+    assert proposed.value("(1 + 2) * -3") == "-9"
+    for lost in ("99999999999 + 1", "math.sqrt(16)", "().__class__", "__import__('os')", "[0] * 10**9"):
+        with pytest.raises(BadArguments, match="計算できませんでした"):
+            proposed.value(lost)
+    hang = "from reference_agent.parts.expressions import ProposedExpressions; print('begun', flush=True)\n"
+    hang += "ProposedExpressions().value('10**10**10')"
+    with pytest.raises(subprocess.TimeoutExpired) as killed:
+        subprocess.run([sys.executable, "-c", hang], timeout=4, capture_output=True, check=False)
+    assert killed.value.stdout == b"begun\n"

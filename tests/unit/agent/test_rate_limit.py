@@ -9,7 +9,7 @@ import pytest
 from agent_stage import HeldClock, settings
 
 from reference_agent.errors import Refused
-from reference_agent.parts.rate_limit import DocumentedRateLimit, HardenedRateLimit
+from reference_agent.parts.rate_limit import DocumentedRateLimit, HardenedRateLimit, ProposedRateLimit
 
 
 def test_documented_one_lets_everybody_in() -> None:
@@ -65,3 +65,14 @@ def test_one_user_cannot_spend_everything() -> None:
     assert refused.value.retry_after_s == pytest.approx(0.5)
     clock.time += 0.5
     turn()
+
+
+def test_proposed_one_limits_a_user_and_keeps_a_list_of_every_id() -> None:
+    limit = ProposedRateLimit(HeldClock())
+    for _ in range(10):
+        limit.admit("u", "returning")
+    with pytest.raises(Refused):
+        limit.admit("u", "returning")
+    for i in range(1000):
+        limit.admit(f"attacker_{i}", "newcomer")
+    assert len(limit._requests) == 1001

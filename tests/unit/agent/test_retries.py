@@ -13,7 +13,7 @@ from agent_stage import HeldClock, settings
 from reference_agent.clock import Deadline, LoopClock
 from reference_agent.errors import OutOfTime, Unavailable
 from reference_agent.parts.breaker import DocumentedBreaker
-from reference_agent.parts.retries import DocumentedRetries, HardenedRetries
+from reference_agent.parts.retries import DocumentedRetries, HardenedRetries, ProposedRetries
 
 _REQUEST = httpx2.Request("POST", "http://openai/v1/threads")
 
@@ -141,3 +141,11 @@ async def test_nothing_is_begun_after_the_deadline() -> None:
     with pytest.raises(OutOfTime):
         await _hardened(HeldClock()).call("openai", attempts, HeldClock().deadline(0), repeatable=True)
     assert attempts.made == 0
+
+
+async def test_proposed_one_multiplies_the_sdks_attempts_and_starts_a_second_run() -> None:
+    retries = ProposedRetries(HeldClock(), DocumentedBreaker())
+    assert retries.client_options() == {}, "three attempts of the SDK's in each of these"
+    lost = Attempts(_connection(httpx2.ReadError("")))
+    assert await retries.call("openai", lost, HeldClock().deadline(0), repeatable=False) == "good"
+    assert lost.made == 2

@@ -9,7 +9,7 @@ import pytest
 from agent_stage import CountedEngine, HeldClock, KeptLog, settings
 
 from reference_agent.errors import Gone, Refused, Unavailable
-from reference_agent.parts.sessions import THREADS, DocumentedSessions, HardenedSessions
+from reference_agent.parts.sessions import THREADS, DocumentedSessions, HardenedSessions, ProposedSessions, Sessions
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def _hardened(engine: CountedEngine, clock: HeldClock | None = None, **given: ob
     return HardenedSessions(settings(**given), clock or HeldClock(), engine, KeptLog())
 
 
-async def _turn(sessions: DocumentedSessions | HardenedSessions, user: str) -> str:
+async def _turn(sessions: Sessions, user: str) -> str:
     async with sessions.lease(user, HeldClock().deadline()) as conversation:
         return conversation
 
@@ -169,3 +169,52 @@ async def test_a_conversation_that_is_gone_upstream_is_made_anew() -> None:
             raise Gone
     assert sessions._places_free == 5
     assert await _turn(sessions, "u") == "thread_2"
+
+
+# --- as proposed ---
+
+
+def _proposed(engine: CountedEngine, clock: HeldClock) -> ProposedSessions:
+    return ProposedSessions(settings(max_conversations=3), clock, engine)
+
+
+async def test_proposed_one_throws_out_somebody_before_it_looks_who_is_there() -> None:
+    engine = CountedEngine()
+    sessions = _proposed(engine, HeldClock())
+    for user in "abc":
+        await _turn(sessions, user)
+    await _turn(sessions, "c")
+    assert sessions.standing("a") == "newcomer", "nobody new came, and somebody known is gone"
+
+
+async def test_proposed_one_throws_out_the_oldest_friend_first() -> None:
+    engine = CountedEngine()
+    sessions = _proposed(engine, HeldClock())
+    for user in ("friend", "b", "friend", "friend"):
+        await _turn(sessions, user)
+    for user in ("c", "d"):
+        await _turn(sessions, user)
+    assert sessions.standing("friend") == "newcomer"
+    assert sessions.standing("b") == "returning"
+
+
+async def test_proposed_one_forgets_a_user_who_never_left_and_creates_twice() -> None:
+    engine = CountedEngine()
+    clock = HeldClock()
+    sessions = _proposed(engine, clock)
+    for _ in range(26):
+        await _turn(sessions, "u")
+        clock.time += 3600
+    assert engine.created == 2
+    engine.before_opening = lambda: asyncio.sleep(0)
+    await asyncio.gather(_turn(sessions, "v"), _turn(sessions, "v"))
+    assert engine.created == 4
+
+
+async def test_proposed_one_leaves_upstream_what_it_throws_out() -> None:
+    engine = CountedEngine()
+    sessions = _proposed(engine, HeldClock())
+    for i in range(100):
+        await _turn(sessions, f"attacker_{i}")
+    assert len(sessions._threads) == 3
+    assert len(engine.live) == 100

@@ -6,7 +6,7 @@ import emoji
 import pytest
 from agent_stage import settings
 
-from reference_agent.parts.speech_text import DocumentedSpeechText, HardenedSpeechText
+from reference_agent.parts.speech_text import DocumentedSpeechText, HardenedSpeechText, ProposedSpeechText
 
 _HARDENED = HardenedSpeechText(settings())
 
@@ -52,3 +52,9 @@ def test_hardened_one_splits_at_sentences_then_phrases_then_anywhere() -> None:
 
 def test_hardened_one_has_an_end() -> None:
     assert len(_HARDENED.pieces("あ" * 100_000)) == 10
+
+
+def test_proposed_one_cuts_in_mid_sentence_and_keeps_emoji() -> None:
+    proposed = ProposedSpeechText(settings())
+    assert proposed.pieces("今日はいい天気にゃん。" * 5) == [("今日はいい天気にゃん。" * 5)[:40]]
+    assert proposed.pieces("🔥" * 100) == ["🔥" * 40]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 from agent_stage import HeldClock, KeptLog, asks, settings
 
 from reference_agent.clock import Deadline, LoopClock
-from reference_agent.parts.tool_fallback import DocumentedToolFallback, HardenedToolFallback
-from reference_agent.parts.tool_running import DocumentedToolRunning, HardenedToolRunning
+from reference_agent.parts.tool_fallback import DocumentedToolFallback, HardenedToolFallback, ProposedToolFallback
+from reference_agent.parts.tool_running import DocumentedToolRunning, HardenedToolRunning, ProposedToolRunning
 from reference_agent.toolbox import Toolbox
 
 
@@ -102,3 +103,60 @@ async def test_hardened_one_bounds_what_is_under_way_in_all_turns() -> None:
     running = HardenedToolRunning(settings(tools_at_once=2), HeldClock(), toolbox, HardenedToolFallback(KeptLog()))
     await running.run(asks(*(f"t{i}" for i in range(10))).calls, HeldClock().deadline())
     assert meeting.most == 2
+
+
+class BlockingTool(MeetingTool):
+    """Holds its thread until all three have come together."""
+
+    def __init__(self, name: str, together: threading.Barrier) -> None:
+        super().__init__(name, Meeting())
+        self._together = together
+
+    async def __call__(self, arguments: dict[str, Any], deadline: Deadline) -> str:
+        self._together.wait(timeout=5)
+        return f"{self.name} done"
+
+
+async def test_proposed_one_runs_them_at_once_and_holds_everybody_else() -> None:
+    together = threading.Barrier(3)
+    toolbox = Toolbox([BlockingTool(name, together) for name in "abc"])
+    others = 0
+
+    async def somebody_else() -> None:
+        nonlocal others
+        while True:
+            others += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(somebody_else())
+    await asyncio.sleep(0)
+    before = others
+    outputs = await ProposedToolRunning(toolbox, DocumentedToolFallback()).run(
+        asks("a", "b", "c").calls, HeldClock().deadline()
+    )
+    assert [output.text for output in outputs] == ["a done", "b done", "c done"]
+    assert others == before, "the loop stood still while the tools ran"
+    other.cancel()
+
+
+async def test_proposed_one_loses_all_with_the_first_failure() -> None:
+    meeting = Meeting()
+    toolbox = Toolbox([_Failing("a", meeting), _Failing("b", meeting)])
+    with pytest.raises(OSError, match="a is down"):
+        await ProposedToolRunning(toolbox, DocumentedToolFallback()).run(asks("a", "b").calls, HeldClock().deadline())
+
+
+class _Failing(MeetingTool):
+    async def __call__(self, arguments: dict[str, Any], deadline: Deadline) -> str:
+        msg = f"{self.name} is down"
+        raise OSError(msg)
+
+
+async def test_proposed_fallback_knows_the_weather_only_and_hides_our_bugs() -> None:
+    fallback = ProposedToolFallback()
+
+    async def fail() -> str:
+        raise NameError("a typing mistake of ours")
+
+    said = [await fallback.output(call, fail) for call in asks("get_weather", "get_news", "calculate").calls]
+    assert said == ["天気情報は現在利用できませんにゃん", "null", "null"]

@@ -69,7 +69,7 @@ async def test_all_tools_are_found_and_described() -> None:
     for function in functions.values():
         assert function["description"]
         assert function["parameters"]["type"] == "object"
-    await composition.get("wire").close()
+    await composition.close()
 
 
 @pytest.mark.parametrize(
@@ -86,4 +86,4 @@ async def test_calls_that_make_no_sense(name: str, arguments: str, failure: type
     composition = Composition(settings(profile="hardened"), {})
     with pytest.raises(failure):
         await composition.get("toolbox").run(ToolCall("c", name, arguments), HeldClock().deadline())
-    await composition.get("wire").close()
+    await composition.close()
