@@ -14,7 +14,7 @@ scenario = Scenario(
     severity="ungraded",
     story="A reply of 🔥💥🎯 a hundred times over, ending in にゃん, crashes the speech server.",
     claim="The reply is made speakable first: the speech server never crashes, and the caller hears something.",
-    quick=Durations(warm_up_s=1, steady_s=4, attack_s=5, recovery_s=3, drain_s=8),
+    quick=Durations(warm_up_s=1, steady_s=5, attack_s=5, recovery_s=3, drain_s=8),
     full=Durations(warm_up_s=5, steady_s=30, attack_s=120, recovery_s=30, drain_s=30),
     not_played="the quick size asks for 20 such replies",
     faults=(

@@ -11,7 +11,7 @@ scenario = Scenario(
     severity="ungraded",
     story="「この文章の感情を分析して：」 followed by ten thousand あ overloads the self-hosted emotion server.",
     claim="The text is refused or cut; the emotion server never sees it whole, and real users notice nothing.",
-    quick=Durations(warm_up_s=1, steady_s=4, attack_s=5, recovery_s=2, drain_s=8),
+    quick=Durations(warm_up_s=1, steady_s=5, attack_s=5, recovery_s=2, drain_s=8),
     full=Durations(warm_up_s=5, steady_s=30, attack_s=120, recovery_s=30, drain_s=30),
     not_played="the quick size sends 25 long texts; how many the emotion server could bear is not measured",
     checks=(

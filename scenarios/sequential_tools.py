@@ -13,7 +13,7 @@ scenario = Scenario(
     severity="minor",
     story="「今何時で、天気はどうで、ついでに運勢も教えて」 costs three tools in a row: users see 9 s instead of 3 s.",
     claim="Tools that were asked for together run together: they cost about the longest of them.",
-    quick=Durations(warm_up_s=1, steady_s=4, attack_s=12, recovery_s=1, drain_s=8),
+    quick=Durations(warm_up_s=1, steady_s=5, attack_s=12, recovery_s=1, drain_s=8),
     full=Durations(warm_up_s=5, steady_s=30, attack_s=120, recovery_s=10, drain_s=30),
     not_played="the quick size plays the documented tool times (1.2 s, 3.5 s, 0.8 s) at a tenth",
     faults=(

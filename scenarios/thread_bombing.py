@@ -15,8 +15,8 @@ scenario = Scenario(
         "place in the agent's memory, and keeps both for ever."
     ),
     claim="Live conversations stay within the bound that the agent declares; real users are served and keep theirs.",
-    quick=Durations(warm_up_s=1, steady_s=4, attack_s=6, recovery_s=2, drain_s=8),
-    full=Durations(warm_up_s=5, steady_s=30, attack_s=1000, recovery_s=30, drain_s=30),
+    quick=Durations(warm_up_s=1, steady_s=5, attack_s=6, recovery_s=2, drain_s=8),
+    full=Durations(warm_up_s=5, steady_s=30, attack_s=250, recovery_s=30, drain_s=30),
     not_played="the quick size sends 90 new user ids, the documented attack has 100,000 (--full)",
     checks=(
         check(
@@ -37,6 +37,11 @@ scenario = Scenario(
             "real_users_served",
             at_least_share=0.8,
             because="one answer lost in five is what people call down; the 95 % interval has to stay above it",
+        ),
+        check(
+            "memory_bounded",
+            at_most_growth_mb=50,
+            because="an agent that forgets what it cannot keep stays within 50 MB, however many ids have come",
         ),
         check("no_open_generations", because="a generation that nobody waits for still costs money"),
         check("target_survived", because="a process that has to be restarted forgets everyone"),
@@ -61,7 +66,7 @@ class ThreadBombers(Attackers):
 
     # 15 a second, with the real users, is below what the documented agent can take (40 threads, a second each): it must
     # fail by what it keeps, not by being overrun.
-    arrivals = ConstantRate(per_s=15, full_per_s=100, during=("attack",))
+    arrivals = ConstantRate(per_s=15, full_per_s=400, during=("attack",))
 
     @task
     def bomb(self) -> None:

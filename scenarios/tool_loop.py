@@ -14,7 +14,7 @@ scenario = Scenario(
     severity="major",
     story="The model asks for analyze_emotion, does not understand the scores, and asks for analyze_emotion again.",
     claim="Rounds and repeats are capped, the run is ended, and the caller gets an answer.",
-    quick=Durations(warm_up_s=1, steady_s=4, attack_s=5, recovery_s=2, drain_s=8),
+    quick=Durations(warm_up_s=1, steady_s=5, attack_s=5, recovery_s=2, drain_s=8),
     full=Durations(warm_up_s=5, steady_s=30, attack_s=120, recovery_s=30, drain_s=30),
     not_played="the quick size lets 10 turns run away",
     faults=(

@@ -15,7 +15,7 @@ scenario = Scenario(
         "polls without a deadline, or answers with a bare 500 and leaves its run open."
     ),
     claim="Every caller gets an answer or a clear error before the deadline, no run is left open, recovery is prompt.",
-    quick=Durations(warm_up_s=1, steady_s=4, attack_s=10, recovery_s=5, drain_s=8),
+    quick=Durations(warm_up_s=1, steady_s=5, attack_s=10, recovery_s=5, drain_s=8),
     full=Durations(warm_up_s=5, steady_s=30, attack_s=100, recovery_s=60, drain_s=30),
     not_played="each kind of outage lasts two seconds",
     # In this order, because what was cut off or refused ends a call that hangs: whatever never ends comes last.
