@@ -2,7 +2,7 @@
 
     Fault
     +-- UpstreamFault   wraps the answer of an upstream: around(exchange, proceed) -> Reply
-    +-- ModelFault      wraps what the model says: think(ask, proceed) -> Thought, or holds a generation in a state
+    +-- ModelFault      wraps what the model says: think(ask, proceed) -> Thought, or decides the fate of a generation
     +-- NetworkFault    takes the whole listening socket of an upstream away
     +-- ProcessFault    done to the target's process by the supervisor
     +-- CallerFault     done by the load: hang up, read slowly, send twice
@@ -19,7 +19,7 @@ from harness.model import Record
 
 if TYPE_CHECKING:
     from harness.upstreams.exchange import Exchange
-    from harness.upstreams.thought import Ask, Thought
+    from harness.upstreams.thought import Ask, Fate, Thought
     from harness.upstreams.wire import Reply
 
 Family = Literal["upstream", "model", "network", "process", "caller"]
@@ -82,7 +82,8 @@ class UpstreamFault(MatchedFault, frozen=True, kw_only=True):
             draw: a number in [0, 1) for this call, the same for the same seed.
 
         Returns:
-            The reply; None where the fault does not apply, and `proceed` was not called.
+            The reply. Where the fault does not apply: None if `proceed` was not called, else the very reply that it
+            returned.
         """
         raise NotImplementedError
 
@@ -97,8 +98,8 @@ class ModelFault(MatchedFault, frozen=True, kw_only=True):
         return None
 
     @property
-    def holds_state(self) -> str | None:
-        """The state that a generation never leaves by itself, None where it goes on as usual."""
+    def fate(self) -> Fate | None:
+        """What becomes of a generation that begins, None where it goes on as usual."""
         return None
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Literal
 
 from harness.faults.fault import UpstreamFault, at_least
+from harness.upstreams import wire
 
 if TYPE_CHECKING:
     from harness.upstreams.exchange import Exchange
@@ -17,7 +20,9 @@ class Status(UpstreamFault, frozen=True, kw_only=True, tag="status"):
 
     status: int = 503
     retry_after_s: float | None = None
-    """What the header Retry-After says, in seconds; None: no such header."""
+    """When to come back, in seconds from now; None: nothing is said."""
+    retry_after_as: Literal["seconds", "date", "ms"] = "seconds"
+    """How it is written: seconds, an HTTP date, or in milliseconds in the header retry-after-ms."""
     message: str | None = None
     """The error's text; None: what the upstream says with this status."""
 
@@ -30,8 +35,12 @@ class Status(UpstreamFault, frozen=True, kw_only=True, tag="status"):
 
     def around(self, exchange: Exchange, proceed: Callable[[], Reply], draw: float) -> Reply:
         reply = exchange.error_reply(self.status, self.message)
-        if self.retry_after_s is not None:
-            # The header is whole seconds; a fraction is rounded up, since earlier than that nothing was promised.
-            seconds = int(-(-self.retry_after_s // 1))
-            reply.headers = (*reply.headers, ("retry-after", str(seconds)))
-        return reply
+        if self.retry_after_s is None:
+            return reply
+        if self.retry_after_as == "ms":
+            return wire.with_headers(reply, (("retry-after-ms", str(math.ceil(1000 * self.retry_after_s))),))
+        # Whole seconds: a fraction is rounded up, since nothing was promised for earlier than that.
+        seconds = math.ceil(self.retry_after_s)
+        if self.retry_after_as == "date":
+            return wire.with_headers(reply, (("retry-after", formatdate(exchange.wall_s + seconds, usegmt=True)),))
+        return wire.with_headers(reply, (("retry-after", str(seconds)),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from harness.faults.fault import ModelFault
+from harness.upstreams.thought import Fate
 
 
 class Stuck(ModelFault, frozen=True, kw_only=True, tag="stuck"):
@@ -16,5 +17,5 @@ class Stuck(ModelFault, frozen=True, kw_only=True, tag="stuck"):
     state: Literal["queued", "in_progress", "cancelling"] = "in_progress"
 
     @property
-    def holds_state(self) -> str:
-        return self.state
+    def fate(self) -> Fate:
+        return Fate(stays_in=self.state)

@@ -9,8 +9,10 @@ from harness.faults import Fault, FaultError, MatchedFault, ModelFault, NetworkF
 from harness.model import FaultEvent
 from harness.upstreams.chance import fraction
 from harness.upstreams.exchange import Exchange
-from harness.upstreams.thought import Ask, Thought
+from harness.upstreams.thought import Ask, Fate, Thought
 from harness.upstreams.wire import Reply
+
+_NONE = Fate()
 
 
 class Armed:
@@ -33,7 +35,8 @@ class ArmedFaults:
         seed: the epoch's seed.
         upstreams: the names that `upstream` may have.
         record: is given every event.
-        listening: is told (upstream, fault id, open) when a listening socket is to be closed or opened again.
+        listening: is told (upstream, fault id, name of the fault) when nobody is to listen there any more, and the
+            same with None when the fault is over.
         released: is told the id of a fault that was lifted, so that what hangs on it ends.
     """
 
@@ -45,7 +48,7 @@ class ArmedFaults:
         self._count = 0
         self._answering: dict[str, list[Armed]] = {}
         self._thinking: list[Armed] = []
-        self.listening: Callable[[str, str, bool], None] = lambda upstream, fault_id, is_open: None
+        self.listening: Callable[[str, str, str | None], None] = lambda upstream, fault_id, ended_by: None
         self.released: Callable[[str], None] = lambda fault_id: None
 
     def arm(self, fault: Fault, now_ns: int) -> str:
@@ -73,8 +76,8 @@ class ArmedFaults:
             self._thinking.append(armed)
         else:
             for name in self._names(fault.upstream):
-                self.listening(name, armed.id, False)
-                self._fire(armed, now_ns, f"{name}: listening socket closed")
+                self.listening(name, armed.id, fault.name)
+                self._fire(armed, now_ns, f"{name}: nobody listens any more")
         return armed.id
 
     def lift(self, id_: str, now_ns: int) -> None:
@@ -90,7 +93,7 @@ class ArmedFaults:
         self._event(armed, "lifted", now_ns)
         if isinstance(armed.fault, NetworkFault):
             for name in self._names(armed.fault.upstream):
-                self.listening(name, armed.id, True)
+                self.listening(name, armed.id, None)
         self.released(id_)
 
     def lift_all(self, now_ns: int) -> None:
@@ -117,8 +120,11 @@ class ArmedFaults:
         fault = outermost.fault
         assert isinstance(fault, UpstreamFault)
 
+        untouched: list[Reply] = []
+
         def proceed() -> Reply:
-            return self._through(exchange, inner, answer)
+            untouched.append(self._through(exchange, inner, answer))
+            return untouched[0]
 
         if not _meets(fault, outermost, exchange):
             return proceed()
@@ -128,6 +134,8 @@ class ArmedFaults:
         reply = fault.around(exchange, proceed, draw)
         if reply is None:
             return proceed()
+        if untouched and reply is untouched[0]:
+            return reply
         self._fire(outermost, exchange.begin_ns, exchange.route)
         exchange.fault = fault.name
         exchange.fault_id = outermost.id
@@ -159,19 +167,19 @@ class ArmedFaults:
         exchange.fault = fault.name
         return thought
 
-    def state_held(self, exchange: Exchange) -> str | None:
-        """Return the state in which a generation that this call begins is to be stuck, None for none."""
+    def fate(self, exchange: Exchange) -> Fate:
+        """Return what is in store for a generation that this call begins."""
         for armed in self._thinking:
             fault = armed.fault
             assert isinstance(fault, ModelFault)
-            state = fault.holds_state
-            if state is None or not _meets(fault, armed, exchange):
+            fate = fault.fate
+            if fate is None or not _meets(fault, armed, exchange):
                 continue
             if self._draw(armed, fault, exchange.subject, exchange.route) is not None:
                 self._fire(armed, exchange.begin_ns, exchange.route)
                 exchange.fault = fault.name
-                return state
-        return None
+                return fate
+        return _NONE
 
     def _draw(self, armed: Armed, fault: MatchedFault, subject: str, route: str) -> float | None:
         """Return a number in [0, 1) for this call, None where its lot is to be spared."""

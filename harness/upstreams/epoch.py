@@ -166,6 +166,7 @@ class Epoch:
             def answer() -> Reply:
                 return called.answer(exchange, handler)
 
+        exchange.wall_s = self.wall_s(now_ns)
         self._in_flight[id(exchange)] = exchange
         exchange.reply = self.faults.answer(exchange, answer)
         return exchange

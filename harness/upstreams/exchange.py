@@ -55,6 +55,7 @@ class Exchange:
         "tool",
         "unexpected",
         "upstream",
+        "wall_s",
     )
 
     def __init__(self, upstream: str, request: Request, route: str, params: dict[str, str], begin_ns: int) -> None:
@@ -63,6 +64,8 @@ class Exchange:
         self.route = route
         self.params = params
         self.begin_ns = begin_ns
+        self.wall_s = 0.0
+        """Seconds since 1970 at its beginning."""
         self.doing = "other"
         self.mark: str | None = None
         self.conversation: str | None = None
@@ -112,6 +115,12 @@ class Exchange:
         except msgspec.DecodeError:
             return {}
         return body if isinstance(body, dict) else {}
+
+    @property
+    def wants_stream(self) -> bool:
+        """Whether a stream of events was asked for."""
+        body = self.json_object
+        return body.get("stream") is True or body.get("stream_format") == "sse" or self.query.get("stream") == "true"
 
     @property
     def query(self) -> dict[str, str]:

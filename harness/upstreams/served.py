@@ -11,7 +11,7 @@ import struct
 from collections import deque
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 from urllib.parse import unquote
 
 import httptools
@@ -207,6 +207,10 @@ class Connection(asyncio.Protocol):
             elif isinstance(step, wire.Hang):
                 self.hangs_on = self._call.fault_id if self._call is not None and step.ends_when_lifted else None
                 return
+            elif isinstance(step, wire.End):
+                if self._chunked:
+                    self._transport.write(b"0\r\n\r\n")
+                    self._chunked = False
             elif isinstance(step, wire.HalfClose):
                 if self._transport.can_write_eof():
                     self._transport.write_eof()
@@ -277,6 +281,18 @@ class Connection(asyncio.Protocol):
             self._call.fault = fault
         self.reset()
 
+    def freeze(self, reason: str, fault: str) -> None:
+        """Read and write nothing any more; a call that is under way hangs on `reason` from now on."""
+        if self._call is not None and self._call.fault is None:
+            self._call.fault = fault
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._steps = None
+        self.hangs_on = reason
+        if self._transport is not None:
+            self._transport.pause_reading()
+
     def close(self) -> None:
         """End the connection, whatever is under way."""
         self._end_call(client_gone=False)
@@ -313,31 +329,25 @@ class Port:
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._listening: socket.socket | None = None
-        self._closed_by: set[str] = set()
+        self._silent: list[socket.socket] = []
+        self._closed_by: dict[str, Literal["refused", "swallowed"]] = {}
         self._reopening: asyncio.Task[None] | None = None
-        self._holder = self._bound(number)
+        self._holder = _bound(number)
         self.number: int = self._holder.getsockname()[1]
-        self._bind()
-
-    @staticmethod
-    def _bound(number: int) -> socket.socket:
-        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            bound.bind(("127.0.0.1", number))
-        except OSError as error:
-            bound.close()
-            raise _in_use(number, error) from error
-        return bound
-
-    def _bind(self) -> None:
-        self._listening = self._bound(self.number)
-        try:
-            self._listening.listen(1024)
-        except OSError as error:
-            self._listening.close()
+            self._listen()
+        except PortInUseError:
             self._holder.close()
+            raise
+
+    def _listen(self) -> None:
+        listening = _bound(self.number)
+        try:
+            listening.listen(1024)
+        except OSError as error:
+            listening.close()
             raise _in_use(self.number, error) from error
+        self._listening = listening
 
     async def serve(self) -> None:
         """Answer what arrives."""
@@ -346,6 +356,11 @@ class Port:
             lambda: Connection(self._handler, self._connections), sock=self._listening, backlog=1024
         )
 
+    @property
+    def listens(self) -> bool:
+        """Whether connections are taken."""
+        return self._listening is not None
+
     def close_for(self, reason: str, fault: str) -> None:
         """Stop listening and reset all connections, until `open_for` is told the same reason.
 
@@ -353,32 +368,60 @@ class Port:
             reason: e.g. the id of a fault.
             fault: what calls that are under way are said to have ended by.
         """
-        self._closed_by.add(reason)
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        if self._listening is not None:
-            self._listening.close()
-            self._listening = None
+        self._closed_by[reason] = "refused"
+        self._settle()
         for connection in list(self._connections):
             connection.end_by(fault)
 
+    def swallow_for(self, reason: str, fault: str) -> None:
+        """Let whatever is sent disappear, until `open_for` is told the same reason; arguments as for `close_for`."""
+        self._closed_by[reason] = "swallowed"
+        self._settle()
+        for connection in list(self._connections):
+            connection.freeze(reason, fault)
+
     def open_for(self, reason: str) -> None:
         """Listen again, once no reason is left not to. The kernel takes connections from now on."""
-        self._closed_by.discard(reason)
-        if not self._closed_by and self._listening is None:
-            self._bind()
-            self._reopening = asyncio.get_running_loop().create_task(self.serve())
+        self._closed_by.pop(reason, None)
+        self.release(reason)
+        self._settle()
 
     def reopen(self) -> None:
         """Listen again, whatever the reasons were not to."""
         for reason in tuple(self._closed_by):
             self.open_for(reason)
 
-    @property
-    def listens(self) -> bool:
-        """Whether connections are taken."""
-        return self._listening is not None
+    def _settle(self) -> None:
+        """Make the sockets what the reasons say: listening, swallowing, or none."""
+        reasons = set(self._closed_by.values())
+        if reasons and self._listening is not None:
+            if self._server is not None:
+                self._server.close()
+                self._server = None
+            self._listening.close()
+            self._listening = None
+        is_silent = reasons == {"swallowed"}
+        if self._silent and not is_silent:
+            for one in self._silent:
+                one.close()
+            self._silent = []
+        if is_silent and not self._silent:
+            self._silent = self._full_queue()
+        if not reasons and self._listening is None:
+            self._listen()
+            self._reopening = asyncio.get_running_loop().create_task(self.serve())
+
+    def _full_queue(self) -> list[socket.socket]:
+        """Return sockets that listen with a queue that is full, so that the kernel drops whoever else connects."""
+        listening = _bound(self.number)
+        listening.listen(0)
+        sockets = [listening]
+        for _ in range(4):
+            filler = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", self.number))
+            sockets.append(filler)
+        return sockets
 
     def release_all(self) -> None:
         """End the connections on which a call is under way; those that are idle stay."""
@@ -396,3 +439,14 @@ class Port:
         """Stop listening for good."""
         self.close_for("end", "shutdown")
         self._holder.close()
+
+
+def _bound(number: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(("127.0.0.1", number))
+    except OSError as error:
+        bound.close()
+        raise _in_use(number, error) from error
+    return bound

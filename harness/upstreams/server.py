@@ -150,11 +150,14 @@ class Server:
         epoch.faults.listening = self._listening
         epoch.faults.released = self._released
 
-    def _listening(self, upstream: str, reason: str, is_open: bool) -> None:
-        if is_open:
-            self._ports[upstream].open_for(reason)
+    def _listening(self, upstream: str, reason: str, ended_by: str | None) -> None:
+        port = self._ports[upstream]
+        if ended_by is None:
+            port.open_for(reason)
+        elif ended_by == "blackhole":
+            port.swallow_for(reason, ended_by)
         else:
-            self._ports[upstream].close_for(reason, "refuse")
+            port.close_for(reason, ended_by)
 
     def _released(self, fault_id: str) -> None:
         for port in self._ports.values():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -36,6 +36,17 @@ class Thought(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: tuple[WantedTool, ...] = ()
 
 
+class Fate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a fault has in store for a generation."""
+
+    stays_in: str | None = None
+    """The state that it never leaves by itself."""
+    ends_as: Literal["failed", "incomplete", "expired"] | None = None
+    """Instead of what its work would come to."""
+    code: str = "server_error"
+    message: str = ""
+
+
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """What the model is given for one turn."""
 
@@ -66,6 +77,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     def without_results(self) -> Ask:
         """Return the same ask before any tool was called."""
         return msgspec.structs.replace(self, results=())
+
+    def saying(self, text: str) -> Ask:
+        """Return the same ask as if the user had said `text`."""
+        return msgspec.structs.replace(self, messages=(*self.messages, Said("user", text)))
 
     def call_of(self, name: str) -> WantedTool:
         """Return a call of an offered tool, its arguments filled from its schema and what was said."""

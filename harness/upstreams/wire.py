@@ -6,7 +6,7 @@ each upstream and each fault is written once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -50,13 +50,17 @@ class Hang(msgspec.Struct, frozen=True):
     ends_when_lifted: bool = True
 
 
+class End(msgspec.Struct, frozen=True):
+    """The reply is whole: what follows happens to the connection, and no longer to the reply."""
+
+
 class GoDown(msgspec.Struct, frozen=True):
     """The server behind this upstream dies: every connection is reset, new ones are refused for `seconds`."""
 
     seconds: float
 
 
-Step = Wait | Head | Data | Reset | Close | HalfClose | Hang | GoDown
+Step = Wait | Head | Data | Reset | Close | HalfClose | Hang | End | GoDown
 """One thing that a carrier does. Steps that end the connection end the reply."""
 
 
@@ -108,6 +112,74 @@ def with_headers(reply: Reply, headers: tuple[tuple[str, str], ...]) -> Reply:
 def _headed(steps: Iterable[Step], headers: tuple[tuple[str, str], ...]) -> Iterator[Step]:
     for step in steps:
         yield Head(step.status, (*step.headers, *headers), step.length) if isinstance(step, Head) else step
+
+
+def with_body(reply: Reply, body: bytes, *, content_type: str | None = None) -> Reply:
+    """Return a reply with the same status and headers at the same time, but another body.
+
+    Args:
+        reply: what would have been answered.
+        body: what is answered instead.
+        content_type: what the body is said to be; None: what it would have been.
+    """
+
+    def steps() -> Iterator[Step]:
+        for step in reply.steps():
+            if isinstance(step, Head):
+                headers = step.headers
+                if content_type is not None:
+                    others = tuple(header for header in headers if header[0] != "content-type")
+                    headers = (("content-type", content_type), *others)
+                yield Head(step.status, headers, len(body))
+                if body:
+                    yield Data(body)
+                return
+            yield step
+
+    return scripted(steps())
+
+
+def is_stream(head: Head) -> bool:
+    """Return whether what follows is a stream of events, one in each piece of data."""
+    return any(name == "content-type" and text.startswith("text/event-stream") for name, text in head.headers)
+
+
+def each_event(reply: Reply, change: Callable[[Iterator[Data]], Iterator[Step]]) -> Reply:
+    """Return a reply whose events are changed; one that is no stream stays as it is.
+
+    Args:
+        reply: what would have been answered.
+        change: is given the events as they become due, and yields what is sent instead. What passes between two
+            events, such as a wait, comes before the next thing that is sent.
+    """
+    if reply.script is None:
+        return reply
+
+    def changed() -> Iterator[Step]:
+        steps = reply.steps()
+        for step in steps:
+            yield step
+            if isinstance(step, Head):
+                if is_stream(step):
+                    break
+                yield from steps
+                return
+        between: list[Step] = []
+
+        def events() -> Iterator[Data]:
+            for step in steps:
+                if isinstance(step, Data):
+                    yield step
+                else:
+                    between.append(step)
+
+        for step in change(events()):
+            yield from between
+            between.clear()
+            yield step
+        yield from between
+
+    return scripted(changed())
 
 
 def _after(seconds: float, steps: Iterable[Step]) -> Iterator[Step]:

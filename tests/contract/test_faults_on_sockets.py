@@ -8,10 +8,13 @@ import socket
 import time
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 
-pytestmark = pytest.mark.filterwarnings("ignore:The Assistants API is deprecated:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The Assistants API is deprecated:DeprecationWarning", "ignore:deprecated"
+)
 
 WEATHER = b"GET /data/2.5/weather?q=Tokyo HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -35,6 +38,15 @@ def everything(connection: socket.socket) -> bytes:
         if not some:
             return received
         received += some
+
+
+def until_silent(connection: socket.socket) -> bytes:
+    """Read until nothing comes for as long as the socket's time-out."""
+    received = b""
+    with contextlib.suppress(TimeoutError):
+        while some := connection.recv(65536):
+            received += some
+    return received
 
 
 def split(received: bytes) -> tuple[int, bytes]:
@@ -114,6 +126,26 @@ def test_refuse_closes_the_listening_socket_and_what_is_connected(stand: Any) ->
     assert [event["event"] for event in stand.lines("/events")] == ["armed", "fired", "lifted"]
 
 
+def test_blackhole_swallows_connections_and_what_they_send(stand: Any) -> None:
+    port = stand.port("weather")
+    with connected(port) as kept:
+        kept.sendall(WEATHER)
+        assert kept.recv(1) == b"H"
+        id_ = stand.arm("blackhole", upstream="weather")
+        kept.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            everything(kept)
+        kept.sendall(WEATHER)
+        with pytest.raises(TimeoutError):
+            kept.recv(1)
+        with pytest.raises(TimeoutError):
+            socket.create_connection(("127.0.0.1", port), timeout=0.3)
+        stand.lift(id_)
+    with connected(port) as again:
+        again.sendall(WEATHER)
+        assert again.recv(1) == b"H"
+
+
 def test_nobody_else_gets_a_port_that_refuses(stand: Any) -> None:
     stand.arm("refuse", upstream="tts")
     with socket.socket() as thief, pytest.raises(OSError, match="Address already in use"):
@@ -159,6 +191,28 @@ def test_a_new_epoch_is_without_the_faults_of_the_old_one(stand: Any) -> None:
         ("status", {"status": 500}, openai.InternalServerError),
         ("status", {"status": 502}, openai.InternalServerError),
         ("status", {"status": 503}, openai.InternalServerError),
+        ("status", {"status": 400}, openai.BadRequestError),
+        ("status", {"status": 403}, openai.PermissionDeniedError),
+        ("status", {"status": 404}, openai.NotFoundError),
+        ("status", {"status": 408}, openai.APIStatusError),
+        ("status", {"status": 409}, openai.ConflictError),
+        ("status", {"status": 413}, openai.APIStatusError),
+        ("status", {"status": 529}, openai.InternalServerError),
+        ("quota_exhausted", {}, openai.RateLimitError),
+        ("key_revoked", {"ending": "test"}, openai.AuthenticationError),
+        # The client lets what its JSON parser says through.
+        ("garbage", {}, ValueError),
+        ("wrong_type", {}, openai.APIResponseValidationError),
+        ("empty_body", {}, json.JSONDecodeError),
+        ("invalid_utf8", {}, UnicodeDecodeError),
+        ("answer_lost", {}, openai.APIConnectionError),
+        ("half_close", {}, openai.APIConnectionError),
+        ("stall", {}, openai.APITimeoutError),
+        ("blackhole", {}, openai.APITimeoutError),
+        ("drip", {"every_s": 5}, openai.APITimeoutError),
+        ("bandwidth", {"bytes_per_s": 1}, openai.APITimeoutError),
+        ("slow", {"delay_s": 5}, openai.APITimeoutError),
+        ("slow_tail", {"tail_share": 1.0}, openai.APITimeoutError),
         ("reset", {}, openai.APIConnectionError),
         ("cut", {"after_bytes": 5}, openai.APIConnectionError),
         ("refuse", {}, openai.APIConnectionError),
@@ -199,3 +253,211 @@ def test_what_is_no_http_is_refused(stand: Any) -> None:
     with connected(stand.port("tts")) as connection:
         connection.sendall(b"\x16\x03\x01hello\r\n\r\n")
         assert everything(connection).startswith(b"HTTP/1.1 400 ")
+
+
+# --- bodies ----------------------------------------------------------------------------------------------------------
+
+
+def answer_to(stand: Any, request: bytes = WEATHER, upstream: str = "weather") -> bytes:
+    """Return all bytes of an answer, the connection being closed by the upstream."""
+    with connected(stand.port(upstream)) as connection:
+        connection.sendall(request.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+        return everything(connection)
+
+
+def test_bandwidth_and_drip(stand: Any) -> None:
+    usual = answer_to(stand)
+    for fault, fields in (("bandwidth", {"bytes_per_s": 2000}), ("drip", {"every_s": 0.05, "bytes": 100})):
+        id_ = stand.arm(fault, upstream="weather", **fields)
+        begin = time.monotonic()
+        announced, body = split(answer_to(stand))
+        assert announced == len(body) == split(usual)[0]
+        assert time.monotonic() - begin > 0.15
+        stand.lift(id_)
+
+
+def test_stall_in_the_middle_of_the_body(stand: Any) -> None:
+    id_ = stand.arm("stall", upstream="weather", after_bytes=15)
+    with connected(stand.port("weather")) as connection:
+        connection.sendall(WEATHER)
+        connection.settimeout(0.3)
+        received = until_silent(connection)
+        assert len(split(received)[1]) == 15
+        stand.lift(id_)
+        connection.settimeout(5)
+        assert everything(connection) == b""
+
+
+def test_half_close_ends_the_answer_and_keeps_reading(stand: Any) -> None:
+    stand.arm("half_close", upstream="weather", after_bytes=15)
+    with connected(stand.port("weather")) as connection:
+        connection.sendall(WEATHER)
+        announced, body = split(everything(connection))
+        assert len(body) == 15 < announced
+        for _ in range(3):
+            connection.sendall(WEATHER)
+            time.sleep(0.02)
+
+
+def test_bodies_that_are_not_what_they_should_be(stand: Any) -> None:
+    id_ = stand.arm("garbage", upstream="weather", bytes=77)
+    assert len(split(answer_to(stand))[1]) == 77
+    stand.lift(id_)
+    id_ = stand.arm("wrong_type", upstream="weather")
+    assert b"content-type: text/html\r\n" in answer_to(stand)
+    stand.lift(id_)
+    id_ = stand.arm("empty_body", upstream="weather")
+    assert split(answer_to(stand)) == (0, b"")
+    stand.lift(id_)
+    id_ = stand.arm("invalid_utf8", upstream="weather")
+    announced, body = split(answer_to(stand))
+    assert announced == len(body)
+    with pytest.raises(UnicodeDecodeError):
+        body.decode()
+    stand.lift(id_)
+    stand.arm("huge_body", upstream="weather", megabytes=3)
+    announced, body = split(answer_to(stand))
+    assert announced == len(body) > 3_000_000
+    assert json.loads(body)["padding"].startswith("xxx")
+
+
+def test_a_huge_body_is_sent_no_faster_than_it_is_read(stand: Any) -> None:
+    import psutil
+
+    stand.arm("huge_body", upstream="weather", megabytes=2000)
+    with connected(stand.port("weather")) as connection:
+        connection.sendall(WEATHER)
+        connection.recv(1000)
+        time.sleep(0.2)
+        assert psutil.Process(stand.process.pid).memory_info().rss < 300e6
+
+
+def test_an_answer_that_is_lost_was_given_nonetheless(stand: Any) -> None:
+    stand.arm("answer_lost", upstream="openai", times=1)
+    with stand.openai(max_retries=1) as client:
+        client.beta.threads.create()
+    assert json.loads(stand.ask("GET", "/summary")[1])["live_conversations"] == 2
+
+
+def test_a_connection_that_was_to_stay_is_closed(stand: Any) -> None:
+    stand.arm("keep_alive_closed", upstream="weather")
+    with connected(stand.port("weather")) as connection:
+        connection.sendall(WEATHER)
+        received = everything(connection)
+    announced, body = split(received)
+    assert announced == len(body)
+    assert b"connection: close" not in received
+
+
+def test_clock_skew_and_the_ways_of_retry_after(stand: Any) -> None:
+    from email.utils import parsedate_to_datetime
+
+    def header(name: str) -> str:
+        head = answer_to(stand).partition(b"\r\n\r\n")[0].decode()
+        return next(line.split(": ", 1)[1] for line in head.split("\r\n") if line.startswith(name + ":"))
+
+    id_ = stand.arm("clock_skew", upstream="weather", seconds=-7200)
+    assert parsedate_to_datetime(header("date")).timestamp() == pytest.approx(time.time() - 7200, abs=5)
+    stand.lift(id_)
+    id_ = stand.arm("status", upstream="weather", status=429, retry_after_s=7, retry_after_as="date")
+    assert parsedate_to_datetime(header("retry-after")).timestamp() == pytest.approx(time.time() + 7, abs=3)
+    stand.lift(id_)
+    stand.arm("status", upstream="weather", status=429, retry_after_s=0.25, retry_after_as="ms")
+    assert header("retry-after-ms") == "250"
+
+
+def test_the_client_obeys_a_poisoned_poll_after(stand: Any) -> None:
+    with stand.openai() as client:
+        assistant = client.beta.assistants.create(model="gpt-4o")
+        thread = client.beta.threads.create(messages=[{"role": "user", "content": "hi"}])
+        stand.arm("poll_after", milliseconds=400)
+        begin = time.monotonic()
+        client.beta.threads.runs.create_and_poll(thread_id=thread.id, assistant_id=assistant.id)
+        assert time.monotonic() - begin >= 0.4
+
+
+# --- streams ---------------------------------------------------------------------------------------------------------
+
+
+def chat_stream(stand: Any) -> list[bytes]:
+    """Return the events of a streamed chat completion, as far as they come."""
+    body = json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "hello"}]}).encode()
+    request = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-x\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    with connected(stand.port("openai")) as connection:
+        connection.settimeout(0.5)
+        connection.sendall(request)
+        received = b""
+        with contextlib.suppress(TimeoutError):
+            while (some := connection.recv(65536)) and received.count(b"\n\n") < 60:
+                received += some
+                if received.endswith(b"0\r\n\r\n"):
+                    break
+    return [line[6:] for line in received.split(b"\n") if line.startswith(b"data: ")]
+
+
+def test_streams_stalled_cut_doubled_shuffled_spoilt_and_endless(stand: Any) -> None:
+    usual = chat_stream(stand)
+    assert usual[-1] == b"[DONE]"
+    changed = {}
+    for fault, fields in (
+        ("stream_stall", {"after_events": 2}),
+        ("stream_cut", {"after_events": 2}),
+        ("stream_duplicated", {"nth": 1}),
+        ("stream_reordered", {"nth": 2}),
+        ("stream_malformed", {"event": 2}),
+        ("stream_endless", {"event": 2, "every_s": 0.002}),
+    ):
+        id_ = stand.arm(fault, upstream="openai", **fields)
+        changed[fault] = chat_stream(stand)
+        stand.lift(id_)
+    count = len(usual)
+    assert len(changed["stream_stall"]) == len(changed["stream_cut"]) == 2
+    doubled = changed["stream_duplicated"]
+    assert doubled[::2] == doubled[1::2]
+    assert len(doubled) == 2 * count
+    assert len(changed["stream_reordered"]) == count
+    contents = [json.loads(one)["choices"][0]["delta"].get("content") for one in changed["stream_reordered"][:-1]]
+    assert contents != [json.loads(one)["choices"][0]["delta"].get("content") for one in usual[:-1]]
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(changed["stream_malformed"][1])
+    assert json.loads(changed["stream_malformed"][2])
+    assert len(changed["stream_endless"]) > 50
+    assert len(set(changed["stream_endless"][1:])) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "fields", "exception"),
+    [
+        ("stream_stall", {}, (openai.APITimeoutError, httpx2.ReadTimeout)),
+        ("stream_cut", {}, (openai.APIConnectionError, httpx2.RemoteProtocolError)),
+        ("stream_malformed", {}, (openai.APIResponseValidationError, json.JSONDecodeError)),
+    ],
+)
+def test_broken_streams_are_exceptions_of_the_client(
+    stand: Any, fault: str, fields: dict[str, Any], exception: Any
+) -> None:
+    stand.arm(fault, upstream="openai", **fields)
+    hello: Any = [{"role": "user", "content": "hello"}]
+    with stand.openai(timeout=0.4) as client, pytest.raises(exception):
+        list(client.chat.completions.create(model="m", messages=hello, stream=True))
+
+
+def test_generations_that_fail(stand: Any) -> None:
+    stand.arm("generation_fails", message="no.")
+    hello: Any = [{"role": "user", "content": "hello"}]
+    with stand.openai() as client:
+        assistant = client.beta.assistants.create(model="gpt-4o")
+        run = client.beta.threads.create_and_run_poll(assistant_id=assistant.id, thread={"messages": hello})
+        assert run.status == "failed"
+        assert run.last_error is not None
+        assert run.last_error.message == "no."
+        response = client.responses.create(model="gpt-4o", input="hello")
+        assert response.error is not None
+        assert (response.status, response.error.code) == ("failed", "server_error")
+        with pytest.raises(openai.InternalServerError):
+            client.chat.completions.create(model="gpt-4o", messages=hello)
+        streamed = list(client.responses.create(model="gpt-4o", input="hello", stream=True))
+        assert streamed[-1].type == "response.failed"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.model import GenerationState
 from harness.upstreams.exchange import Exchange, mark_in
 from harness.upstreams.openai.body import (
     body_of,
@@ -143,10 +144,12 @@ class Chat:
             raise ApiError(400, f"Invalid 'n': expected 1 to 128, but got {count}.", param="n")
         optional_number(body, "temperature", 0, 2)
         optional_number(body, "top_p", 0, 1)
-        most = optional_integer(body, "max_completion_tokens")
+        limit = optional_integer(body, "max_completion_tokens")
+        most = optional_integer(body, "max_tokens") if limit is None else limit
         id_ = self._api.new_id("chatcmpl-")
         exchange.generation = id_
-        held_state = self._api.epoch.faults.state_held(exchange)
+        fate = self._api.epoch.faults.fate(exchange)
+        held = fate.stays_in in ("queued", "in_progress")
         ask = Ask(
             seed=self._api.epoch.seed,
             subject=exchange.subject,
@@ -163,7 +166,7 @@ class Chat:
                 exchange,
                 ask,
                 model=model,
-                most_tokens=optional_integer(body, "max_tokens") if most is None else most,
+                most_tokens=1 if fate.ends_as == "incomplete" else most,
                 parallel_tool_calls=flag(body, "parallel_tool_calls", otherwise=True),
                 answer_schema=_answer_schema(body),
             )
@@ -181,11 +184,13 @@ class Chat:
         exchange.completion_tokens = completion.usage()["completion_tokens"]
         tokens = exchange.prompt_tokens + exchange.completion_tokens
         exchange.cost_usd = self._api.epoch.prices.of_tokens(tokens)
-        self._record(exchange, completion, held=held_state in ("queued", "in_progress"))
-        if flag(body, "store"):
+        self._record(exchange, completion, held=held, failed=fate.ends_as in ("failed", "expired"))
+        if flag(body, "store") and fate.ends_as is None:
             self._stored[id_] = completion
         stream = flag(body, "stream")
-        if held_state in ("queued", "in_progress"):
+        if fate.ends_as in ("failed", "expired"):
+            raise ApiError(500, fate.message, type_="server_error", code=fate.code)
+        if held:
             return scripted((stream_head(), Hang()) if stream else (Hang(),))
         if stream:
             options = body.get("stream_options")
@@ -193,7 +198,7 @@ class Chat:
             return scripted(_stream(completion, with_usage=with_usage))
         return json_reply(completion.document(), after_s=max(turn.total_s for turn in turns))
 
-    def _record(self, exchange: Exchange, completion: Completion, *, held: bool) -> None:
+    def _record(self, exchange: Exchange, completion: Completion, *, held: bool, failed: bool) -> None:
         epoch = self._api.epoch
         mark, model = exchange.mark, completion.model
         epoch.record_generation(
@@ -206,7 +211,7 @@ class Chat:
         truncated = any(turn.truncated for turn in completion.turns)
 
         def end(at_ns: int) -> None:
-            state: Any = "incomplete" if truncated else "completed"
+            state: GenerationState = "failed" if failed else "incomplete" if truncated else "completed"
             epoch.record_generation(
                 completion.id, state, at_ns, conversation=None, mark=mark, model=model, tool_calls=calls
             )

@@ -41,7 +41,7 @@ from harness.upstreams.openai.turn import TOKENS_A_MESSAGE, Turn, pieces_of, tak
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
 from harness.upstreams.sse import event, stream_head
-from harness.upstreams.thought import Ask
+from harness.upstreams.thought import Ask, Fate
 from harness.upstreams.wire import Hang, Reply, Step, Wait, json_reply, scripted
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Response:
     caller: str | None
     conversation: Conversation | None = None
     state: GenerationState = "queued"
-    held_state: str | None = None
+    fate: Fate = field(default_factory=Fate)
     output: list[Item] = field(default_factory=list)
     ends_s: int = 0
     """When it will be over, in seconds since 1970."""
@@ -94,6 +94,9 @@ class Response:
     @property
     def end(self) -> GenerationState:
         """The state in which it ends if nobody cancels it."""
+        # Responses do not expire; one that should fails.
+        if self.fate.ends_as in ("failed", "expired"):
+            return "failed"
         return "incomplete" if self.turn.truncated else "completed"
 
     def document(self, state: GenerationState | None = None) -> dict[str, Any]:
@@ -111,18 +114,20 @@ class Response:
             "status": state,
             "background": self.background,
             "conversation": None if self.conversation is None else {"id": self.conversation.id},
-            "error": None,
+            "error": {"code": self.fate.code, "message": self.fate.message} if state == "failed" else None,
             "incomplete_details": {"reason": "max_output_tokens"} if state == "incomplete" else None,
             "metadata": body.get("metadata") or {},
             "model": body["model"],
-            "output": [] if is_open else [item.document for item in self.output],
+            "output": [] if is_open or state == "failed" else [item.document for item in self.output],
             "parallel_tool_calls": body.get("parallel_tool_calls", True),
             "reasoning": body.get("reasoning") or {"effort": None, "summary": None},
             "store": self.stored,
             "text": {"format": {"type": "text"}, "verbosity": "medium", **text},
             "tool_choice": body.get("tool_choice") or "auto",
             "tools": self.tools,
-            "usage": None if is_open or state == "cancelled" else usage(turn.prompt_tokens, turn.completion_tokens),
+            "usage": None
+            if is_open or state in ("cancelled", "failed")
+            else usage(turn.prompt_tokens, turn.completion_tokens),
             **{name: default if body.get(name) is None else body[name] for name, default in _ECHOED.items()},
         }
 
@@ -186,7 +191,7 @@ class Responses:
             return scripted(self._stream(response))
         if background:
             return self._api.ok(exchange, response.document(), "write")
-        if response.held_state in ("queued", "in_progress"):
+        if response.fate.stays_in in ("queued", "in_progress"):
             return scripted((Hang(),))
         return json_reply(response.document(response.end), after_s=response.turn.total_s)
 
@@ -212,7 +217,7 @@ class Responses:
         chain = chain or id_
         exchange.conversation = chain
         exchange.generation = id_
-        held_state = api.epoch.faults.state_held(exchange)
+        fate = api.epoch.faults.fate(exchange)
         turn = take_turn(
             api,
             exchange,
@@ -227,7 +232,7 @@ class Responses:
                 tool_choice="auto" if history.results else tool_choice_of(body.get("tool_choice") or "auto"),
             ),
             model=body["model"],
-            most_tokens=optional_integer(body, "max_output_tokens"),
+            most_tokens=1 if fate.ends_as == "incomplete" else optional_integer(body, "max_output_tokens"),
             parallel_tool_calls=flag(body, "parallel_tool_calls", otherwise=True),
             # The bound counts what is called in one response; earlier ones of a turn count in their own.
             most_calls=most_calls,
@@ -248,7 +253,7 @@ class Responses:
             said=exchange.said,
             caller=exchange.caller,
             conversation=conversation,
-            held_state=held_state,
+            fate=fate,
         )
         response.output = self._output(turn)
         takes_s = turn.total_s + self._queue_s(response)
@@ -303,7 +308,7 @@ class Responses:
             conversation = response.conversation
             if conversation is not None and conversation.locked_by == response.id:
                 conversation.locked_by = None
-                if state != "cancelled":
+                if state not in ("cancelled", "failed"):
                     conversation.add(response.output)
             if state == "cancelled":
                 response.output = []
@@ -316,7 +321,7 @@ class Responses:
             model=response.body["model"],
             tool_calls=response.turn.calls if state == "completed" else (),
         )
-        if response.held_state == state:
+        if response.fate.stays_in == state:
             return
         if state == "queued":
             self._schedule(response, "in_progress", at_ns + round(1e9 * self._queue_s(response)))
@@ -360,11 +365,11 @@ class Responses:
         yield {"type": "response.created", "response": response.document(first)}
         if response.background:
             yield {"type": "response.queued", "response": response.document("queued")}
-            if response.held_state == "queued":
+            if response.fate.stays_in == "queued":
                 yield Hang()
             yield Wait(self._queue_s(response))
         yield {"type": "response.in_progress", "response": response.document("in_progress")}
-        if response.held_state == "in_progress":
+        if response.fate.stays_in == "in_progress":
             yield Hang()
         yield Wait(turn.first_token_s)
         pieces = pieces_of(turn.text) if not turn.calls else [call.arguments for call in turn.calls]
@@ -438,7 +443,7 @@ class Responses:
         response = self._one(exchange)
         if not response.background:
             raise ApiError(400, "Cannot cancel a synchronous response.")
-        if response.state in OPEN_STATES and response.held_state != "cancelling":
+        if response.state in OPEN_STATES and response.fate.stays_in != "cancelling":
             self._enter(response, "cancelled", exchange.begin_ns)
         return self._api.ok(exchange, response.document(), "write")
 

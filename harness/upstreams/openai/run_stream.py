@@ -32,14 +32,14 @@ def stream_run(api: OpenAI, run: Run, begin_ns: int, before: tuple[tuple[str, di
     for name, data in before:
         yield event(data, name)
     yield event(run.document(), "thread.run.queued")
-    if run.held_state == "queued":
+    if run.fate.stays_in == "queued":
         yield Hang()
     yield Wait(run.queue_ns / 1e9)
     started_ns = begin_ns + run.queue_ns
     api.due.advance(started_ns)
     if run.state in OPEN_STATES and run.state != "cancelling":
         yield event(run.document(), "thread.run.in_progress")
-        if run.held_state == "in_progress":
+        if run.fate.stays_in == "in_progress":
             yield Hang()
         yield Wait(_THINKS_FOR * run.turn_ns / 1e9)
         rest_s = (1 - _THINKS_FOR) * run.turn_ns / 1e9

@@ -33,7 +33,7 @@ from harness.upstreams.openai.run_stream import stream_run
 from harness.upstreams.openai.threads import Message, Thread
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
-from harness.upstreams.thought import Ask, Said, Thought, ToolResult
+from harness.upstreams.thought import Ask, Fate, Said, Thought, ToolResult
 from harness.upstreams.wire import Reply, json_reply, scripted
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Run:
     state: GenerationState = "queued"
     version: int = 0
     """Counts the states entered, so that what was due in an earlier one no longer happens."""
-    held_state: str | None = None
+    fate: Fate = Fate()  # noqa: RUF009, a frozen record
     thought: Thought = field(default_factory=Thought)
     calls: tuple[ToolCall, ...] = ()
     """The tools that are asked for in requires_action."""
@@ -229,6 +229,9 @@ class Runs:
             self._ask_for_tools(run, at_s)
         elif state in ("completed", "incomplete"):
             self._write_answer(run, at_s)
+        elif state == "failed":
+            run.failed_s = at_s
+            run.last_error = {"code": run.fate.code, "message": run.fate.message}
         elif state in ("cancelled", "expired"):
             run.cancelled_s = at_s if state == "cancelled" else None
             for step in run.steps:
@@ -246,7 +249,7 @@ class Runs:
             model=run.model,
             tool_calls=run.calls if state == "requires_action" else (),
         )
-        if run.held_state == state:
+        if run.fate.stays_in == state:
             return
         if state == "queued":
             self._schedule(at_ns + run.queue_ns, run, "in_progress")
@@ -298,14 +301,15 @@ class Runs:
         heard = run.instructions + "".join(result.output for result in run.results)
         run.turn_prompt_tokens = thread.tokens + tokens_in(heard) + 20 * len(run.functions)
         run.turn_completion_tokens = max(tokens_in(said), 1)
-        if run.max_completion_tokens is not None:
-            left = max(run.max_completion_tokens - run.completion_tokens, 0)
+        most = 1 if run.fate.ends_as == "incomplete" else run.max_completion_tokens
+        if most is not None:
+            left = max(most - run.completion_tokens, 0)
             if run.turn_completion_tokens > left:
                 run.turn_completion_tokens = left
                 run.incomplete_reason = "max_completion_tokens"
                 # The rule of `tokens_in`, backwards.
                 run.thought = Thought(text=thought.text.encode()[: 4 * left].decode(errors="ignore"))
-        if not thought.tool_calls:
+        if not run.thought.tool_calls:
             self._draft_answer(run)
         exchange.model = run.model
         exchange.prompt_tokens = run.turn_prompt_tokens
@@ -367,7 +371,7 @@ class Runs:
         exchange.generation = run.id
         exchange.mark = thread.mark
         exchange.said = thread.said
-        run.held_state = self._api.epoch.faults.state_held(exchange)
+        run.fate = self._api.epoch.faults.fate(exchange)
         self._begin_turn(run, exchange)
         thread.runs.append(run)
         thread.active = run
@@ -446,7 +450,7 @@ class Runs:
         if run.state not in OPEN_STATES or run.state == "cancelling":
             raise ApiError(400, f"Cannot cancel run with status '{run.state}'.")
         self._enter(run, "cancelling", exchange.begin_ns)
-        if run.held_state != "cancelling":
+        if run.fate.stays_in != "cancelling":
             takes_ns = round(1e9 * self._api.epoch.takes(exchange, "cancel"))
             self._schedule(exchange.begin_ns + takes_ns, run, "cancelled")
         return self._shown(exchange, run, "write")
@@ -504,6 +508,8 @@ class Runs:
 
 
 def _outcome(run: Run) -> GenerationState:
+    if run.fate.ends_as in ("failed", "expired"):
+        return run.fate.ends_as
     if run.incomplete_reason is not None:
         return "incomplete"
     return "requires_action" if run.thought.tool_calls else "completed"

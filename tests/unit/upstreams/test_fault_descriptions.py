@@ -12,7 +12,11 @@ import pytest
 from harness import faults
 from harness.faults import FaultError, parse
 
-EXAMPLES: dict[str, dict[str, Any]] = {"slow": {"delay_s": 1.0}, "say": {"reply": "x"}}
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "slow": {"delay_s": 1.0},
+    "say": {"reply": "x"},
+    "bandwidth": {"bytes_per_s": 100.0},
+}
 
 
 @pytest.mark.parametrize("name", list(faults.catalogue()))

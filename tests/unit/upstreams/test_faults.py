@@ -103,11 +103,11 @@ def test_crash_on_emoji_only_on_emoji(caller: Any) -> None:
 
 
 def test_refuse_closes_and_opens_the_socket(caller: Any) -> None:
-    heard: list[tuple[str, str, bool]] = []
+    heard: list[tuple[str, str, str | None]] = []
     caller.epoch.faults.listening = lambda *what: heard.append(what)
     id_ = arm(caller, "refuse", upstream="tts")
     caller.epoch.faults.lift(id_, caller.now_ns)
-    assert heard == [("tts", id_, False), ("tts", id_, True)]
+    assert heard == [("tts", id_, "refuse"), ("tts", id_, None)]
     assert events(caller) == ["armed", "fired", "lifted"]
 
 
@@ -173,6 +173,123 @@ def test_say(caller: Any) -> None:
     thread, run = caller.begin_run("こんにちは")
     caller.settled(run)
     assert caller.reply(thread) == "🔥💥🎯" * 100 + "にゃん"
+
+
+# --- the model -------------------------------------------------------------------------------------------------------
+
+CAT = "あなたは猫です。語尾はにゃん。"
+EMOTION = "この文章の感情を分析して：悲しい"
+
+
+def first_asked(caller: Any, text: str = EMOTION) -> tuple[str, str]:
+    return rounds(caller, text, 1)[0]
+
+
+def answer_to(caller: Any, text: str, output: str = "10:20") -> str:
+    """Return what the model says at last, its tools having come to `output`."""
+    thread, run = caller.begin_run(text, assistant=caller.assistant(CAT))
+    found = caller.settled(run)
+    if found["status"] == "requires_action":
+        calls = found["required_action"]["submit_tool_outputs"]["tool_calls"]
+        outputs = [{"tool_call_id": call["id"], "output": output} for call in calls]
+        caller.openai("POST", f"{run}/submit_tool_outputs", {"tool_outputs": outputs})
+        caller.settled(run)
+    return str(caller.reply(thread))
+
+
+def test_cycle_goes_round(caller: Any) -> None:
+    arm(caller, "cycle", tools=["analyze_emotion", "get_news"])
+    asked = rounds(caller, EMOTION, 5)
+    assert [name for name, _ in asked] == [
+        "analyze_emotion",
+        "get_news",
+        "analyze_emotion",
+        "get_news",
+        "analyze_emotion",
+    ]
+    assert asked[2][1] == '{"text":"中立"}'
+    assert rounds(caller, "こんにちは", 2) == []
+
+
+def test_cycle_of_one_analyses_its_own_result(caller: Any) -> None:
+    arm(caller, "cycle")
+    assert [arguments for _, arguments in rounds(caller, EMOTION, 3)] == [
+        '{"text":"悲しい"}',
+        '{"text":"中立"}',
+        '{"text":"中立"}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "fields", "asked"),
+    [
+        ("unknown_tool", {}, ("search_the_web", '{"text":"悲しい"}')),
+        ("malformed_arguments", {}, ("analyze_emotion", '{"text":"悲しい"')),
+        ("mistyped_arguments", {}, ("analyze_emotion", '{"text": ["悲しい"]}')),
+        ("huge_arguments", {"characters": 7}, ("analyze_emotion", '{"text": "悲しい悲しい悲"}')),
+    ],
+)
+def test_tools_asked_for_wrongly(caller: Any, fault: str, fields: dict[str, Any], asked: tuple[str, str]) -> None:
+    arm(caller, fault, **fields)
+    assert first_asked(caller) == asked
+    assert rounds(caller, "こんにちは", 2) == []
+
+
+def test_calls_tool_named(caller: Any) -> None:
+    text = "analyze_emotionという関数について教えて"
+    assert rounds(caller, text, 1) == []
+    arm(caller, "calls_tool_named")
+    assert first_asked(caller, text)[0] == "analyze_emotion"
+
+
+@pytest.mark.parametrize(
+    ("fault", "fields", "said"),
+    [
+        ("empty_answer", {}, ""),
+        ("out_of_persona", {"reply": "こんにちは"}, "こんにちは"),
+        ("wrong_language", {}, "Hello! How can I help you today?"),
+        ("leaks_prompt", {}, CAT),
+    ],
+)
+def test_answers_that_go_wrong(caller: Any, fault: str, fields: dict[str, Any], said: str) -> None:
+    arm(caller, fault, **fields)
+    assert answer_to(caller, "こんにちは") == said
+
+
+def test_over_long(caller: Any) -> None:
+    arm(caller, "over_long", characters=123)
+    assert len(answer_to(caller, "こんにちは")) == 123
+
+
+def test_ignores_results_and_tool_as_text(caller: Any) -> None:
+    assert "10時20分" in answer_to(caller, "今何時？")
+    id_ = arm(caller, "ignores_results")
+    assert "10時20分" not in answer_to(caller, "今何時？")
+    caller.epoch.faults.lift(id_, caller.now_ns)
+    arm(caller, "tool_as_text")
+    assert answer_to(caller, "今何時？") == "get_time({})"
+
+
+@pytest.mark.parametrize(
+    ("fault", "state"),
+    [("generation_fails", "failed"), ("generation_expires", "expired"), ("generation_incomplete", "incomplete")],
+)
+@pytest.mark.parametrize("text", ["こんにちは", "今何時？"])
+def test_generations_that_end_badly(caller: Any, fault: str, state: str, text: str) -> None:
+    arm(caller, fault)
+    thread, run = caller.begin_run(text)
+    found = caller.settled(run)
+    assert found["status"] == state
+    assert (found["last_error"] is not None) == (state == "failed")
+    caller.openai("POST", f"{thread}/messages", {"role": "user", "content": "x"})
+
+
+def test_a_fault_that_touched_nothing_did_not_fire(caller: Any) -> None:
+    arm(caller, "stream_cut", upstream="openai")
+    arm(caller, "poll_after")
+    caller.openai("POST", "/threads")
+    assert events(caller) == ["armed", "armed"]
+    assert caller.epoch.ledger.summary().live_conversations == 1
 
 
 # --- which calls a fault meets ---------------------------------------------------------------------------------------

@@ -1,0 +1,26 @@
+"""Over-long: the model talks and talks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.faults.fault import ModelFault, at_least
+from harness.upstreams.thought import Ask, Thought
+
+
+class OverLong(ModelFault, frozen=True, kw_only=True, tag="over_long"):
+    """The answer is repeated, sentence after sentence, until it has `characters` letters."""
+
+    characters: int = 400
+    """Length of the answer, 1 or more."""
+
+    def validate(self) -> None:
+        ModelFault.validate(self)
+        at_least("characters", self.characters, 1)
+
+    def think(self, ask: Ask, proceed: Callable[[Ask], Thought], draw: float) -> Thought | None:
+        thought = proceed(ask)
+        if thought.tool_calls:
+            return None
+        sentence = thought.text.rstrip("。. ") + "。"
+        return Thought(text=(sentence * (self.characters // len(sentence) + 1))[: self.characters])
