@@ -96,6 +96,7 @@ def run(
         _fail(console, error, verdict.EXIT_USAGE)
 
     code = verdict.EXIT_PASS
+    recorded: list[Path] = []
     for run_dir, variant in zip(run_dirs, variants or (None,), strict=True):
         order = Order(
             run_dir=run_dir,
@@ -115,13 +116,16 @@ def run(
                 played = play(order, display.follow)
         except evidence.EvidenceError as error:
             _fail(console, error, verdict.EXIT_ERROR)
-        if played.trouble:
+        if played.trouble and not recorded:
             _fail(console, played.trouble, played.exit_code)
         code = max(code, played.exit_code)
-        if played.exit_code == verdict.EXIT_INTERRUPTED:
+        if (run_dir / evidence.PLAN).exists():
+            recorded.append(run_dir)
+        if played.trouble or played.exit_code == verdict.EXIT_INTERRUPTED:
             break
-    recorded = [run_dir for run_dir in run_dirs if (run_dir / evidence.PLAN).exists()]
     _report(console, recorded, run_dirs[0].parent if len(run_dirs) > 1 else run_dirs[0])
+    if played.trouble:
+        _fail(console, played.trouble, code)
     if expected and code != verdict.EXIT_INTERRUPTED:
         code = _against_expectation(console, recorded)
     sys.exit(code)

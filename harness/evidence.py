@@ -3,7 +3,7 @@
     runs/<time>-<name>/
         plan.json                     Plan; written before anything is started
         campaign.jsonl                Moment: what the campaign did, and when; what a live display follows
-        locust.log supervisor.log     what the harness's own processes printed
+        locust.* supervisor.log       what the harness's own processes printed
         scenarios/<scenario>/
             scenario.json             PlannedScenario, as played
             phases.jsonl              PhaseWindow, one line as each phase ends

@@ -60,7 +60,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Played:
-    """How a campaign ended: the exit code, and the sentence that explains one that never began."""
+    """How a campaign ended: the exit code, and the sentence that explains one that could not be played."""
 
     exit_code: int
     trouble: str = ""
@@ -82,13 +82,14 @@ def play(order: Order, follow: Callable[[Moment], None]) -> Played:
     try:
         order.run_dir.mkdir(parents=True, exist_ok=True)
         output = (order.run_dir / "locust.out").open("wb")
+        errors = (order.run_dir / "locust.err").open("wb")
     except OSError as error:
         msg = f"Cannot write {order.run_dir}: {error.strerror or error}. Choose another place with --runs."
         raise EvidenceError(msg) from error
-    with output:
+    with output, errors:
         # In a session of its own: the terminal's Ctrl-C comes here, and is passed on once.
         child = subprocess.Popen(
-            order.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            order.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True
         )
     moments = _Follower(order.run_dir / CAMPAIGN, follow)
     interrupted = False
@@ -104,9 +105,9 @@ def play(order: Order, follow: Callable[[Moment], None]) -> Played:
     if interrupted:
         return Played(EXIT_INTERRUPTED)
     if moments.finished:
-        return Played(code)
+        return Played(code, moments.trouble)
     # It never came to a verdict: its last words say why.
-    lines = (order.run_dir / "locust.out").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    lines = (order.run_dir / "locust.err").read_text(encoding="utf-8", errors="replace").strip().splitlines()
     trouble = lines[-1] if lines else f"Locust ended with exit code {code} and said nothing."
     return Played(code if code > 0 else EXIT_ERROR, trouble)
 
@@ -126,6 +127,8 @@ class _Follower:
 
     def __init__(self, path: Path, follow: Callable[[Moment], None]) -> None:
         self.finished = False
+        self.trouble = ""
+        """Why the campaign was given up, by its own account."""
         self._path = path
         self._follow = follow
         self._offset = 0
@@ -140,7 +143,8 @@ class _Follower:
                         break  # still being written
                     self._offset += len(line)
                     moment = self._decoder.decode(line)
-                    self.finished = self.finished or moment.what == "finished"
+                    if moment.what == "finished":
+                        self.finished, self.trouble = True, moment.text
                     self._follow(moment)
         except FileNotFoundError:
             return  # it has not begun

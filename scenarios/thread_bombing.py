@@ -16,7 +16,7 @@ scenario = Scenario(
     ),
     claim="Live conversations stay within the bound that the agent declares; real users are served and keep theirs.",
     quick=Durations(warm_up_s=1, steady_s=5, attack_s=6, recovery_s=2, drain_s=8),
-    full=Durations(warm_up_s=5, steady_s=30, attack_s=250, recovery_s=30, drain_s=30),
+    full=Durations(warm_up_s=5, steady_s=30, attack_s=500, recovery_s=30, drain_s=30),
     not_played="the quick size sends 90 new user ids, the documented attack has 100,000 (--full)",
     checks=(
         check(
@@ -66,7 +66,7 @@ class ThreadBombers(Attackers):
 
     # 15 a second, with the real users, is below what the documented agent can take (40 threads, a second each): it must
     # fail by what it keeps, not by being overrun.
-    arrivals = ConstantRate(per_s=15, full_per_s=400, during=("attack",))
+    arrivals = ConstantRate(per_s=15, full_per_s=200, during=("attack",))
 
     @task
     def bomb(self) -> None:

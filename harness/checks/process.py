@@ -25,10 +25,13 @@ def target_survived(evidence: Evidence) -> Finding:
     """Look for an end of the target's process that nobody planned: it exited, was killed, or ran out of memory."""
     expected = "the target's process lives until the end, except where its end was planned"
     points = evidence.telemetry or ()
-    end_ns = max((window.end_ns for window in evidence.phases), default=None)
+    if not evidence.phases:
+        why = evidence.ended.reason or "it never became ready"
+        return inconclusive(expected=expected, observed="nothing was played", reason=f"nothing was played: {why}")
+    end_ns = max(window.end_ns for window in evidence.phases)
     events = [event for event in evidence.faults if event.family == "process"]
     # After the last phase the harness itself stops the target.
-    deaths = [event for event in events if event.event in _DEATHS and (end_ns is None or event.at_ns <= end_ns)]
+    deaths = [event for event in events if event.event in _DEATHS and event.at_ns <= end_ns]
     excused = [event for event in deaths if _was_planned(evidence, event, events)]
     unplanned = [event for event in deaths if event not in excused]
     counted = f"{len(points):,} points of telemetry, {len(deaths)} ends of a process, {len(excused)} of them planned"

@@ -1,0 +1,171 @@
+"""Commands as a user gives them, agents and upstreams to point them at, and a look for what they left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.target import read_target
+
+ROOT = Path(__file__).resolve().parents[3]
+TARGET = ROOT / "reference_agent" / "target.toml"
+PATIENCE_S = 30.0
+
+
+def _free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        return int(holder.getsockname()[1])
+
+
+def _wait_until(condition: Callable[[], bool], what: str, bound_s: float = PATIENCE_S) -> None:
+    """Wait for a condition, not for a time."""
+    end = time.monotonic() + bound_s
+    while not condition():
+        assert time.monotonic() < end, f"not within {bound_s} s: {what}"
+        time.sleep(0.05)
+
+
+def _answers(port: int) -> bool:
+    """Return whether something accepts connections."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Place:
+    """A directory of one test, the commands given in it, and the processes that carry its name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # Scratch homes and everything else temporary lies below: that is how a left-over process is recognised.
+        self.environment = os.environ | {"TMPDIR": str(path), "COLUMNS": "200", "HARNESS_TEST_PLACE": str(path)}
+
+    def start(self, *command: str, **options: object) -> subprocess.Popen[str]:
+        """Start a command in this place."""
+        return subprocess.Popen(
+            command, cwd=self.path, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, **options,  # type: ignore[call-overload]
+        )  # fmt: skip
+
+    def run(self, *command: str, bound_s: float = 120, **options: object) -> subprocess.CompletedProcess[str]:
+        """Run a command in this place to its end."""
+        with self.start(*command, **options) as process:
+            output, _ = process.communicate(timeout=bound_s)
+        return subprocess.CompletedProcess(command, process.returncode, output, "")
+
+    def harness(self, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+        """Run `harness ...`."""
+        return self.run(sys.executable, "-m", "harness.cli", *arguments, **options)  # type: ignore[arg-type]
+
+    def locust(self, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+        """Run `locust --headless ...`."""
+        return self.run(sys.executable, "-m", "locust", "--headless", "--only-summary", *arguments, **options)  # type: ignore[arg-type]
+
+    def left_behind(self) -> list[str]:
+        """Return the processes that were started from here and still run."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.pid != os.getpid() and str(self.path) in " ".join(
+                    [*process.cmdline(), *process.environ().values()]
+                ):
+                    found.append(f"{process.pid}: {' '.join(process.cmdline())[:200]}")
+            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+                continue
+        return found
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A place of one's own; the test fails if a process is left behind in it."""
+    here = Place(tmp_path)
+    yield here
+    _wait_until(lambda: not here.left_behind(), f"left behind: {here.left_behind()}", 10)
+
+
+def ended(process: subprocess.Popen[str]) -> None:
+    """End a process by its id and take what it wrote."""
+    process.terminate()
+    try:
+        process.communicate(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def plain_agent(place: Place) -> Iterator[str]:
+    """The URL of somebody else's agent."""
+    port = _free_port()
+    process = place.start(sys.executable, str(Path(__file__).with_name("plain_agent.py")), str(port))
+    try:
+        _wait_until(lambda: _answers(port), "the agent answers")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        ended(process)
+
+
+@pytest.fixture
+def upstreams(place: Place) -> Iterator[dict[str, object]]:
+    """The addresses of running upstreams."""
+    process = place.start(sys.executable, "-m", "harness.upstreams", "--port", "0")
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+    finally:
+        ended(process)
+
+
+@pytest.fixture
+def running(place: Place) -> Iterator[Callable[[Path, str, dict[str, str]], str]]:
+    """Start a target as its owner would, from what its file says, and return its URL."""
+    processes = []
+
+    def start(file: Path, variant: str, addresses: dict[str, str]) -> str:
+        target = read_target(file)
+        port = _free_port()
+        facts = target.facts("quick") | addresses | {
+            "port": str(port), "host": "127.0.0.1", "python": sys.executable, "home": str(place.path),
+        }  # fmt: skip
+        environment = place.environment | target.environment(variant, facts)
+        with (place.path / "agent.log").open("wb") as log:
+            process = subprocess.Popen(
+                target.command(facts), cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        processes.append(process)
+        _wait_until(lambda: _answers(port), "the target answers")
+        return f"http://127.0.0.1:{port}"
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    return _free_port()
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    """Wait for a condition."""
+    return _wait_until
+
+
+@pytest.fixture
+def answers() -> Callable[[int], bool]:
+    """Ask whether something accepts connections at a port."""
+    return _answers
