@@ -15,6 +15,10 @@ class Clock(Protocol):
         """Return monotonic seconds."""
         ...
 
+    def wall(self) -> float:
+        """Return seconds since 1970: for what is written down and read by other processes."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
         """Return `seconds` later."""
         ...
@@ -26,6 +30,9 @@ class LoopClock:
     def now(self) -> float:
         return time.monotonic()
 
+    def wall(self) -> float:
+        return time.time()
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
@@ -35,6 +42,9 @@ class ThreadClock:
 
     def now(self) -> float:
         return time.monotonic()
+
+    def wall(self) -> float:
+        return time.time()
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251 - the documented agent does hold its thread

@@ -1,8 +1,8 @@
 """Which variant of which part is on, and how do they come together? The only place that knows.
 
 A constructor names what it needs; here each name is looked up, built once, and handed over. Names are: `settings`,
-`wire`, `clock`, `assistants_api`, `outbound`, `toolbox`, `blocking_toolbox`, `engine`, `turn`, and the names of the
-parts.
+`wire`, `clock`, `assistants_api`, `outbound`, `toolbox`, `blocking_toolbox`, `session_store`, `engine`, `turn`, and the
+names of the parts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from reference_agent import parts, tools
 from reference_agent.engines.assistants import AssistantsEngine
 from reference_agent.engines.assistants_api import AssistantsApi
 from reference_agent.outbound import Outbound
+from reference_agent.parts.sessions import bounds
+from reference_agent.session_store import SessionStore, open_session_store
 from reference_agent.settings import PART_PREFIX, BadSetting, Settings
 from reference_agent.toolbox import Toolbox
 from reference_agent.turn import Turn
@@ -96,6 +98,7 @@ class Composition:
             "engine": lambda: self._make(ENGINES[settings.engine]),
             "turn": lambda: self._make(Turn),
             "toolbox": self._toolbox,
+            "session_store": self._session_store,
             "blocking_toolbox": self._blocking_toolbox,
             "assistants_api": self._assistants_api,
         }
@@ -115,6 +118,8 @@ class Composition:
     async def close(self) -> None:
         """Close all connections."""
         await self._built["wire"].close()
+        if "session_store" in self._built:
+            await self._built["session_store"].close()
         if self._threads is not None:
             await self._threads.close()
 
@@ -127,6 +132,10 @@ class Composition:
     def _toolbox(self) -> Toolbox:
         modules = [importlib.import_module(f"{tools.__name__}.{m.name}") for m in pkgutil.iter_modules(tools.__path__)]
         return Toolbox([self._make(module.TOOL) for module in modules])
+
+    def _session_store(self) -> SessionStore:
+        settings: Settings = self.get("settings")
+        return open_session_store(settings.session_store, bounds(settings))
 
     def _blocking_toolbox(self) -> Toolbox:
         """The tools once more, with calls that hold their thread: for a part that runs them in threads."""

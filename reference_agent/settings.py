@@ -59,6 +59,11 @@ class Settings(BaseSettings):
     tts_first_byte_s: float = Field(2.0, gt=0, description="speech that has not begun is given up after")
     warm_up_s: float = Field(5.0, ge=0, description="how long readiness may wait for the assistant")
 
+    session_store: str = Field(
+        "sqlite:~/.local/state/reference-agent/sessions.sqlite",
+        pattern=r"^(memory|sqlite:.+)$",
+        description="where sessions are written down: memory, or sqlite:PATH (shared by replicas on one machine)",
+    )
     max_conversations: int = Field(1000, ge=2, description="conversations alive at the model's upstream, at most")
     probation_s: float = Field(600.0, gt=0, description="a user seen once is forgotten after")
     session_s: float = Field(86400.0, gt=0, description="a known user is forgotten after, counted from the last turn")
@@ -89,7 +94,7 @@ class Settings(BaseSettings):
     breaker_calls: int = Field(5, ge=1, description="fewer calls than this within the window never open the breaker")
     breaker_failures: float = Field(0.5, gt=0, le=1, description="share of failures that opens the breaker")
     breaker_open_s: float = Field(0.5, gt=0, description="an open breaker lets a probe through after")
-    breaker_probes: int = Field(1, ge=1, description="probes under way at once, per upstream")
+    breaker_probes: int = Field(4, ge=1, description="probes under way at once, per upstream")
 
     @classmethod
     def settings_customise_sources(

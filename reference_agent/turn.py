@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from reference_agent.clock import Clock, Deadline
 from reference_agent.conversation import Engine
+from reference_agent.errors import Gone
 from reference_agent.parts.audio import Audio, Speech
 from reference_agent.parts.emotion import Emotion
 from reference_agent.parts.input_guard import InputGuard
@@ -69,7 +70,7 @@ class Turn:
         """
         deadline = Deadline.after(self._clock, self._settings.turn_s)
         user, text = self._input_guard.check(user_id, message)
-        with self._rate_limit.admit(user, self._sessions.standing(user)):
+        with self._rate_limit.admit(user, await self._sessions.standing(user)):
             self._logging.heard(user, text)
             outcome = await self._think(user, text, deadline.earlier_by(self._settings.speech_reserve_s))
             self._logging.said(user, outcome.reply)
@@ -79,10 +80,15 @@ class Turn:
         return Answer(outcome.reply, speech)
 
     async def _think(self, user: str, text: str, deadline: Deadline) -> Outcome:
-        async with (
-            self._turn_order.turn_of(user, deadline),
-            self._sessions.lease(user, deadline) as conversation,
-        ):
+        async with self._turn_order.turn_of(user, deadline):
+            try:
+                return await self._think_in_conversation(user, text, deadline)
+            except Gone:
+                # Deleted upstream behind our back, before anything was said in it: once more, in a new one.
+                return await self._think_in_conversation(user, text, deadline)
+
+    async def _think_in_conversation(self, user: str, text: str, deadline: Deadline) -> Outcome:
+        async with self._sessions.lease(user, deadline) as conversation:
             generation = self._engine.generation(conversation, deadline)
             async with self._polling.watching(generation):
                 await generation.begin(text)

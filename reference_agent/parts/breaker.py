@@ -78,7 +78,7 @@ class _Circuit:
 
 
 class HardenedBreaker:
-    """Opens on a share of failures, lets a bounded number of probes through soon, and closes on the first good one.
+    """Opens on a share of failures, soon lets probes through (spaced, and few at once), closes on the first good one.
 
     A call that was cancelled (its caller hung up) says nothing about the upstream and counts for neither side. An
     upstream that answers "not like this" (4xx) is well.
@@ -94,13 +94,16 @@ class HardenedBreaker:
         circuit = self._circuits.setdefault(upstream, _Circuit())
         probe = circuit.open_until is not None
         if probe:
-            self._allow_probe(upstream, circuit)
-            circuit.probes += 1
+            self._begin_probe(upstream, circuit)
         try:
             yield
         except Exception as failure:
             trouble = trouble_in(failure)
             self._count(circuit, failed=trouble is not None and trouble.upstream_is_down)
+            raise
+        except BaseException:
+            if probe and circuit.open_until is not None:
+                circuit.open_until = self._clock.now()  # cancelled: somebody else may look
             raise
         else:
             self._count(circuit, failed=False)
@@ -111,19 +114,22 @@ class HardenedBreaker:
         now = self._clock.now()
         return {upstream: _state(circuit, now) for upstream, circuit in self._circuits.items()}
 
-    def _allow_probe(self, upstream: str, circuit: _Circuit) -> None:
+    def _begin_probe(self, upstream: str, circuit: _Circuit) -> None:
         assert circuit.open_until is not None
         left_s = circuit.open_until - self._clock.now()
         if left_s > 0 or circuit.probes >= self._settings.breaker_probes:
             wait_s = max(left_s, self._settings.breaker_open_s)
             raise Unavailable(upstream, "given a rest after failures", never_arrived=True, retry_after_s=wait_s)
+        circuit.probes += 1
+        # A probe that hangs must not keep the next one from finding out that the upstream is back.
+        circuit.open_until = self._clock.now() + self._settings.breaker_open_s
 
     def _count(self, circuit: _Circuit, *, failed: bool) -> None:
         now = self._clock.now()
         if circuit.open_until is not None:
-            if failed:
-                circuit.open_until = now + self._settings.breaker_open_s
-            else:
+            # A failure says nothing new: calls from before it opened may still come to their ends, and must not keep
+            # the next probe from looking.
+            if not failed:
                 circuit.open_until = None
                 circuit.calls.clear()
             return

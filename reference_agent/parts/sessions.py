@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
 from reference_agent.clock import Clock, Deadline
@@ -14,13 +14,22 @@ from reference_agent.conversation import Engine
 from reference_agent.errors import Gone, OutOfTime, Refused, Unavailable
 from reference_agent.parts.logging import Logging
 from reference_agent.parts.rate_limit import Standing
+from reference_agent.session_store import (
+    BeingCreated,
+    Bounds,
+    Full,
+    Known,
+    MustCreate,
+    MustDelete,
+    SessionStore,
+)
 from reference_agent.settings import Settings
 
 
 class Sessions(Protocol):
     """Remembers whose conversation is whose."""
 
-    def standing(self, user_id: str) -> Standing:
+    async def standing(self, user_id: str) -> Standing:
         """Return whether a conversation of this user is alive."""
         ...
 
@@ -51,7 +60,7 @@ class DocumentedSessions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def standing(self, user_id: str) -> Standing:
+    async def standing(self, user_id: str) -> Standing:
         return "returning" if user_id in THREADS else "newcomer"
 
     @asynccontextmanager
@@ -81,7 +90,7 @@ class ProposedSessions:
         self._engine = engine
         self._threads: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
-    def standing(self, user_id: str) -> Standing:
+    async def standing(self, user_id: str) -> Standing:
         return "returning" if user_id in self._threads else "newcomer"
 
     @asynccontextmanager
@@ -104,71 +113,76 @@ class ProposedSessions:
 _PROPOSED_LIFE_S = 24 * 3600.0
 
 
-@dataclass
-class _Session:
-    user_id: str
-    conversation: str
-    turns: int
-    last_turn_at: float
-
-
 _PROTECTED_SHARE = 0.9  # of all places; the rest is always open to somebody new
-_KEEP_HOUSE_S = 1.0
-_DELETE_S = 3.0
-_LOST_S = 60.0
 _LOST_SHARE = 0.25
-"""How long, and for what share of all places at most, a place is kept for a conversation whose creation was not
+_LOST_S = 60.0
+"""For what share of all places at most, and how long, a place is kept for a conversation whose creation was not
 answered. It may exist upstream, under a name that we were never told; there is no way to ask. Without an end, an outage
 would use up all places."""
+_KEEP_HOUSE_S = 1.0
+_DELETE_S = 3.0
+_LEASE_S = 5.0  # beyond the turn's deadline: what a process that has died leaves behind is free again then
+_LOOK_AGAIN_S = 0.05
+
+
+def bounds(settings: Settings) -> Bounds:
+    """Return how many conversations are kept, and how long, under these settings."""
+    places = settings.max_conversations
+    return Bounds(
+        places=places,
+        protected=max(1, min(places - 1, int(places * _PROTECTED_SHARE))),
+        lost=max(1, int(places * _LOST_SHARE)),
+        lost_s=_LOST_S,
+        probation_s=settings.probation_s,
+        session_s=settings.session_s,
+    )
 
 
 class HardenedSessions:
     """Never more conversations alive upstream than declared; a flood of new ids only ever displaces itself.
 
     Two segments, as in a segmented LRU cache: a user seen once is on probation, one who came back is protected. Room
-    is made by deleting (upstream too) the oldest one on probation. A place is taken before a conversation is created
-    and given back after it is deleted, so that the bound holds at every moment, not on average. One creation per user
-    at a time; a creation is finished even when its caller hangs up, so that no conversation is lost sight of.
+    is made by deleting (upstream too) the oldest one on probation. All of it is written down in a store, so that a
+    restart forgets nobody and any replica continues any conversation. One creation per user at a time; a creation is
+    finished even when its caller hangs up, so that no conversation is lost sight of.
     """
 
     needs_loop = True
 
-    def __init__(self, settings: Settings, clock: Clock, engine: Engine, logging: Logging) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: Settings, clock: Clock, engine: Engine, session_store: SessionStore, logging: Logging
+    ) -> None:
+        self._turn_s = settings.turn_s
         self._clock = clock
         self._engine = engine
+        self._store = session_store
         self._logging = logging
-        self._places_free = settings.max_conversations
-        self._protected_most = max(
-            1, min(settings.max_conversations - 1, int(settings.max_conversations * _PROTECTED_SHARE))
-        )
-        self._probation: OrderedDict[str, _Session] = OrderedDict()
-        self._protected: OrderedDict[str, _Session] = OrderedDict()
         self._in_use: Counter[str] = Counter()
         self._creating: dict[str, asyncio.Task[None]] = {}
-        self._condemned: OrderedDict[str, None] = OrderedDict()
-        """Conversations that are to be deleted upstream and could not be yet; they keep their places."""
-        self._lost_until: list[float] = []
         self._housekeeping: asyncio.Task[None] | None = None
 
-    def standing(self, user_id: str) -> Standing:
-        return "returning" if user_id in self._protected or user_id in self._probation else "newcomer"
+    async def standing(self, user_id: str) -> Standing:
+        return "returning" if await self._store.knows(user_id) else "newcomer"
 
     @asynccontextmanager
     async def lease(self, user_id: str, deadline: Deadline) -> AsyncIterator[str]:
         self._in_use[user_id] += 1
+        had_a_turn = False
         try:
-            session = await self._session_of(user_id, deadline)
+            conversation = await self._conversation_of(user_id, deadline)
             try:
-                yield session.conversation
+                yield conversation
+                had_a_turn = True
             except Gone:
-                self._forget_gone(session)
+                await self._store.forget(conversation)
                 raise
-            self._had_a_turn(session)
         finally:
             self._in_use[user_id] -= 1
-            if not self._in_use[user_id]:
+            last = not self._in_use[user_id]
+            if last:
                 del self._in_use[user_id]
+            if last or had_a_turn:
+                await self._store.ended(user_id, self._clock.wall(), had_a_turn=had_a_turn)
 
     async def start(self) -> None:
         self._housekeeping = asyncio.create_task(self._keep_house())
@@ -176,88 +190,61 @@ class HardenedSessions:
     async def close(self) -> None:
         if self._housekeeping is not None:
             self._housekeeping.cancel()
+            await asyncio.wait({self._housekeeping})
 
     # --- one user ---
 
-    async def _session_of(self, user_id: str, deadline: Deadline) -> _Session:
-        while True:
-            session = self._protected.get(user_id) or self._probation.get(user_id)
-            if session is not None:
-                return session
-            creation = self._creating.get(user_id)
-            if creation is None:
-                creation = asyncio.create_task(self._create(user_id, deadline))
-                self._creating[user_id] = creation
-                creation.add_done_callback(lambda task: self._creation_over(user_id, task))
-            try:
-                async with asyncio.timeout(deadline.remaining_s()):
-                    await asyncio.shield(creation)
-            except TimeoutError:
-                what = "a conversation"
-                raise OutOfTime(what) from None
+    async def _conversation_of(self, user_id: str, deadline: Deadline) -> str:
+        while deadline.remaining_s() > 0:
+            now = self._clock.wall()
+            match await self._store.claim(user_id, now, now + self._turn_s + _LEASE_S):
+                case Known(conversation):
+                    return conversation
+                case Full():
+                    raise Refused(429, "full", "いまは満員にゃん。すこし後で話しかけてにゃん", 1.0)
+                case MustDelete(conversation):
+                    await self._delete(conversation, deadline)
+                case MustCreate():
+                    await self._until_created(self._begin_creation(user_id, deadline), deadline)
+                case BeingCreated():
+                    await self._until_created(self._creating.get(user_id), deadline)
+        what = "a conversation"
+        raise OutOfTime(what)
+
+    def _begin_creation(self, user_id: str, deadline: Deadline) -> asyncio.Task[None]:
+        creation = asyncio.create_task(self._create(user_id, deadline))
+        self._creating[user_id] = creation
+        creation.add_done_callback(lambda task: self._creation_over(user_id, task))
+        return creation
 
     def _creation_over(self, user_id: str, task: asyncio.Task[None]) -> None:
         self._creating.pop(user_id, None)
         if not task.cancelled():
             task.exception()  # looked at, so that one that nobody waits for any more is not complained about
 
+    async def _until_created(self, creation: asyncio.Task[None] | None, deadline: Deadline) -> None:
+        if creation is None:  # another replica's
+            await self._clock.sleep(_LOOK_AGAIN_S)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline.remaining_s()):
+                await asyncio.shield(creation)
+
     async def _create(self, user_id: str, deadline: Deadline) -> None:
-        await self._take_place(deadline)
         try:
             conversation = await self._engine.open_conversation(deadline)
         except BaseException as failure:
-            if isinstance(failure, Unavailable) and not failure.never_arrived:
-                self._lose_place()
-            else:
-                self._places_free += 1
+            lost = isinstance(failure, Unavailable) and not failure.never_arrived
+            await self._store.not_created(user_id, self._clock.wall() if lost else None)
             raise
-        self._probation[user_id] = _Session(user_id, conversation, 0, self._clock.now())
-
-    def _had_a_turn(self, session: _Session) -> None:
-        session.turns += 1
-        session.last_turn_at = self._clock.now()
-        if session.user_id in self._protected:
-            self._protected.move_to_end(session.user_id)
-        elif session.user_id in self._probation and session.turns >= 2:
-            del self._probation[session.user_id]
-            self._protected[session.user_id] = session
-            if len(self._protected) > self._protected_most:
-                user_id, demoted = self._protected.popitem(last=False)
-                self._probation[user_id] = demoted
-
-    def _forget_gone(self, session: _Session) -> None:
-        """The upstream has no such conversation: ours is over, and its place is free."""
-        for segment in (self._probation, self._protected):
-            if segment.get(session.user_id) is session:
-                del segment[session.user_id]
-                self._places_free += 1
+        await self._store.created(user_id, conversation)
 
     # --- room for all ---
 
-    async def _take_place(self, deadline: Deadline) -> None:
-        if self._places_free > 0:
-            self._places_free -= 1
-            return
-        victim = next((s for u, s in self._probation.items() if u not in self._in_use), None)
-        if victim is None:
-            raise Refused(429, "full", "いまは満員にゃん。すこし後で話しかけてにゃん", 1.0)
-        # Out of our books first: from here on it cannot be leased, and its place is ours if the deletion succeeds.
-        del self._probation[victim.user_id]
-        await self._delete(victim.conversation, deadline)
-
-    def _lose_place(self) -> None:
-        self._lost_until.append(self._clock.now() + _LOST_S)
-        if len(self._lost_until) > max(1, self._settings.max_conversations * _LOST_SHARE):
-            self._lost_until.pop(0)
-            self._places_free += 1
-
     async def _delete(self, conversation: str, deadline: Deadline) -> None:
-        """Delete upstream; what cannot be deleted now is condemned, and keeps its place until it is."""
-        try:
-            await self._engine.delete_conversation(conversation, deadline)
-        except BaseException:
-            self._condemned[conversation] = None
-            raise
+        """Delete upstream what is condemned; it keeps its place until that has succeeded."""
+        await self._engine.delete_conversation(conversation, deadline)
+        await self._store.forget(conversation)
 
     async def _keep_house(self) -> None:
         while True:
@@ -271,22 +258,8 @@ class HardenedSessions:
 
     async def keep_house_once(self) -> None:
         """Delete what is condemned or has expired, and give back the places of lost creations."""
-        now = self._clock.now()
-        lost = len(self._lost_until)
-        self._lost_until = [until for until in self._lost_until if until > now]
-        self._places_free += lost - len(self._lost_until)
-        for segment, life_s in (
-            (self._probation, self._settings.probation_s),
-            (self._protected, self._settings.session_s),
-        ):
-            for session in list(segment.values()):
-                if session.user_id not in self._in_use and now - session.last_turn_at > life_s:
-                    del segment[session.user_id]
-                    self._condemned[session.conversation] = None
-        while self._condemned:
-            conversation, _ = self._condemned.popitem(last=False)
+        for conversation in await self._store.expire(self._clock.wall()):
             await self._delete(conversation, Deadline.after(self._clock, _DELETE_S))
-            self._places_free += 1
 
 
 VARIANTS = {"documented": DocumentedSessions, "proposed": ProposedSessions, "hardened": HardenedSessions}

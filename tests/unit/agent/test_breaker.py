@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import httpx
 import pytest
@@ -22,6 +24,14 @@ def _break(breaker: DocumentedBreaker | HardenedBreaker, times: int) -> None:
     for _ in range(times):
         with pytest.raises(httpx.ReadError):
             _call(breaker, httpx.ReadError(""))
+
+
+@contextmanager
+def _swallowing(breaker: HardenedBreaker) -> Iterator[None]:
+    """A call that is under way, and fails at the end of the context."""
+    with suppress(httpx.ReadError), breaker.around("openai"):
+        yield
+        raise httpx.ReadError("")
 
 
 def _open(clock: HeldClock) -> HardenedBreaker:
@@ -85,6 +95,31 @@ def test_probes_are_bounded() -> None:
             with pytest.raises(Unavailable):
                 _call(breaker)
     _call(breaker)
+
+
+def test_a_probe_that_hangs_does_not_keep_the_next_one_waiting() -> None:
+    clock = HeldClock()
+    breaker = _open(clock)
+    with ExitStack() as hanging:
+        for _ in range(4):
+            clock.time += 0.6
+            hanging.enter_context(breaker.around("openai"))
+        clock.time += 0.6
+        with pytest.raises(Unavailable):
+            _call(breaker)
+
+
+def test_late_failures_of_calls_from_before_do_not_keep_it_open() -> None:
+    clock = HeldClock()
+    breaker = HardenedBreaker(settings(), clock)
+    with ExitStack() as under_way:
+        for _ in range(3):
+            under_way.enter_context(_swallowing(breaker))
+        _break(breaker, 5)
+        clock.time += 0.6
+        under_way.close()
+        _call(breaker)
+    assert breaker.states() == {"openai": "closed"}
 
 
 def test_a_cancelled_probe_says_nothing() -> None:

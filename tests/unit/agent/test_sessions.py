@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from agent_stage import CountedEngine, HeldClock, KeptLog, settings
 
 from reference_agent.errors import Gone, Refused, Unavailable
-from reference_agent.parts.sessions import THREADS, DocumentedSessions, HardenedSessions, ProposedSessions, Sessions
+from reference_agent.parts.sessions import (
+    THREADS,
+    DocumentedSessions,
+    HardenedSessions,
+    ProposedSessions,
+    Sessions,
+    bounds,
+)
+from reference_agent.session_store import BeingCreated, MustCreate, SqliteSessionStore, open_session_store
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +30,9 @@ def _no_threads() -> Iterator[None]:
 
 def _hardened(engine: CountedEngine, clock: HeldClock | None = None, **given: object) -> HardenedSessions:
     given.setdefault("max_conversations", 5)
-    return HardenedSessions(settings(**given), clock or HeldClock(), engine, KeptLog())
+    chosen = settings(**given)
+    store = SqliteSessionStore(None, bounds(chosen))
+    return HardenedSessions(chosen, clock or HeldClock(), engine, store, KeptLog())
 
 
 async def _turn(sessions: Sessions, user: str) -> str:
@@ -67,18 +78,20 @@ async def test_a_flood_leaves_those_who_came_back_their_conversations() -> None:
     for i in range(100):
         await _turn(sessions, f"attacker_{i}")
     assert {user: await _turn(sessions, user) for user in known} == known
-    assert sessions.standing("tama") == "returning"
-    assert sessions.standing("attacker_0") == "newcomer"
+    assert await sessions.standing("tama") == "returning"
+    assert await sessions.standing("attacker_0") == "newcomer"
 
 
 async def test_there_is_always_a_place_for_somebody_new() -> None:
     engine = CountedEngine()
-    sessions = _hardened(engine)
+    clock = HeldClock()
+    sessions = _hardened(engine, clock)
     for i in range(20):
-        await _turn(sessions, f"known_{i}")
-        await _turn(sessions, f"known_{i}")
+        for _ in range(2):
+            await _turn(sessions, f"known_{i}")
+            clock.time += 1
     await _turn(sessions, "newcomer")
-    assert sessions.standing("known_19") == "returning"
+    assert await sessions.standing("known_19") == "returning"
     assert engine.most_live == 5
 
 
@@ -115,17 +128,23 @@ async def test_a_failed_creation_gives_its_place_back_and_a_lost_one_later() -> 
 
     async def fail(times: int, *, never_arrived: bool) -> None:
         engine.failure = Unavailable("openai", "down", never_arrived=never_arrived)
-        for _ in range(times):
+        for i in range(times):
             with pytest.raises(Unavailable):
-                await _turn(sessions, "u")
+                await _turn(sessions, f"u{i}")
+        engine.failure = None
 
-    await fail(5, never_arrived=True)
-    assert sessions._places_free == 8
-    await fail(5, never_arrived=False)
-    assert sessions._places_free == 6, "an outage takes a quarter at most"
+    await fail(20, never_arrived=True)
+    await fail(20, never_arrived=False)
+    for i in range(6):
+        await _turn(sessions, f"a{i}")
+    assert engine.deleted == []
+    await _turn(sessions, "b")
+    assert engine.deleted == ["thread_1"], "an outage takes a quarter at most"
     clock.time += 61
     await sessions.keep_house_once()
-    assert sessions._places_free == 8
+    for i in range(2):
+        await _turn(sessions, f"c{i}")
+    assert engine.deleted == ["thread_1"]
 
 
 async def test_what_cannot_be_deleted_keeps_its_place_until_it_is() -> None:
@@ -151,13 +170,13 @@ async def test_those_seen_once_expire_soon_and_those_who_came_back_late() -> Non
     clock.time += 900
     await _turn(sessions, "back")
     await sessions.keep_house_once()
-    assert (sessions.standing("once"), sessions.standing("back")) == ("newcomer", "returning")
+    assert (await sessions.standing("once"), await sessions.standing("back")) == ("newcomer", "returning")
     clock.time += 900
     await sessions.keep_house_once()
-    assert sessions.standing("back") == "returning", "counted from the last turn"
+    assert await sessions.standing("back") == "returning", "counted from the last turn"
     clock.time += 200
     await sessions.keep_house_once()
-    assert sessions.standing("back") == "newcomer"
+    assert await sessions.standing("back") == "newcomer"
     assert engine.live == set()
 
 
@@ -167,8 +186,47 @@ async def test_a_conversation_that_is_gone_upstream_is_made_anew() -> None:
     with pytest.raises(Gone):
         async with sessions.lease("u", HeldClock().deadline()):
             raise Gone
-    assert sessions._places_free == 5
+    assert await sessions.standing("u") == "newcomer"
     assert await _turn(sessions, "u") == "thread_2"
+
+
+async def test_a_restart_forgets_nobody_and_any_replica_goes_on(tmp_path: Path) -> None:
+    engine = CountedEngine()
+    chosen = settings(max_conversations=3)
+    stores = [SqliteSessionStore(tmp_path / "state" / "sessions.sqlite", bounds(chosen)) for _ in range(2)]
+    replicas = [HardenedSessions(chosen, HeldClock(), engine, store, KeptLog()) for store in stores]
+    assert await _turn(replicas[0], "u") == await _turn(replicas[1], "u") == "thread_1"
+    flood = (_turn(replica, f"attacker_{i}") for i in range(20) for replica in replicas)
+    await asyncio.gather(*flood, return_exceptions=True)
+    assert engine.most_live == 3, "one bound for all replicas"
+    assert await _turn(replicas[1], "u") == "thread_1"
+    for store in stores:
+        await store.close()
+    again = SqliteSessionStore(tmp_path / "state" / "sessions.sqlite", bounds(chosen))
+    assert await _turn(HardenedSessions(chosen, HeldClock(), engine, again, KeptLog()), "u") == "thread_1"
+    await again.close()
+
+
+async def test_a_replica_that_dies_while_it_creates_gives_way() -> None:
+    store = SqliteSessionStore(None, bounds(settings()))
+    assert await store.claim("u", 100.0, 110.0) == MustCreate()
+    assert await store.claim("u", 105.0, 115.0) == BeingCreated()
+    assert await store.claim("u", 111.0, 121.0) == MustCreate()
+    await store.close()
+
+
+async def test_a_store_that_cannot_be_used_is_an_upstream_that_is_down(tmp_path: Path) -> None:
+    (tmp_path / "sessions.sqlite").write_text("this is no database, and long enough to be seen as none " * 10)
+    store = SqliteSessionStore(tmp_path / "sessions.sqlite", bounds(settings()))
+    with pytest.raises(Unavailable, match="not a database"):
+        await store.knows("u")
+    await store.close()
+
+
+@pytest.mark.parametrize("where", ["", "memory:x", "sqlite:", "redis://localhost"])
+def test_a_store_that_does_not_exist_is_refused(where: str) -> None:
+    with pytest.raises(ValueError, match="names no store"):
+        open_session_store(where, bounds(settings()))
 
 
 # --- as proposed ---
@@ -184,7 +242,7 @@ async def test_proposed_one_throws_out_somebody_before_it_looks_who_is_there() -
     for user in "abc":
         await _turn(sessions, user)
     await _turn(sessions, "c")
-    assert sessions.standing("a") == "newcomer", "nobody new came, and somebody known is gone"
+    assert await sessions.standing("a") == "newcomer", "nobody new came, and somebody known is gone"
 
 
 async def test_proposed_one_throws_out_the_oldest_friend_first() -> None:
@@ -194,8 +252,8 @@ async def test_proposed_one_throws_out_the_oldest_friend_first() -> None:
         await _turn(sessions, user)
     for user in ("c", "d"):
         await _turn(sessions, user)
-    assert sessions.standing("friend") == "newcomer"
-    assert sessions.standing("b") == "returning"
+    assert await sessions.standing("friend") == "newcomer"
+    assert await sessions.standing("b") == "returning"
 
 
 async def test_proposed_one_forgets_a_user_who_never_left_and_creates_twice() -> None:

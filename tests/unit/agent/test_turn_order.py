@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import pytest
 from agent_stage import HeldClock, settings
 
+from reference_agent.clock import Deadline, LoopClock
 from reference_agent.errors import OutOfTime, Refused
+from reference_agent.parts.sessions import bounds
 from reference_agent.parts.turn_order import DocumentedTurnOrder, HardenedTurnOrder
+from reference_agent.session_store import SqliteSessionStore
+
+
+def _hardened(store: SqliteSessionStore | None = None, **given: Any) -> HardenedTurnOrder:
+    chosen = settings(**given)
+    return HardenedTurnOrder(chosen, LoopClock(), store or SqliteSessionStore(None, bounds(chosen)))
 
 
 async def _most_at_once(order: DocumentedTurnOrder | HardenedTurnOrder, users: list[str]) -> tuple[int, list[int]]:
@@ -16,11 +26,11 @@ async def _most_at_once(order: DocumentedTurnOrder | HardenedTurnOrder, users: l
 
     async def turn(number: int, user: str) -> None:
         nonlocal at_once, most
-        async with order.turn_of(user, HeldClock().deadline()):
+        async with order.turn_of(user, Deadline.after(LoopClock(), 10)):
             came.append(number)
             at_once += 1
             most = max(most, at_once)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
             at_once -= 1
 
     await asyncio.gather(*(turn(i, user) for i, user in enumerate(users)))
@@ -32,27 +42,56 @@ async def test_documented_one_lets_turns_of_one_user_meet() -> None:
 
 
 async def test_hardened_one_takes_them_one_after_the_other_in_order() -> None:
-    order = HardenedTurnOrder(settings())
+    order = _hardened()
     assert await _most_at_once(order, ["u", "u", "u"]) == (1, [0, 1, 2])
     assert not order._lines
 
 
 async def test_hardened_one_lets_different_users_meet() -> None:
-    assert (await _most_at_once(HardenedTurnOrder(settings()), ["a", "b"]))[0] == 2
+    assert (await _most_at_once(_hardened(), ["a", "b"]))[0] == 2
 
 
 async def test_few_may_wait_and_not_for_ever() -> None:
-    order = HardenedTurnOrder(settings(waiting_turns=1))
+    order = _hardened(waiting_turns=1)
     clock = HeldClock()
     async with order.turn_of("u", clock.deadline()):
         with pytest.raises(OutOfTime):
             async with order.turn_of("u", clock.deadline(0)):
                 pass
         waiting = asyncio.create_task(order.turn_of("u", clock.deadline()).__aenter__())
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it stands in line
         with pytest.raises(Refused):
             async with order.turn_of("u", clock.deadline()):
                 pass
         waiting.cancel()
         await asyncio.wait({waiting})
     assert not order._lines
+
+
+async def test_replicas_take_turns_of_one_user_one_after_the_other(tmp_path: Path) -> None:
+    stores = [SqliteSessionStore(tmp_path / "sessions.sqlite", bounds(settings())) for _ in range(2)]
+    replicas = [_hardened(store) for store in stores]
+    at_once, most = 0, 0
+
+    async def turn(replica: HardenedTurnOrder) -> None:
+        nonlocal at_once, most
+        async with replica.turn_of("u", Deadline.after(LoopClock(), 10)):
+            at_once += 1
+            most = max(most, at_once)
+            await asyncio.sleep(0.005)
+            at_once -= 1
+
+    await asyncio.gather(*(turn(replica) for replica in replicas * 2))
+    assert most == 1
+    for store in stores:
+        await store.close()
+
+
+async def test_a_replica_that_dies_in_a_turn_holds_its_user_only_for_a_while(tmp_path: Path) -> None:
+    store = SqliteSessionStore(tmp_path / "sessions.sqlite", bounds(settings()))
+    assert await store.begin_turn("u", "dead", 100.0, 105.0)
+    assert not await store.begin_turn("u", "alive", 104.0, 109.0)
+    assert await store.begin_turn("u", "alive", 105.0, 110.0)
+    await store.end_turn("u", "dead")
+    assert not await store.begin_turn("u", "third", 106.0, 111.0), "the dead one's turn is not its to give back"
+    await store.close()

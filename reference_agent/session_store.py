@@ -1,0 +1,339 @@
+"""Where is it written down whose conversation is whose, so that a restart or another replica knows it too?
+
+One table of places. A place is taken before a conversation is created upstream and given back after it was deleted
+there, each in one transaction, so that the number of live conversations is bounded at every moment, over all replicas
+that share the store.
+
+    creating --created--> probation --second turn--> protected
+        |                     |  ^------ demoted -------|
+        | (not answered)      | evicted, expired, erased
+        v                     v
+       lost                condemned --deleted upstream--> (free)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from reference_agent.errors import Unavailable
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How many places there are, and how long they are kept; seconds."""
+
+    places: int
+    protected: int
+    """Places that can be protected; the rest is always open to somebody new."""
+    lost: int
+    """Places that can be lost at a time."""
+    lost_s: float
+    probation_s: float
+    session_s: float
+
+
+@dataclass(frozen=True)
+class Known:
+    """The user has this conversation; it is leased to the caller now."""
+
+    conversation: str
+
+
+@dataclass(frozen=True)
+class MustCreate:
+    """A place is taken for the user; the caller has to create a conversation, and say what came of it."""
+
+
+@dataclass(frozen=True)
+class MustDelete:
+    """The caller has to delete this conversation upstream, say so, and claim again."""
+
+    conversation: str
+
+
+@dataclass(frozen=True)
+class BeingCreated:
+    """Somebody else is creating the user's conversation right now."""
+
+
+@dataclass(frozen=True)
+class Full:
+    """All places are taken by conversations that are in use or protected."""
+
+
+Claim = Known | MustCreate | MustDelete | BeingCreated | Full
+
+
+class SessionStore(Protocol):
+    """Users, their conversations, and their turns. Times are seconds of the wall clock.
+
+    Every method raises Unavailable when the store cannot be used.
+    """
+
+    async def knows(self, user_id: str) -> bool:
+        """Return whether a conversation of the user is alive."""
+        ...
+
+    async def claim(self, user_id: str, now: float, until: float) -> Claim:
+        """Claim the user's conversation, or a place for one, until the time given."""
+        ...
+
+    async def created(self, user_id: str, conversation: str) -> None:
+        """The conversation was created; it takes the place that was claimed."""
+        ...
+
+    async def not_created(self, user_id: str, lost_at: float | None) -> None:
+        """It was not; the place is free, or lost when nobody can tell whether it was created after all."""
+        ...
+
+    async def ended(self, user_id: str, now: float, *, had_a_turn: bool) -> None:
+        """The lease is over."""
+        ...
+
+    async def condemn(self, user_id: str) -> str | None:
+        """Part the user from their conversation, which is to be deleted upstream; return it."""
+        ...
+
+    async def forget(self, conversation: str) -> None:
+        """The conversation is not there upstream any more: its place is free."""
+        ...
+
+    async def expire(self, now: float) -> list[str]:
+        """Condemn what has outlived its time, and return all conversations that are to be deleted upstream."""
+        ...
+
+    async def begin_turn(self, user_id: str, holder: str, now: float, until: float) -> bool:
+        """Return True when the holder has the user's turn now, until the time given at the latest."""
+        ...
+
+    async def end_turn(self, user_id: str, holder: str) -> None:
+        """Give the turn back."""
+        ...
+
+    async def close(self) -> None:
+        """Close the store."""
+        ...
+
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS sessions (
+    user_id TEXT PRIMARY KEY,
+    conversation TEXT,              -- NULL while it is being created
+    turns INTEGER NOT NULL DEFAULT 0,
+    protected INTEGER NOT NULL DEFAULT 0,
+    last_turn_at REAL NOT NULL,
+    leased_until REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_age ON sessions (protected, last_turn_at);
+CREATE TABLE IF NOT EXISTS condemned (conversation TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS lost (until REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS turns (
+    user_id TEXT PRIMARY KEY, holder TEXT NOT NULL, until REAL NOT NULL
+) WITHOUT ROWID;
+"""
+_BUSY_S = 2.0  # another replica's transaction is waited for; one takes far less than a millisecond
+
+
+class SqliteSessionStore:
+    """A file, shared by the replicas on one machine; or memory, for one process that may forget.
+
+    Write-ahead logging, and one thread that does all the work: the event loop never waits for a disk, and a process
+    never waits for itself.
+    """
+
+    def __init__(self, path: Path | None, bounds: Bounds) -> None:
+        self._path = path
+        self._bounds = bounds
+        self._thread = ThreadPoolExecutor(1, "sessions")
+        self._db: sqlite3.Connection | None = None
+
+    async def knows(self, user_id: str) -> bool:
+        return await self._do(
+            lambda db: (
+                db.execute(
+                    "SELECT 1 FROM sessions WHERE user_id = ? AND conversation IS NOT NULL", (user_id,)
+                ).fetchone()
+                is not None
+            )
+        )
+
+    async def claim(self, user_id: str, now: float, until: float) -> Claim:
+        return await self._do(lambda db: self._claim(db, user_id, now, until))
+
+    def _claim(self, db: sqlite3.Connection, user_id: str, now: float, until: float) -> Claim:
+        row = db.execute("SELECT conversation, leased_until FROM sessions WHERE user_id = ?", (user_id,)).fetchone()
+        if row is not None:
+            conversation, leased_until = row
+            if conversation is None and leased_until > now:
+                return BeingCreated()
+            db.execute(
+                "UPDATE sessions SET leased_until = max(leased_until, ?) WHERE user_id = ?",
+                (until, user_id),
+            )
+            # A creation whose time is over was that of a process which has died: its place is taken over.
+            return MustCreate() if conversation is None else Known(conversation)
+        (taken,) = db.execute(
+            "SELECT (SELECT count(*) FROM sessions) + (SELECT count(*) FROM condemned) + (SELECT count(*) FROM lost)"
+        ).fetchone()
+        if taken < self._bounds.places:
+            db.execute(
+                "INSERT INTO sessions (user_id, last_turn_at, leased_until) VALUES (?, ?, ?)", (user_id, now, until)
+            )
+            return MustCreate()
+        victim = db.execute(
+            "SELECT user_id, conversation FROM sessions"
+            " WHERE protected = 0 AND leased_until <= ? AND conversation IS NOT NULL ORDER BY last_turn_at LIMIT 1",
+            (now,),
+        ).fetchone()
+        if victim is None:
+            return Full()
+        self._condemn(db, *victim)
+        return MustDelete(victim[1])
+
+    def _condemn(self, db: sqlite3.Connection, user_id: str, conversation: str) -> None:
+        db.execute("DELETE FROM sessions WHERE user_id = ?", (user_id,))
+        db.execute("INSERT OR IGNORE INTO condemned VALUES (?)", (conversation,))
+
+    async def created(self, user_id: str, conversation: str) -> None:
+        await self._do(
+            lambda db: db.execute("UPDATE sessions SET conversation = ? WHERE user_id = ?", (conversation, user_id))
+        )
+
+    async def not_created(self, user_id: str, lost_at: float | None) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM sessions WHERE user_id = ? AND conversation IS NULL", (user_id,))
+            if lost_at is None:
+                return
+            db.execute("INSERT INTO lost VALUES (?)", (lost_at + self._bounds.lost_s,))
+            db.execute(
+                "DELETE FROM lost WHERE rowid NOT IN (SELECT rowid FROM lost ORDER BY until DESC LIMIT ?)",
+                (self._bounds.lost,),
+            )
+
+        await self._do(work)
+
+    async def ended(self, user_id: str, now: float, *, had_a_turn: bool) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            if not had_a_turn:
+                db.execute("UPDATE sessions SET leased_until = 0 WHERE user_id = ?", (user_id,))
+                return
+            db.execute(
+                "UPDATE sessions SET leased_until = 0, last_turn_at = ?, turns = turns + 1,"
+                " protected = turns >= 1 WHERE user_id = ?",
+                (now, user_id),
+            )
+            db.execute(
+                "UPDATE sessions SET protected = 0 WHERE user_id IN (SELECT user_id FROM sessions WHERE protected = 1"
+                " ORDER BY last_turn_at DESC LIMIT -1 OFFSET ?)",
+                (self._bounds.protected,),
+            )
+
+        await self._do(work)
+
+    async def condemn(self, user_id: str) -> str | None:
+        def work(db: sqlite3.Connection) -> str | None:
+            row = db.execute(
+                "SELECT conversation FROM sessions WHERE user_id = ? AND conversation IS NOT NULL", (user_id,)
+            ).fetchone()
+            if row is None:
+                return None
+            self._condemn(db, user_id, row[0])
+            return str(row[0])
+
+        return await self._do(work)
+
+    async def forget(self, conversation: str) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM sessions WHERE conversation = ?", (conversation,))
+            db.execute("DELETE FROM condemned WHERE conversation = ?", (conversation,))
+
+        await self._do(work)
+
+    async def expire(self, now: float) -> list[str]:
+        def work(db: sqlite3.Connection) -> list[str]:
+            db.execute("DELETE FROM lost WHERE until <= ?", (now,))
+            db.execute("DELETE FROM turns WHERE until <= ?", (now,))
+            for user_id, conversation in db.execute(
+                "SELECT user_id, conversation FROM sessions WHERE leased_until <= ? AND conversation IS NOT NULL AND"
+                " last_turn_at <= CASE WHEN turns >= 2 THEN ? ELSE ? END",
+                (now, now - self._bounds.session_s, now - self._bounds.probation_s),
+            ).fetchall():
+                self._condemn(db, user_id, conversation)
+            return [row[0] for row in db.execute("SELECT conversation FROM condemned")]
+
+        return await self._do(work)
+
+    async def begin_turn(self, user_id: str, holder: str, now: float, until: float) -> bool:
+        def work(db: sqlite3.Connection) -> bool:
+            taken = db.execute(
+                "INSERT INTO turns VALUES (?, ?, ?) ON CONFLICT (user_id) DO UPDATE"
+                " SET holder = excluded.holder, until = excluded.until WHERE until <= ?",
+                (user_id, holder, until, now),
+            )
+            return taken.rowcount == 1
+
+        return await self._do(work)
+
+    async def end_turn(self, user_id: str, holder: str) -> None:
+        await self._do(lambda db: db.execute("DELETE FROM turns WHERE user_id = ? AND holder = ?", (user_id, holder)))
+
+    async def close(self) -> None:
+        def work() -> None:
+            if self._db is not None:
+                self._db.close()
+
+        await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        self._thread.shutdown(wait=False)
+
+    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do the work in one transaction, in the store's own thread; finish it even when the caller is cancelled."""
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._transaction, work))
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            db = self._db or self._open()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(db)
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+        except sqlite3.Error as failure:
+            store = "sessions"
+            raise Unavailable(store, str(failure), never_arrived=True) from failure
+        return result
+
+    def _open(self) -> sqlite3.Connection:
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        where = ":memory:" if self._path is None else str(self._path)
+        db = sqlite3.connect(where, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")  # what a power cut loses is a few turns' times, never a table
+        db.executescript(_SCHEMA)
+        self._db = db
+        return db
+
+
+def open_session_store(where: str, bounds: Bounds) -> SessionStore:
+    """Return the store named by `where`: `memory`, or `sqlite:PATH`.
+
+    Raises:
+        ValueError: it names no store.
+    """
+    kind, _, path = where.partition(":")
+    if kind == "memory" and not path:
+        return SqliteSessionStore(None, bounds)
+    if kind == "sqlite" and path:
+        return SqliteSessionStore(Path(path).expanduser(), bounds)
+    msg = f"{where!r} names no store: expected memory, or sqlite:PATH"
+    raise ValueError(msg)
