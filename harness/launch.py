@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,9 @@ import msgspec
 from harness.evidence import CAMPAIGN, EvidenceError
 from harness.model import Moment
 from harness.verdict import EXIT_ERROR, EXIT_INTERRUPTED
+
+COMPLAINT: Final = "harness: "
+"""How a line on standard error begins that says, to a person, why a campaign could not be played."""
 
 _POLL_S: Final = 0.1
 _LEAVE_IN_ORDER_S: Final = 30.0
@@ -42,7 +46,7 @@ class Order:
         command = [
             *(sys.executable, "-m", "locust", "-f", ",".join(map(str, self.scenario_files))),
             *("--headless", "--only-summary", "--logfile", str(self.run_dir / "locust.log")),
-            *("--run-dir", str(self.run_dir), "--seed", str(self.seed)),
+            *("--run-dir", str(self.run_dir), "--seed", str(self.seed), "--parent", str(os.getpid())),
         ]
         for option, value in (
             ("--target", self.target),
@@ -108,7 +112,8 @@ def play(order: Order, follow: Callable[[Moment], None]) -> Played:
         return Played(code, moments.trouble)
     # It never came to a verdict: its last words say why.
     lines = (order.run_dir / "locust.err").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    trouble = lines[-1] if lines else f"Locust ended with exit code {code} and said nothing."
+    complaints = [line.removeprefix(COMPLAINT) for line in lines if line.startswith(COMPLAINT)]
+    trouble = (complaints or lines or [f"Locust ended with exit code {code} and said nothing."])[-1]
     return Played(code if code > 0 else EXIT_ERROR, trouble)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import platform
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from harness import campaign, evidence, verdict
 from harness.campaign import Action, Arm, Conductor, End, Enter, Event, Finish, Judge, Leave, Lift, Play, Prepare
 from harness.faults import parse as parse_fault
+from harness.launch import COMPLAINT
 from harness.load.declared import ScenarioFileError, played
 from harness.load.ensemble import Ensemble
 from harness.load.page import show_verdicts
@@ -75,6 +77,7 @@ def _add_options(parser: LocustArgumentParser) -> None:
     )
     # What `harness run` says beside these: where to record, and variables for the target.
     parser.add_argument("--run-dir", default="", include_in_web_ui=False, help=argparse.SUPPRESS)
+    parser.add_argument("--parent", type=int, default=0, include_in_web_ui=False, help=argparse.SUPPRESS)
     parser.add_argument("--set", action="append", default=[], include_in_web_ui=False, help=argparse.SUPPRESS)
 
 
@@ -84,6 +87,9 @@ def _install(environment: Environment, **_: Any) -> None:
         environment.harness_player = Player(environment)  # type: ignore[attr-defined]  # lives as long as Locust's
     if isinstance(environment.runner, WorkerRunner):
         return
+    # Until a campaign says otherwise: Locust itself would exit with 0 after a run that sent nothing.
+    if environment.parsed_options is not None and environment.parsed_options.headless:
+        environment.process_exit_code = verdict.EXIT_INCONCLUSIVE
     door = _Door(environment)
     environment.events.test_start.add_listener(door.on_test_start)
     environment.events.test_stop.add_listener(door.on_test_stop)
@@ -105,8 +111,7 @@ class _Door:
         try:
             self._campaign = Campaign(environment, self._ensemble)
         except (_Reported, ScenarioFileError, TargetError, StageError, evidence.EvidenceError) as error:
-            _LOG.error("%s", error)
-            print(error, file=sys.stderr)
+            _complain(error)
             environment.process_exit_code = error.exit_code if isinstance(error, StageError) else verdict.EXIT_USAGE
             gevent.spawn(self._leave)
             return
@@ -129,9 +134,19 @@ class _Door:
             self._greenlet.join(timeout=_JUDGING_TIMEOUT_S)
 
     def _run(self, running: Campaign) -> None:
+        watch = gevent.spawn(self._watch_parent, running)
         running.run()
+        watch.kill()
         self._environment.process_exit_code = running.exit_code
         gevent.spawn(self._leave)
+
+    def _watch_parent(self, running: Campaign) -> None:
+        """End the campaign when the command that started it is gone: killed, it cannot say so itself."""
+        options = self._environment.parsed_options
+        while options is not None and options.parent and os.getppid() == options.parent:
+            gevent.sleep(_PROGRESS_S)
+        if options is not None and options.parent:
+            running.interrupt("the command that started the campaign was killed")
 
     def _leave(self) -> None:
         """End Locust where nobody watches its page; there, end only the test."""
@@ -242,8 +257,7 @@ class Campaign:
         try:
             self._drive()
         except evidence.EvidenceError as error:
-            _LOG.error("%s", error)
-            print(error, file=sys.stderr)
+            _complain(error)
             self.exit_code = verdict.EXIT_ERROR
         finally:
             self._ensemble.stop()
@@ -316,8 +330,7 @@ class Campaign:
                 preparing.kill()
                 return campaign.Interrupt(self._interruption)
         if isinstance(preparing.exception, StageError):
-            _LOG.error("%s", preparing.exception)
-            print(preparing.exception, file=sys.stderr)
+            _complain(preparing.exception)
             return campaign.PrepareFailed(str(preparing.exception))
         self._host = preparing.get()
         return campaign.Prepared(self._host)
@@ -398,8 +411,7 @@ class Campaign:
             trouble = f"judging took more than {_JUDGING_TIMEOUT_S:g} s"
         judgement = evidence.read_judgement(self.run_dir, planned.name)
         if judgement is None:
-            _LOG.error("%s could not be judged: %s", planned.name, trouble)
-            print(f"{planned.name} could not be judged: {trouble}", file=sys.stderr)
+            _complain(f"{planned.name} could not be judged: {trouble}")
             reached = Verdict.ERROR
             text = trouble
         else:
@@ -442,6 +454,12 @@ class Campaign:
             )
         )
         self._log.flush()
+
+
+def _complain(what: object) -> None:
+    """Say what is wrong, in the log and to whoever reads standard error; COMPLAINT is how that line is found there."""
+    _LOG.error("%s", what)
+    print(f"{COMPLAINT}{what}", file=sys.stderr, flush=True)
 
 
 def _git_revision() -> str | None:
