@@ -1,0 +1,354 @@
+"""All upstreams of one test: what is armed, who is called at which address, and what the ledger says."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Literal
+
+import msgspec
+
+from harness.faults import Fault, FaultError, parse
+from harness.model import Call, FaultEvent, Generation, LedgerEntry
+from harness.testing.clock import JumpingClock, RealClock
+from harness.testing.flight import Errors, Flight, Patience
+from harness.upstreams import wire
+from harness.upstreams.armed import Armed
+from harness.upstreams.epoch import Epoch, EpochSettings
+from harness.upstreams.ledger import Summary
+
+Door = Literal["open", "refused", "swallowed"]
+"""What becomes of somebody who connects."""
+
+# Where the upstreams are as long as nobody says otherwise. Agents leave OpenAI's address as the client has it; the
+# others have no common one, and `.test` is a name that never resolves.
+_OPENAI_URL = "https://api.openai.com/v1"
+
+
+class InProcess:
+    """The upstreams of one test, without sockets.
+
+    Args:
+        settings: seed, latencies and the like.
+        clock: how time passes.
+    """
+
+    def __init__(self, settings: EpochSettings, clock: JumpingClock | RealClock) -> None:
+        self.clock = clock
+        self.epoch = Epoch(settings, wall_anchor_s=time.time(), monotonic_anchor_ns=clock.now_ns())
+        self.epoch.faults.listening = self._listening
+        self.epoch.faults.released = self._released
+        self.faults = Faults(self)
+        self.ledger = LedgerView(self)
+        self.unanswered: list[str] = []
+        """Requests to addresses where no upstream is, e.g. "GET https://example.com/"."""
+        self._addresses: list[tuple[str, str]] = []
+        self._let_through: list[str] = []
+        self._flights: set[Flight] = set()
+        self._closed_by: dict[str, dict[str, Door]] = {}
+        self._down_until_ns: dict[str, int] = {}
+        # Clients of several threads share one epoch, which knows no threads.
+        self._lock = threading.RLock()
+
+    # --- addresses ---------------------------------------------------------------------------------------------------
+
+    def serve(self, upstream: str) -> InProcessUpstream:
+        """Let an upstream answer at its usual address, and return it.
+
+        Args:
+            upstream: its name, e.g. "openai".
+
+        Raises:
+            ValueError: there is no such upstream.
+        """
+        if upstream not in self.epoch.upstreams:
+            msg = f"There is no upstream {upstream!r}; expected one of {', '.join(self.epoch.upstreams)}."
+            raise ValueError(msg)
+        served = InProcessUpstream(self, upstream)
+        self.answer_at(upstream, served.url)
+        return served
+
+    def answer_at(self, upstream: str, url: str) -> None:
+        """Let an upstream answer at this address too; the longest address that fits is taken."""
+        self._addresses.append((_as_prefix(url), upstream))
+        self._addresses.sort(key=lambda address: -len(address[0]))
+
+    def let_through(self, url: str) -> None:
+        """Let requests to this address pass to the real network."""
+        self._let_through.append(_as_prefix(url))
+
+    def passes(self, url: str) -> bool:
+        """Return whether requests to this address pass to the real network."""
+        return any(_is_below(url, prefix) for prefix in self._let_through)
+
+    def find(self, url: str) -> tuple[str, str] | None:
+        """Return (upstream, path there) of an address without its query; None where no upstream is."""
+        for prefix, upstream in self._addresses:
+            if _is_below(url, prefix):
+                return upstream, self.epoch.upstreams[upstream].path + url[len(prefix) :]
+        return None
+
+    # --- calls -------------------------------------------------------------------------------------------------------
+
+    def now_ns(self) -> int:
+        """Return monotonic nanoseconds of the test's clock."""
+        return self.clock.now_ns()
+
+    def call(self, upstream: str, request: wire.Request, errors: Errors, patience: Patience) -> Flight:
+        """Return the flight of a call; arguments as for `Flight`."""
+        return Flight(self, upstream, request, errors, patience)
+
+    def door(self, upstream: str) -> Door:
+        """Return what becomes of somebody who connects now."""
+        closed_by = self._closed_by.get(upstream, {}).values()
+        if "refused" in closed_by or self._down_until_ns.get(upstream, 0) > self.now_ns():
+            return "refused"
+        return "swallowed" if closed_by else "open"
+
+    def begin(self, flight: Flight, request: wire.Request) -> Iterator[wire.Step]:
+        """Let the upstream hear a request, and return the steps of its reply."""
+        with self._lock:
+            flight.exchange = self.epoch.begin(flight.upstream, request, self.now_ns())
+            self._flights.add(flight)
+            assert flight.exchange.reply is not None
+            return flight.exchange.reply.steps()
+
+    def next_step(self, steps: Iterator[wire.Step]) -> wire.Step | None:
+        """Return the next step of a reply, None where it is over."""
+        with self._lock:
+            self.epoch.advance(self.now_ns())
+            return next(steps, None)
+
+    def finish(self, flight: Flight, *, status: int | None, response_bytes: int, client_gone: bool) -> None:
+        """Record how a call ended."""
+        with self._lock:
+            self._flights.discard(flight)
+            if flight.exchange is not None:
+                self.epoch.finish(
+                    flight.exchange,
+                    self.now_ns(),
+                    status=status,
+                    response_bytes=response_bytes,
+                    client_gone=client_gone,
+                )
+
+    def go_down(self, flight: Flight, seconds: float) -> None:
+        """Let a flight's upstream crash: whatever is under way is reset, connecting is refused for `seconds`."""
+        fault = flight.exchange.fault if flight.exchange is not None else None
+        self._down_until_ns[flight.upstream] = self.now_ns() + round(seconds * 1e9)
+        self._interrupt(lambda other: other is not flight and other.upstream == flight.upstream, "reset", fault)
+
+    def __enter__(self) -> InProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End everything; what is under way is recorded as it stands."""
+        with self._lock:
+            self.epoch.close(self.now_ns())
+        if isinstance(self.clock, JumpingClock):
+            self.clock.let_go()
+
+    # --- what faults do to connections -------------------------------------------------------------------------------
+
+    def _listening(self, upstream: str, reason: str, ended_by: str | None) -> None:
+        closed_by = self._closed_by.setdefault(upstream, {})
+        if ended_by is None:
+            closed_by.pop(reason, None)
+        elif ended_by == "blackhole":
+            closed_by[reason] = "swallowed"
+            for flight in self._of(lambda flight: flight.upstream == upstream):
+                flight.hangs_on = reason
+                flight.interrupt("frozen", ended_by)
+        else:
+            closed_by[reason] = "refused"
+            self._interrupt(lambda flight: flight.upstream == upstream, "reset", ended_by)
+
+    def _released(self, fault_id: str) -> None:
+        self._interrupt(lambda flight: flight.hangs_on == fault_id, "closed", None)
+
+    def _interrupt(self, which: Callable[[Flight], bool], what: Literal["closed", "reset"], fault: str | None) -> None:
+        for flight in self._of(which):
+            flight.interrupt(what, fault)
+
+    def _of(self, which: Callable[[Flight], bool]) -> list[Flight]:
+        with self._lock:
+            return [flight for flight in self._flights if which(flight)]
+
+    def locked(self) -> threading.RLock:
+        """Return the lock that keeps the epoch to one thread at a time."""
+        return self._lock
+
+
+def _as_prefix(url: str) -> str:
+    return url.rstrip("/")
+
+
+def _is_below(url: str, prefix: str) -> bool:
+    return url.startswith(prefix) and (len(url) == len(prefix) or url[len(prefix)] in "/")
+
+
+class InProcessUpstream:
+    """One upstream of a test."""
+
+    def __init__(self, home: InProcess, name: str) -> None:
+        self._home = home
+        self.name = name
+        """As the ledger and the faults call it."""
+        self.url = _OPENAI_URL if name == "openai" else f"http://{name}.upstream.test{home.epoch.upstreams[name].path}"
+        """Its base URL."""
+        self.exports: tuple[str, ...] = home.epoch.upstreams[name].exports
+        """Environment variables by which agents commonly find it."""
+
+    def answer_at(self, url: str) -> None:
+        """Let it answer at another base URL too, e.g. the one that is written into the agent."""
+        self._home.answer_at(self.name, url)
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls that it has had."""
+        return [call for call in self._home.ledger.calls if call.upstream == self.name]
+
+    def __repr__(self) -> str:
+        return f"<upstream {self.name} at {self.url}>"
+
+
+class ArmedFault:
+    """A fault in force; as a context manager, it is lifted at the end of the block."""
+
+    def __init__(self, home: InProcess, armed: Armed, *, may_stay_unused: bool) -> None:
+        self._home = home
+        self._armed = armed
+        self.may_stay_unused = may_stay_unused
+        """Whether a test may pass that it never met."""
+
+    @property
+    def id(self) -> str:
+        """Its id in the events."""
+        return self._armed.id
+
+    @property
+    def fault(self) -> Fault:
+        """What it is."""
+        return self._armed.fault
+
+    @property
+    def fired(self) -> int:
+        """How often it has fired."""
+        return self._armed.fired
+
+    def lift(self) -> None:
+        """Take it out of force; a second time does nothing."""
+        with self._home.locked():
+            if self._armed in self._home.epoch.faults.in_force:
+                self._home.epoch.faults.lift(self.id, self._home.now_ns())
+
+    def __enter__(self) -> ArmedFault:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.lift()
+
+    def __str__(self) -> str:
+        said = [
+            f"{field.name}={given!r}"
+            for field in msgspec.structs.fields(self.fault)
+            if (given := getattr(self.fault, field.name)) != field.default
+        ]
+        return f"{self.fault.name}({', '.join(said)})"
+
+
+class Faults:
+    """The faults of one test."""
+
+    def __init__(self, home: InProcess) -> None:
+        self._home = home
+        self.armed: list[ArmedFault] = []
+        """All that were armed, in order, those included that were lifted."""
+
+    def arm(self, fault: str | Fault, /, *, may_stay_unused: bool = False, **fields: Any) -> ArmedFault:
+        """Put a fault in force.
+
+        Args:
+            fault: its name, e.g. "hang", or the record itself.
+            may_stay_unused: whether the test may pass though the fault never fired.
+            fields: the fault's own, e.g. `upstream="openai"`.
+
+        Raises:
+            FaultError: there is no such fault or field, or the value makes no sense; the message says what would.
+        """
+        if isinstance(fault, Fault):
+            if fields:
+                msg = f"`{fault.name}` was given whole; its fields ({', '.join(fields)}) belong into it."
+                raise FaultError(msg)
+        else:
+            fault = parse({"fault": fault, **fields})
+        in_process = self._home.epoch.faults
+        with self._home.locked():
+            id_ = in_process.arm(fault, self._home.now_ns())
+            armed = next(one for one in in_process.in_force if one.id == id_)
+        handle = ArmedFault(self._home, armed, may_stay_unused=may_stay_unused)
+        self.armed.append(handle)
+        return handle
+
+    def lift_all(self) -> None:
+        """Take all faults out of force."""
+        for armed in self.armed:
+            armed.lift()
+
+    @property
+    def unused(self) -> list[ArmedFault]:
+        """The faults that never fired, though they were expected to."""
+        return [armed for armed in self.armed if armed.fired == 0 and not armed.may_stay_unused]
+
+    @property
+    def events(self) -> tuple[FaultEvent, ...]:
+        """What became of the faults."""
+        return self._home.epoch.ledger.events
+
+
+class LedgerView:
+    """What the upstreams of a test were asked, as of now: what has become due meanwhile has happened."""
+
+    def __init__(self, home: InProcess) -> None:
+        self._home = home
+
+    def entries(self, *, mark: str | None = None, conversation: str | None = None) -> list[LedgerEntry]:
+        """Return calls and states of generations, in the order of their numbers.
+
+        Args:
+            mark: only those of this mark.
+            conversation: only those of this thread or conversation.
+        """
+        with self._home.locked():
+            self._home.epoch.advance(self._home.now_ns())
+            return self._home.epoch.ledger.entries(mark=mark, conversation=conversation)
+
+    @property
+    def calls(self) -> list[Call]:
+        """All calls that are over."""
+        return [entry for entry in self.entries() if isinstance(entry, Call)]
+
+    @property
+    def generations(self) -> list[Generation]:
+        """All states that generations entered."""
+        return [entry for entry in self.entries() if isinstance(entry, Generation)]
+
+    @property
+    def unexpected(self) -> list[Call]:
+        """The calls that no route answers."""
+        return [call for call in self.calls if call.unexpected]
+
+    def summary(self) -> Summary:
+        """Return the ledger in figures: live conversations, open generations, calls, cost."""
+        with self._home.locked():
+            self._home.epoch.advance(self._home.now_ns())
+            return self._home.epoch.ledger.summary()
