@@ -1,14 +1,22 @@
 """The same talk as Locust's documentation would have it: a FastHttpUser at a constant throughput, a closed loop."""
 
 import os
+import random
 
+import gevent
 from locust import FastHttpUser, constant_throughput, task
+
+EVERY_S = int(os.environ["BENCH_USERS"]) / float(os.environ["BENCH_PER_S"])
 
 
 class StockTalker(FastHttpUser):
     """One of BENCH_USERS people, who together ask for BENCH_PER_S requests a second."""
 
-    wait_time = constant_throughput(float(os.environ["BENCH_PER_S"]) / int(os.environ["BENCH_USERS"]))  # type: ignore[no-untyped-call]
+    wait_time = constant_throughput(1 / EVERY_S)
+
+    def on_start(self) -> None:
+        # Locust spawns them all in the same instant, and they would keep in step for ever.
+        gevent.sleep(random.random() * EVERY_S)
 
     @task
     def talk(self) -> None:
