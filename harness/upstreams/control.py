@@ -13,6 +13,8 @@ import msgspec
 from harness.evidence import EvidenceError
 from harness.faults import FaultError, parse
 from harness.upstreams.epoch import EpochSettings
+from harness.upstreams.openai import OpenAI
+from harness.upstreams.openai.limits import KeySettings
 from harness.upstreams.routing import Routes, routed, routes_of
 from harness.upstreams.served import Call
 from harness.upstreams.wire import Reply, Request, json_reply
@@ -106,7 +108,8 @@ class Control:
     @routed("POST /_control/epoch")
     def begin_epoch(self, call: ControlCall) -> Reply:
         """Forget everything and begin anew."""
-        settings = msgspec.json.decode(call.request.body or b"{}", type=EpochSettings)
+        asked = msgspec.json.decode(call.request.body or b"{}", type=dict[str, Any])
+        settings = msgspec.convert({**msgspec.to_builtins(self._server.settings), **asked}, EpochSettings)
         self._server.begin_epoch(settings)
         return json_reply({"epoch": settings.name})
 
@@ -161,6 +164,59 @@ class Control:
         """Return the ledger in figures."""
         self._server.epoch.advance(time.monotonic_ns())
         return json_reply(self._server.epoch.ledger.summary())
+
+    @routed("GET /_control/keys")
+    def keys(self, call: ControlCall) -> Reply:
+        """List the API keys that OpenAI has seen, what they used and what they may."""
+        openai = self._server.epoch.upstreams["openai"]
+        assert isinstance(openai, OpenAI)
+        return json_reply(
+            {
+                key: {
+                    "revoked": one.revoked,
+                    "requests": one.used_requests,
+                    "tokens": one.used_tokens,
+                    "cost_usd": one.cost_usd,
+                    "requests_per_minute": one.requests.limit if one.requests.enforced else None,
+                    "tokens_per_minute": one.tokens.limit if one.tokens.enforced else None,
+                }
+                for key, one in openai.limits.keys.items()
+            }
+        )
+
+    @routed("POST /_control/keys")
+    def change_key(self, call: ControlCall) -> Reply:
+        """Revoke an API key, accept it again, or limit what it may ask for."""
+        settings = msgspec.json.decode(call.request.body or b"{}", type=KeySettings)
+        openai = self._server.epoch.upstreams["openai"]
+        assert isinstance(openai, OpenAI)
+        openai.limits.change(settings, time.monotonic_ns())
+        return json_reply({"key": settings.key})
+
+    @routed("GET /_control/open")
+    def open_generations(self, call: ControlCall) -> Reply:
+        """List the generations that still cost or block: the latest state of each."""
+        self._server.epoch.advance(time.monotonic_ns())
+        return json_reply(self._server.epoch.ledger.open_generations())
+
+    @routed("GET /_control/turns")
+    def turns(self, call: ControlCall) -> Reply:
+        """Return how many tools were asked for in each turn, by mark, else by conversation."""
+        self._server.epoch.advance(time.monotonic_ns())
+        return json_reply(self._server.epoch.ledger.tool_calls_by_turn())
+
+    @routed("GET /_control/spend")
+    def spend(self, call: ControlCall) -> Reply:
+        """Return what was spent, in US dollars, by caller and by model; the caller is "" where none was told."""
+        return json_reply(self._server.epoch.ledger.spend())
+
+    @routed("GET /_control/retries")
+    def retries(self, call: ControlCall) -> Reply:
+        """List calls that were made more than once with the same body, within a `mark` or a `conversation`."""
+        mark, conversation = call.query.get("mark"), call.query.get("conversation")
+        if mark is None and conversation is None:
+            return _refusal(400, "Say which turn: `mark` or `conversation`.")
+        return json_reply(self._server.epoch.ledger.retries(mark=mark, conversation=conversation))
 
     @routed("POST /_control/flush")
     def flush(self, call: ControlCall) -> Reply:

@@ -14,12 +14,13 @@ import msgspec
 import harness.upstreams
 from harness.model import Generation, GenerationState, ToolCall
 from harness.upstreams.armed import ArmedFaults
+from harness.upstreams.described import Described, Description, DescriptionError
 from harness.upstreams.exchange import Exchange
 from harness.upstreams.latency import Latency, Profile
 from harness.upstreams.ledger import Ledger
 from harness.upstreams.prices import Prices
 from harness.upstreams.routing import Routes
-from harness.upstreams.scripted_model import think
+from harness.upstreams.script import Rule, model_with
 from harness.upstreams.thought import Ask, Thought
 from harness.upstreams.wire import Reply, Request
 
@@ -37,8 +38,20 @@ class EpochSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """In which language the emotion server names the emotions."""
     api_keys: tuple[str, ...] = ()
     """The keys that OpenAI accepts; none: every key that is not empty."""
+    requests_per_minute: int | None = None
+    """What OpenAI takes from each key before it answers 429; None: everything."""
+    tokens_per_minute: int | None = None
+    """The same, in tokens."""
+    adopt_unknown_ids: bool = False
+    """An assistant, a thread or a conversation that nobody created is brought to life by its first use, instead of 404:
+    for agents whose ids come from elsewhere."""
 
     def __post_init__(self) -> None:
+        for name in ("requests_per_minute", "tokens_per_minute"):
+            limit = getattr(self, name)
+            if limit is not None and limit < 1:
+                msg = f"`{name}` is {limit}, expected 1 or more."
+                raise ValueError(msg)
         if self.latency_scale < 0:
             msg = f"`latency_scale` is {self.latency_scale:g}, expected 0 or more."
             raise ValueError(msg)
@@ -47,13 +60,24 @@ class EpochSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError(msg)
 
 
+class Extras(msgspec.Struct, frozen=True, kw_only=True):
+    """What every epoch of a process has beside its settings."""
+
+    rules: tuple[Rule, ...] = ()
+    """What the model does before it does as usual."""
+    described: tuple[Description, ...] = ()
+    """Upstreams of a team's own."""
+    prices: Prices = Prices()
+
+
 class Upstream(Protocol):
-    """What an upstream is. Its file in `harness/upstreams/` has one such class; it is found by itself."""
+    """What an upstream is. Its file in `harness/upstreams/` has one such class; it is found by itself.
+
+    Such a class also has a `port_offset`: its port, counted from the control API's, where ports are fixed.
+    """
 
     name: str
     """As the ledger and the faults call it."""
-    port_offset: int
-    """Its port, counted from the control API's, where ports are fixed."""
     path: str
     """Path of its base URL, e.g. "/v1"."""
     exports: tuple[str, ...]
@@ -105,6 +129,7 @@ class Epoch:
 
     Args:
         settings: seed, latencies and the like.
+        extras: rules for the model, upstreams of a team's own, prices.
         directory: where the ledger is written; None: memory only.
         record_at_once: create the files of the ledger at once, or with the first entry.
         wall_anchor_s: seconds since 1970 at `monotonic_anchor_ns`, for the times that answers carry.
@@ -118,21 +143,31 @@ class Epoch:
         self,
         settings: EpochSettings,
         *,
+        extras: Extras | None = None,
         directory: Path | None = None,
         record_at_once: bool = True,
         wall_anchor_s: float = 1_767_225_600.0,
         monotonic_anchor_ns: int = 0,
     ) -> None:
+        extras = extras or Extras()
         self.settings = settings
         self.seed = settings.seed
         self.latency = Latency(settings.latency, settings.latency_scale, settings.seed)
-        self.prices = Prices()
+        self.prices = extras.prices
+        self._model = model_with(extras.rules)
         self.ledger = Ledger(directory, at_once=record_at_once)
         self._wall_anchor_s = wall_anchor_s
         self._monotonic_anchor_ns = monotonic_anchor_ns
         self._ordinals: dict[str, int] = {}
         self._in_flight: dict[int, Exchange] = {}
         self.upstreams: dict[str, Upstream] = {one.name: one(self) for one in upstream_classes()}  # type: ignore[attr-defined]
+        for description in extras.described:
+            if description.name in self.upstreams:
+                msg = (
+                    f"There are two upstreams called {description.name!r}; choose another `name` for the described one."
+                )
+                raise DescriptionError(msg)
+            self.upstreams[description.name] = Described(self, description)
         self.faults = ArmedFaults(settings.seed, tuple(self.upstreams), self.ledger.record_event)
 
     # --- calls -----------------------------------------------------------------------------------------------------
@@ -218,7 +253,7 @@ class Epoch:
 
     def think(self, exchange: Exchange, ask: Ask) -> Thought:
         """Return what the model says, faults included."""
-        return self.faults.think(exchange, ask, think)
+        return self.faults.think(exchange, ask, self._model)
 
     def record_generation(
         self,

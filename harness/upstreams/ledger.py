@@ -25,6 +25,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float
 
 
+class Retried(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that was made more than once with the same body."""
+
+    upstream: str
+    route: str
+    seqs: tuple[int, ...]
+
+
 class Ledger:
     """All calls and generations of one epoch, and the events of its faults.
 
@@ -50,7 +58,10 @@ class Ledger:
         if at_once:
             self._open()
         self._live_conversations: set[str] = set()
-        self._open_generations: set[str] = set()
+        self._open_generations: dict[str, Generation] = {}
+        self._tool_calls: dict[str, int] = {}
+        self._spend_by_caller: dict[str, float] = {}
+        self._spend_by_model: dict[str, float] = {}
         self._calls = 0
         self._unexpected = 0
         self._cost_usd = 0.0
@@ -69,16 +80,23 @@ class Ledger:
         entry = exchange.entry(len(self._lines) + 1, end_ns, status, response_bytes, client_gone=client_gone)
         self._calls += 1
         self._unexpected += exchange.unexpected
-        self._cost_usd += exchange.cost_usd
+        if entry.cost_usd:
+            self._cost_usd += entry.cost_usd
+            caller, model = entry.caller or "", entry.model or entry.upstream
+            self._spend_by_caller[caller] = self._spend_by_caller.get(caller, 0.0) + entry.cost_usd
+            self._spend_by_model[model] = self._spend_by_model.get(model, 0.0) + entry.cost_usd
         self._append(entry, entry.mark, entry.conversation)
 
     def record_generation(self, make: Callable[[int], Generation]) -> None:
         """Record that a generation entered a state; `make` is given the sequence number."""
         entry = make(len(self._lines) + 1)
         if entry.state in OPEN_STATES:
-            self._open_generations.add(entry.id)
+            self._open_generations[entry.id] = entry
         else:
-            self._open_generations.discard(entry.id)
+            self._open_generations.pop(entry.id, None)
+        if entry.tool_calls:
+            turn = entry.mark or entry.conversation or entry.id
+            self._tool_calls[turn] = self._tool_calls.get(turn, 0) + len(entry.tool_calls)
         self._append(entry, entry.mark, entry.conversation)
 
     def record_event(self, event: FaultEvent) -> None:
@@ -175,6 +193,30 @@ class Ledger:
             unexpected=self._unexpected,
             cost_usd=round(self._cost_usd, 9),
         )
+
+    def open_generations(self) -> list[Generation]:
+        """Return the latest state of every generation that still costs or blocks."""
+        return list(self._open_generations.values())
+
+    def tool_calls_by_turn(self) -> dict[str, int]:
+        """Return how many tools were asked for, by mark, else conversation, else generation."""
+        return dict(self._tool_calls)
+
+    def spend(self) -> dict[str, dict[str, float]]:
+        """Return US dollars by caller ("" where none was told) and by model (speech: by upstream)."""
+        return {"by_caller": dict(self._spend_by_caller), "by_model": dict(self._spend_by_model)}
+
+    def retries(self, *, mark: str | None = None, conversation: str | None = None) -> list[Retried]:
+        """Return what was asked more than once within a turn: same upstream, route and body, the body not empty."""
+        found: dict[tuple[str, str, str], list[int]] = {}
+        for entry in self.entries(mark=mark, conversation=conversation):
+            if isinstance(entry, Call) and entry.body_hash:
+                found.setdefault((entry.upstream, entry.route, entry.body_hash), []).append(entry.seq)
+        return [
+            Retried(upstream=upstream, route=route, seqs=tuple(seqs))
+            for (upstream, route, _), seqs in found.items()
+            if len(seqs) > 1
+        ]
 
     def flush(self) -> None:
         """Hand everything to the operating system, so that a kill of this process loses nothing of it."""

@@ -8,15 +8,22 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
 from harness.evidence import EvidenceError
 from harness.faults import Fault, FaultError, parse
-from harness.upstreams.epoch import EpochSettings
+from harness.upstreams.described import DescriptionError, read_description
+from harness.upstreams.epoch import EpochSettings, Extras
+from harness.upstreams.latency import PROFILES
+from harness.upstreams.prices import Prices, PricesError, read_prices
+from harness.upstreams.script import ScriptError, read_script
 from harness.upstreams.served import PortInUseError
 from harness.upstreams.server import Addresses, Server
+
+_PORT = click.IntRange(0, 65_500)
 
 
 class StartError(Exception):
@@ -46,7 +53,8 @@ def serve(
     port: int,
     record: Path | None,
     settings: EpochSettings,
-    faults: tuple[Fault, ...],
+    extras: Extras | None = None,
+    faults: tuple[Fault, ...] = (),
     ready: Callable[[Addresses], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT.
@@ -54,7 +62,8 @@ def serve(
     Args:
         port: of the control API; the upstreams' follow. 0: free ones.
         record: where the ledgers are written; None: memory only.
-        settings: what the first epoch is begun with.
+        settings: what the first epoch is begun with, and later ones as far as they say nothing else.
+        extras: rules for the model, upstreams of one's own, prices.
         faults: armed from the start.
         ready: is told the addresses as soon as every port answers.
 
@@ -64,8 +73,8 @@ def serve(
 
     async def run() -> None:
         try:
-            server = Server(port=port, record=record, settings=settings, faults=faults)
-        except (PortInUseError, EvidenceError, FaultError) as error:
+            server = Server(port=port, record=record, settings=settings, extras=extras, faults=faults)
+        except (PortInUseError, EvidenceError, FaultError, DescriptionError) as error:
             raise StartError(str(error)) from error
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -84,48 +93,117 @@ def serve(
         uvloop.run(run())
 
 
-@click.command()
-@click.option(
-    "--port", default=0, show_default=True, type=click.IntRange(0, 65_500), help="Control port; 0: free ones."
-)
-@click.option("--record", type=click.Path(path_type=Path, file_okay=False), help="Directory for the ledgers.")
-@click.option("--latency", default="fast", show_default=True, type=click.Choice(["fast", "documented", "realistic"]))
-@click.option("--latency-scale", default=1.0, show_default=True, type=click.FloatRange(0), help="Multiplies latencies.")
-@click.option("--seed", default=0, show_default=True, help="Seed of every random choice.")
-@click.option("--fault", "faults", multiple=True, metavar="JSON", help="A fault that is armed from the start.")
-@click.option("--emotion-labels", default="ja", show_default=True, type=click.Choice(["ja", "ko", "en"]))
-@click.option("--api-key", "api_keys", multiple=True, help="A key that OpenAI accepts; none given: every key.")
-def main(
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that both forms of it have."""
+    number = click.IntRange(min=1)
+    file = click.Path(path_type=Path, dir_okay=False)
+    for option in reversed(
+        (
+            click.option(
+                "--record", type=click.Path(path_type=Path, file_okay=False), help="Directory for the ledgers."
+            ),
+            click.option("--latency", default="fast", show_default=True, type=click.Choice(list(PROFILES))),
+            click.option(
+                "--latency-scale",
+                default=1.0,
+                show_default=True,
+                type=click.FloatRange(0),
+                help="Multiplies latencies.",
+            ),
+            click.option("--seed", default=0, show_default=True, help="Seed of every random choice."),
+            click.option(
+                "--fault", "faults", multiple=True, metavar="JSON", help="A fault that is armed from the start."
+            ),
+            click.option("--emotion-labels", default="ja", show_default=True, type=click.Choice(["ja", "ko", "en"])),
+            click.option(
+                "--api-key", "api_keys", multiple=True, help="A key that OpenAI accepts; none given: every key."
+            ),
+            click.option("--requests-per-minute", type=number, help="What OpenAI takes from each key. [default: all]"),
+            click.option("--tokens-per-minute", type=number, help="The same, in tokens. [default: all]"),
+            click.option(
+                "--adopt-unknown-ids", is_flag=True, help="Threads and the like that nobody created come to life."
+            ),
+            click.option("--script", type=file, help="Rules for the model (TOML), before what it does by itself."),
+            click.option("--upstream", "described", type=file, multiple=True, help="An upstream of your own (TOML)."),
+            click.option("--prices", type=file, help="Prices (TOML) instead of the documented ones."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _extras(script: Path | None, described: tuple[Path, ...], prices: Path | None) -> Extras:
+    try:
+        return Extras(
+            rules=read_script(script) if script else (),
+            described=tuple(read_description(path) for path in described),
+            prices=read_prices(prices) if prices else Prices(),
+        )
+    except (ScriptError, DescriptionError, PricesError) as error:
+        raise StartError(str(error)) from error
+
+
+def _serve(
+    ready: Callable[[Addresses], None],
+    *,
     port: int,
     record: Path | None,
-    latency: str,
-    latency_scale: float,
-    seed: int,
     faults: tuple[str, ...],
-    emotion_labels: str,
-    api_keys: tuple[str, ...],
+    script: Path | None,
+    described: tuple[Path, ...],
+    prices: Path | None,
+    **settings: Any,
 ) -> None:
+    try:
+        serve(
+            port=port,
+            record=record,
+            settings=msgspec.convert(settings, EpochSettings),
+            extras=_extras(script, described, prices),
+            faults=parse_faults(faults),
+            ready=ready,
+        )
+    except StartError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+
+
+@click.command()
+@click.option("--port", default=0, show_default=True, type=_PORT, help="Control port; the others follow. 0: free ones.")
+@_options
+def main(**options: Any) -> None:
     """Serve the stand-ins of an agent's upstreams on loopback until SIGTERM or Ctrl-C.
 
     Prints one JSON line as soon as every port answers.
     """
-    settings = msgspec.convert(
-        {
-            "seed": seed,
-            "latency": latency,
-            "latency_scale": latency_scale,
-            "emotion_labels": emotion_labels,
-            "api_keys": api_keys,
-        },
-        EpochSettings,
-    )
 
     def ready(addresses: Addresses) -> None:
-        sys.stdout.write(msgspec.json.encode(addresses).decode() + "\n")
+        line = {"control": addresses.control, "upstreams": addresses.upstreams}
+        sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
         sys.stdout.flush()
 
-    try:
-        serve(port=port, record=record, settings=settings, faults=parse_faults(faults), ready=ready)
-    except StartError as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
+    _serve(ready, **options)
+
+
+@click.command("upstreams")
+@click.option(
+    "--port", default=8100, show_default=True, type=_PORT, help="Control port; the others follow. 0: free ones."
+)
+@_options
+def alone(**options: Any) -> None:
+    """Serve the stand-ins alone, as the mock server of your agent's development, until Ctrl-C.
+
+    Prints one line for each upstream, and the exports to paste.
+    """
+
+    def ready(addresses: Addresses) -> None:
+        width = max(len(name) for name in addresses.upstreams)
+        for name, url in addresses.upstreams.items():
+            click.echo(f"{name:{width}}  {url}")
+        click.echo(f"{'control':{width}}  {addresses.control}/_control")
+        click.echo()
+        for variable, value in addresses.exports.items():
+            click.echo(f"export {variable}={value}")
+        click.echo("\nServing until Ctrl-C.")
+
+    _serve(ready, **options)

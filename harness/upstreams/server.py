@@ -14,7 +14,7 @@ from harness.evidence import EvidenceError
 from harness.faults import Fault
 from harness.upstreams import wire
 from harness.upstreams.control import Control
-from harness.upstreams.epoch import Epoch, EpochSettings, upstream_classes
+from harness.upstreams.epoch import Epoch, EpochSettings, Extras
 from harness.upstreams.exchange import Exchange
 from harness.upstreams.served import Call, Port
 
@@ -29,6 +29,8 @@ class Addresses(msgspec.Struct, frozen=True):
 
     control: str
     upstreams: dict[str, str]
+    exports: dict[str, str] = {}
+    """The environment variables by which agents commonly find them."""
 
 
 class UpstreamHandler:
@@ -62,7 +64,8 @@ class Server:
     Args:
         port: of the control API; the upstreams' follow in their order. 0: free ones.
         record: where each epoch gets its directory; None: nothing is written.
-        settings: what the first epoch is begun with.
+        settings: what the first epoch is begun with, and later ones as far as they say nothing else.
+        extras: what every epoch has beside its settings.
         faults: what is armed from the start, in the first epoch.
 
     Raises:
@@ -77,22 +80,27 @@ class Server:
         port: int = 0,
         record: Path | None = None,
         settings: EpochSettings | None = None,
+        extras: Extras | None = None,
         faults: tuple[Fault, ...] = (),
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._record = record
         if record is not None:
             _check_writable(record)
+        self._extras = extras or Extras()
+        self.settings = settings or EpochSettings()
         self._anchor = (time.time(), time.monotonic_ns())
         self._flush_is_due = False
         self._crashes = 0
         self._ports: dict[str, Port] = {}
-        self.epoch = self._new_epoch(settings or EpochSettings(), record_at_once=False)
+        self.epoch = self._new_epoch(self.settings, record_at_once=False)
         try:
             self.control = Port(port, Control(self))
-            for one in upstream_classes():
-                number = port and port + one.port_offset  # type: ignore[attr-defined]
-                self._ports[one.name] = Port(number, UpstreamHandler(self, one.name))  # type: ignore[attr-defined]
+            offset = 0
+            for name, upstream in self.epoch.upstreams.items():
+                # Described upstreams have no place of their own; they come after the others.
+                offset = getattr(upstream, "port_offset", offset + 1)
+                self._ports[name] = Port(port and port + offset, UpstreamHandler(self, name))
         except Exception:
             self.epoch.close(time.monotonic_ns())
             raise
@@ -110,11 +118,15 @@ class Server:
     @property
     def addresses(self) -> Addresses:
         """Where everything is."""
+        urls = {
+            name: f"http://127.0.0.1:{port.number}{self.epoch.upstreams[name].path}"
+            for name, port in self._ports.items()
+        }
         return Addresses(
             control=f"http://127.0.0.1:{self.control.number}",
-            upstreams={
-                name: f"http://127.0.0.1:{port.number}{self.epoch.upstreams[name].path}"
-                for name, port in self._ports.items()
+            upstreams=urls,
+            exports={
+                variable: urls[name] for name, upstream in self.epoch.upstreams.items() for variable in upstream.exports
             },
         )
 
@@ -137,6 +149,7 @@ class Server:
         wall_s, monotonic_ns = self._anchor
         return Epoch(
             settings,
+            extras=self._extras,
             directory=None if self._record is None else self._record / settings.name,
             record_at_once=record_at_once,
             wall_anchor_s=wall_s,

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from harness.evidence import read_jsonl
@@ -98,6 +100,9 @@ def test_it_ends_at_once_and_in_order(start_stand: Any, number: signal.Signals) 
         (["--fault", '{"fault": "kill"}'], "is a process fault"),
         (["--latency", "slow"], "'slow' is not one of"),
         (["--record", "/proc/nowhere"], "Cannot write"),
+        (["--script", "/nowhere.toml"], "Cannot read the script"),
+        (["--upstream", "/nowhere.toml"], "Cannot read the upstream"),
+        (["--prices", "/nowhere.toml"], "Cannot read the prices"),
     ],
 )
 def test_mistakes_on_the_command_line(options: list[str], said: str) -> None:
@@ -122,3 +127,50 @@ def test_a_port_that_is_taken(stand: Any) -> None:
     assert done.stderr == (
         f"Cannot listen at 127.0.0.1:{control}: Address already in use. Choose another --port, or 0 for free ones.\n"
     )
+
+
+def test_keys_and_queries_over_the_control_api(stand: Any) -> None:
+    with stand.openai() as client:
+        client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "hi"}], user="tanaka")
+    assert stand.ask("POST", "/keys", {"key": "sk-test", "revoked": True})[0] == 200
+    keys = json.loads(stand.ask("GET", "/keys")[1])
+    assert keys["sk-test"]["revoked"]
+    assert keys["sk-test"]["tokens"] > 0
+    with stand.openai() as client, pytest.raises(openai.AuthenticationError):
+        client.models.list()
+    assert stand.ask("POST", "/keys", {"key": "sk-test", "requests_per_minute": 0})[0] == 400
+    assert list(json.loads(stand.ask("GET", "/spend")[1])["by_caller"]) == ["tanaka"]
+    assert json.loads(stand.ask("GET", "/open")[1]) == []
+    assert json.loads(stand.ask("GET", "/turns")[1]) == {}
+    assert stand.ask("GET", "/retries")[0] == 400
+    assert json.loads(stand.ask("GET", "/retries?mark=%23haaaaaaaa")[1]) == []
+
+
+def test_options_hold_for_later_epochs_too(start_stand: Any, tmp_path: Path) -> None:
+    described = tmp_path / "orders.toml"
+    described.write_text('name = "orders"\n[[route]]\nroute = "GET /orders/{id}"\nanswer = { id = "{id}" }\n')
+    script = tmp_path / "script.toml"
+    script.write_text('[[rule]]\nsays = "ping"\nsay = "pong"\n')
+    stand = start_stand("--upstream", str(described), "--script", str(script), "--adopt-unknown-ids")
+    stand.begin_epoch("later")
+    with urllib.request.urlopen(f"{stand.upstreams['orders']}/orders/7", timeout=10) as answer:
+        assert json.loads(answer.read()) == {"id": "7"}
+    with stand.openai() as client:
+        response = client.responses.create(model="gpt-4o", input="ping", conversation="conv_from_elsewhere")
+        assert response.output_text == "pong"
+
+
+def test_alone_it_prints_addresses_and_exports() -> None:
+    program = "from harness.upstreams.process import alone; alone()"
+    process = subprocess.Popen([sys.executable, "-c", program, "--port", "0"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line.strip())
+        if "Ctrl-C" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    assert process.wait(5) == 0
+    process.stdout.close()
+    assert any(line.startswith("openai ") and line.endswith("/v1") for line in lines)
+    assert any(line.startswith("export OPENAI_BASE_URL=http://127.0.0.1:") for line in lines)

@@ -72,6 +72,8 @@ class Assistants:
     def get(self, id_: str) -> Assistant:
         """Return an assistant; raises ApiError 404."""
         found = self.known.get(id_)
+        if found is None and self._api.epoch.settings.adopt_unknown_ids:
+            found = self.known[id_] = Assistant(id=id_, created_s=int(self._api.epoch.wall_s(0)), model="gpt-4o")
         if found is None:
             raise not_found("assistant", id_)
         return found

@@ -182,8 +182,7 @@ class Chat:
             metadata=metadata_of(body),
         )
         exchange.completion_tokens = completion.usage()["completion_tokens"]
-        tokens = exchange.prompt_tokens + exchange.completion_tokens
-        exchange.cost_usd = self._api.epoch.prices.of_tokens(tokens)
+        exchange.cost_usd = self._api.epoch.prices.of_tokens(model, exchange.prompt_tokens, exchange.completion_tokens)
         self._record(exchange, completion, held=held, failed=fate.ends_as in ("failed", "expired"))
         if flag(body, "store") and fate.ends_as is None:
             self._stored[id_] = completion

@@ -25,6 +25,7 @@ class ApiError(Exception):
         self.type = type_
         self.param = param
         self.code = code
+        self.headers: tuple[tuple[str, str], ...] = ()
 
 
 def not_found(what: str, id_: str) -> ApiError:

@@ -283,6 +283,8 @@ class Responses:
             return conversation, list(conversation.items), conversation.id
         if previous_id:
             previous = self.known.get(previous_id)
+            if previous is None and self._api.epoch.settings.adopt_unknown_ids:
+                return None, [], previous_id
             if previous is None:
                 raise ApiError(
                     400,

@@ -314,7 +314,7 @@ class Runs:
         exchange.model = run.model
         exchange.prompt_tokens = run.turn_prompt_tokens
         exchange.completion_tokens = run.turn_completion_tokens
-        exchange.cost_usd = api.epoch.prices.of_tokens(run.turn_prompt_tokens + run.turn_completion_tokens)
+        exchange.cost_usd = api.epoch.prices.of_tokens(run.model, run.turn_prompt_tokens, run.turn_completion_tokens)
         run.queue_ns = round(1e9 * api.epoch.takes(exchange, "run_queue"))
         run.turn_ns = round(1e9 * api.epoch.takes(exchange, "model_turn"))
 

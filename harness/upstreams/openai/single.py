@@ -113,7 +113,7 @@ class Single:
         if wanted not in ("float", "base64"):
             raise wrong_value("encoding_format", wanted, ("float", "base64"))
         exchange.prompt_tokens = sum(tokens_in(text) for text in inputs)
-        exchange.cost_usd = self._api.epoch.prices.of_tokens(exchange.prompt_tokens)
+        exchange.cost_usd = self._api.epoch.prices.of_tokens(model, exchange.prompt_tokens, 0)
         data = [
             {"object": "embedding", "index": index, "embedding": _vector(text, dimensions, wanted)}
             for index, text in enumerate(inputs)

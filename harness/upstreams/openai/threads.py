@@ -72,6 +72,8 @@ class Thread:
     mark: str | None = None
     said: str = ""
     """The latest message of the user."""
+    caller: str | None = None
+    """Who the agent says its user is, in the thread's metadata."""
     turns: int = 0
     """How often the model was asked in this thread."""
     tokens: int = 0
@@ -107,10 +109,15 @@ class Threads:
     def __init__(self, api: OpenAI) -> None:
         self._api = api
         self.known: dict[str, Thread] = {}
+        self._deleted: set[str] = set()
+        """Kept only where unknown ids are adopted, so that what was deleted does not come to life again."""
 
     def get(self, id_: str) -> Thread:
         """Return a thread; raises ApiError 404."""
         found = self.known.get(id_)
+        if found is None and self._api.epoch.settings.adopt_unknown_ids and id_ not in self._deleted:
+            found = self.known[id_] = Thread(id=id_, created_s=int(self._api.epoch.wall_s(0)))
+            self._api.epoch.ledger.conversation_began(id_)
         if found is None:
             raise not_found("thread", id_)
         return found
@@ -151,6 +158,8 @@ class Threads:
         )
         for message in messages:
             thread.add(self._message(exchange, thread, message))
+        thread.caller = _caller(thread.metadata)
+        exchange.caller = thread.caller
         self.known[thread.id] = thread
         self._api.epoch.ledger.conversation_began(thread.id)
         exchange.conversation = thread.id
@@ -173,6 +182,7 @@ class Threads:
         body = body_of(exchange)
         if "metadata" in body:
             thread.metadata = metadata_of(body)
+            thread.caller = _caller(thread.metadata)
         if isinstance(body.get("tool_resources"), dict):
             thread.tool_resources = body["tool_resources"]
         return self._api.ok(exchange, thread.document(), "write")
@@ -182,6 +192,8 @@ class Threads:
         """Delete a thread. A run that is under way in it goes on, unseen: it was not cancelled."""
         thread = self.get(exchange.params["thread_id"])
         del self.known[thread.id]
+        if self._api.epoch.settings.adopt_unknown_ids:
+            self._deleted.add(thread.id)
         self._api.epoch.ledger.conversation_ended(thread.id)
         return self._api.ok(exchange, {"id": thread.id, "object": "thread.deleted", "deleted": True}, "write")
 
@@ -268,6 +280,10 @@ class Threads:
         thread, message = self._one(exchange)
         thread.messages.remove(message)
         return self._api.ok(exchange, {"id": message.id, "object": "thread.message.deleted", "deleted": True}, "write")
+
+
+def _caller(metadata: dict[str, str] | None) -> str | None:
+    return (metadata or {}).get("user_id") or (metadata or {}).get("user")
 
 
 def _text_or_empty(content: Any) -> str:

@@ -96,7 +96,7 @@ def take_turn(
     exchange.model = model
     exchange.prompt_tokens = prompt_tokens
     exchange.completion_tokens = completion_tokens
-    exchange.cost_usd = epoch.prices.of_tokens(prompt_tokens + completion_tokens)
+    exchange.cost_usd = epoch.prices.of_tokens(model, prompt_tokens, completion_tokens)
     return Turn(
         text=text,
         calls=tuple(ToolCall(id=api.new_id("call_"), name=call.name, arguments=call.arguments) for call in calls),

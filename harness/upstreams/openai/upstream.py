@@ -13,6 +13,7 @@ from harness.upstreams.openai.chat import Chat
 from harness.upstreams.openai.conversations import Conversations
 from harness.upstreams.openai.due import Due
 from harness.upstreams.openai.errors import ApiError, error_body, error_reply
+from harness.upstreams.openai.limits import Key, Limits, headers_of
 from harness.upstreams.openai.responses import Responses
 from harness.upstreams.openai.runs import Runs
 from harness.upstreams.openai.single import Single
@@ -38,6 +39,7 @@ class OpenAI:
         self.epoch = epoch
         self._counts: dict[str, int] = {}
         self.due = Due()
+        self.limits = Limits(epoch.settings.requests_per_minute, epoch.settings.tokens_per_minute)
         self.assistants = Assistants(self)
         self.threads = Threads(self)
         self.runs = Runs(self)
@@ -77,6 +79,7 @@ class OpenAI:
             if thread is not None:
                 exchange.mark = thread.mark
                 exchange.said = thread.said
+                exchange.caller = thread.caller
             exchange.generation = exchange.params.get("run_id")
             if exchange.request.method == "POST":
                 self.threads.identify_text(exchange)
@@ -103,22 +106,32 @@ class OpenAI:
 
     def error(self, status: int, message: str | None) -> Reply:
         """Return OpenAI's error of that status."""
-        return self._with_headers(error_reply(status, message), 0.0)
+        return self._with_headers(error_reply(status, message), 0.0, ())
 
     def answer(self, exchange: Exchange, handler: Callable[..., object]) -> Reply:
-        """Check the key, do what was asked, and add the headers that every answer of OpenAI has."""
+        """Check the key and what it may ask for, do what was asked, and add the headers that every answer has."""
+        left: tuple[tuple[str, str], ...] = ()
         try:
-            self._check_key(exchange)
+            key = self._check_key(exchange)
+            if exchange.request.method == "POST":
+                left = headers_of(key)
+                model = exchange.json_object.get("model")
+                self.limits.take_request(key, model if isinstance(model, str) else None)
             reply = handler(exchange)
             assert isinstance(reply, Reply)
+            if exchange.request.method == "POST":
+                tokens = exchange.prompt_tokens + exchange.completion_tokens
+                self.limits.take_tokens(key, tokens, exchange.cost_usd)
+                left = headers_of(key)
         except ApiError as error:
             exchange.error = error.message
             reply = json_reply(
                 error_body(error.message, error.type, error.param, error.code),
                 status=error.status,
                 after_s=self.epoch.takes(exchange, "read"),
+                headers=error.headers,
             )
-        return self._with_headers(reply, reply.after_s)
+        return self._with_headers(reply, reply.after_s, left)
 
     def advance(self, now_ns: int) -> None:
         """Let runs and responses go on."""
@@ -139,7 +152,7 @@ class OpenAI:
         """Return whole seconds since 1970, as the API writes times."""
         return int(self.epoch.wall_s(at_ns))
 
-    def _check_key(self, exchange: Exchange) -> None:
+    def _check_key(self, exchange: Exchange) -> Key:
         headers = exchange.request.headers
         scheme, _, key = headers.get("authorization", "").partition(" ")
         key = key.strip()
@@ -151,7 +164,8 @@ class OpenAI:
                 " https://platform.openai.com/account/api-keys.",
             )
         accepted = self.epoch.settings.api_keys
-        if accepted and key not in accepted:
+        known = self.limits.key(key, exchange.begin_ns)
+        if known.revoked or (accepted and key not in accepted):
             raise ApiError(
                 401,
                 f"Incorrect API key provided: {key[:3]}{'*' * 8}{key[-4:]}. You can find your API key at"
@@ -165,8 +179,9 @@ class OpenAI:
                 " the header 'OpenAI-Beta: assistants=v2'.",
                 code="invalid_beta",
             )
+        return known
 
-    def _with_headers(self, reply: Reply, processing_s: float) -> Reply:
+    def _with_headers(self, reply: Reply, processing_s: float, left: tuple[tuple[str, str], ...]) -> Reply:
         count = self._counts["req_"] = self._counts.get("req_", 0) + 1
         return with_headers(
             reply,
@@ -175,5 +190,6 @@ class OpenAI:
                 ("openai-processing-ms", str(round(1000 * processing_s))),
                 ("openai-version", "2020-10-01"),
                 ("openai-organization", "org-standin"),
+                *left,
             ),
         )

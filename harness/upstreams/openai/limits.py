@@ -1,0 +1,159 @@
+"""How much may a key ask for? Requests and tokens a minute, refilled evenly, said in headers, refused with 429."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import msgspec
+
+from harness.upstreams.openai.errors import ApiError
+
+_SAID_REQUESTS = 10_000
+_SAID_TOKENS = 2_000_000
+"""What the headers say of a key without limits; nothing is refused then."""
+
+
+class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to hold for a key from now on. What is not given stays as it is."""
+
+    key: str
+    revoked: bool | msgspec.UnsetType = msgspec.UNSET
+    requests_per_minute: int | msgspec.UnsetType | None = msgspec.UNSET
+    tokens_per_minute: int | msgspec.UnsetType | None = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        if not self.key:
+            msg = "`key` is empty, expected an API key."
+            raise ValueError(msg)
+        for name in ("requests_per_minute", "tokens_per_minute"):
+            limit = getattr(self, name)
+            if isinstance(limit, int) and limit < 1:
+                msg = f"`{name}` is {limit}, expected 1 or more, or null for no limit."
+                raise ValueError(msg)
+
+
+@dataclass(slots=True)
+class Bucket:
+    """So much a minute: what was taken comes back evenly."""
+
+    limit: int
+    enforced: bool
+    level: float
+    at_ns: int
+
+    def refill(self, now_ns: int) -> None:
+        """Add what came back since the last look."""
+        self.level = min(self.limit, self.level + self.limit * (now_ns - self.at_ns) / 60e9)
+        self.at_ns = now_ns
+
+    def seconds_until(self, amount: float) -> float:
+        """Return when there will be so much again, in seconds; 0 where there is."""
+        return max(0.0, (amount - self.level) * 60 / self.limit)
+
+
+@dataclass(slots=True)
+class Key:
+    """One API key."""
+
+    requests: Bucket
+    tokens: Bucket
+    revoked: bool = False
+    used_requests: int = 0
+    used_tokens: int = 0
+    cost_usd: float = field(default=0.0)
+
+
+class Limits:
+    """The keys of one epoch.
+
+    Args:
+        requests_per_minute: for each key; None: no limit.
+        tokens_per_minute: for each key; None: no limit.
+    """
+
+    def __init__(self, requests_per_minute: int | None, tokens_per_minute: int | None) -> None:
+        self._requests_per_minute = requests_per_minute
+        self._tokens_per_minute = tokens_per_minute
+        self.keys: dict[str, Key] = {}
+
+    def key(self, key: str, now_ns: int) -> Key:
+        """Return a key, as it stands now."""
+        known = self.keys.get(key)
+        if known is None:
+            known = self.keys[key] = Key(
+                _bucket(self._requests_per_minute, _SAID_REQUESTS, now_ns),
+                _bucket(self._tokens_per_minute, _SAID_TOKENS, now_ns),
+            )
+        known.requests.refill(now_ns)
+        known.tokens.refill(now_ns)
+        return known
+
+    def change(self, settings: KeySettings, now_ns: int) -> None:
+        """Revoke a key, accept it again, or set its limits."""
+        known = self.key(settings.key, now_ns)
+        if settings.revoked is not msgspec.UNSET:
+            known.revoked = settings.revoked
+        if settings.requests_per_minute is not msgspec.UNSET:
+            known.requests = _bucket(settings.requests_per_minute, _SAID_REQUESTS, now_ns)
+        if settings.tokens_per_minute is not msgspec.UNSET:
+            known.tokens = _bucket(settings.tokens_per_minute, _SAID_TOKENS, now_ns)
+
+    @staticmethod
+    def take_request(key: Key, model: str | None) -> None:
+        """Count a request.
+
+        Raises:
+            ApiError: 429: the key has asked for too much within the last minute.
+        """
+        for bucket, kind, unit in ((key.requests, "requests", "RPM"), (key.tokens, "tokens", "TPM")):
+            if bucket.enforced and bucket.level < 1:
+                wait_s = bucket.seconds_until(1)
+                error = ApiError(
+                    429,
+                    f"Rate limit reached for {model or 'gpt-4o'} in organization org-standin on {kind} per min"
+                    f" ({unit}): Limit {bucket.limit}, Used {bucket.limit - max(0, int(bucket.level))}, Requested 1."
+                    f" Please try again in {written(wait_s)}. Visit"
+                    " https://platform.openai.com/account/rate-limits to learn more.",
+                    type_=kind,
+                    code="rate_limit_exceeded",
+                )
+                error.headers = (
+                    ("retry-after", str(math.ceil(wait_s))),
+                    ("retry-after-ms", str(math.ceil(1000 * wait_s))),
+                )
+                raise error
+        key.requests.level -= 1
+        key.used_requests += 1
+
+    @staticmethod
+    def take_tokens(key: Key, tokens: int, cost_usd: float) -> None:
+        """Count the tokens that a request took; the next one waits where they were too many."""
+        key.tokens.level -= tokens
+        key.used_tokens += tokens
+        key.cost_usd += cost_usd
+
+
+def _bucket(limit: int | None, said: int, now_ns: int) -> Bucket:
+    limit, enforced = (said, False) if limit is None else (limit, True)
+    return Bucket(limit, enforced, limit, now_ns)
+
+
+def headers_of(key: Key) -> tuple[tuple[str, str], ...]:
+    """Return the headers that say what is left."""
+    headers = []
+    for bucket, kind in ((key.requests, "requests"), (key.tokens, "tokens")):
+        headers += [
+            (f"x-ratelimit-limit-{kind}", str(bucket.limit)),
+            (f"x-ratelimit-remaining-{kind}", str(max(0, int(bucket.level)))),
+            (f"x-ratelimit-reset-{kind}", written(bucket.seconds_until(bucket.limit))),
+        ]
+    return tuple(headers)
+
+
+def written(seconds: float) -> str:
+    """Return a duration as the API writes it: 120ms, 6.5s, 1m30s."""
+    if seconds < 1:
+        return f"{math.ceil(1000 * seconds)}ms"
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes)}m{rest:.0f}s" if minutes else f"{round(rest, 3):g}s"
