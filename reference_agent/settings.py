@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     user_id_chars: int = Field(200, ge=1, description="length of a user id, at most")
     emotion_chars: int = Field(500, ge=1, description="length of a text that the emotion server is given, at most")
     reply_chars: int = Field(40, ge=8, description="length of a reply")
+    reply_ending: str = Field("にゃん", min_length=1, max_length=8, description="how a reply ends")
     speech_chars: int = Field(40, ge=8, description="length of a text that the speech server is given, at most")
     speech_pieces: int = Field(10, ge=1, description="pieces of speech in one answer, at most")
 

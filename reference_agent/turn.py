@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reference_agent.caller import CALLER, Caller, Hints
 from reference_agent.clock import Clock, Deadline
 from reference_agent.conversation import Engine
 from reference_agent.errors import Gone
 from reference_agent.parts.audio import Audio, Speech
 from reference_agent.parts.emotion import Emotion
 from reference_agent.parts.input_guard import InputGuard
+from reference_agent.parts.locale import Locale
 from reference_agent.parts.logging import Logging
+from reference_agent.parts.persona import Persona
 from reference_agent.parts.polling import Polling
 from reference_agent.parts.rate_limit import RateLimit
 from reference_agent.parts.sessions import Sessions
@@ -29,6 +32,9 @@ class Answer:
     """None: the speech server is down, and the reply has to do."""
 
 
+_NO_HINTS = Hints()
+
+
 class Turn:
     """The turn. It never asks which variant of a part it has."""
 
@@ -39,6 +45,8 @@ class Turn:
         logging: Logging,
         input_guard: InputGuard,
         rate_limit: RateLimit,
+        locale: Locale,
+        persona: Persona,
         turn_order: TurnOrder,
         sessions: Sessions,
         engine: Engine,
@@ -53,6 +61,8 @@ class Turn:
         self._logging = logging
         self._input_guard = input_guard
         self._rate_limit = rate_limit
+        self._locale = locale
+        self._persona = persona
         self._turn_order = turn_order
         self._sessions = sessions
         self._engine = engine
@@ -62,8 +72,13 @@ class Turn:
         self._emotion = emotion
         self._audio = audio
 
-    async def answer(self, user_id: object, message: object) -> Answer:
+    async def answer(self, user_id: object, message: object, hints: Hints = _NO_HINTS) -> Answer:
         """Return the answer to one message of one user.
+
+        Args:
+            user_id: who says it; what is no text is for the input guard to refuse.
+            message: what is said.
+            hints: what else the request says of its caller.
 
         Raises:
             AgentError: it cannot be answered; see `errors.py`.
@@ -72,27 +87,41 @@ class Turn:
         user, text = self._input_guard.check(user_id, message)
         with self._rate_limit.admit(user, await self._sessions.standing(user)):
             self._logging.heard(user, text)
-            outcome = await self._think(user, text, deadline.earlier_by(self._settings.speech_reserve_s))
+            caller = self._locale.caller(text, hints)
+            CALLER.set(caller)
+            outcome = await self._think(user, text, caller, deadline.earlier_by(self._settings.speech_reserve_s))
             self._logging.said(user, outcome.reply)
             speech = await self._audio.speak(
-                self._speech_text.pieces(outcome.reply), self._emotion.vector(_analysis(outcome)), deadline
+                self._speech_text.pieces(outcome.reply),
+                self._emotion.vector(_analysis(outcome)),
+                caller.language,
+                deadline,
             )
         return Answer(outcome.reply, speech)
 
-    async def _think(self, user: str, text: str, deadline: Deadline) -> Outcome:
+    async def _think(self, user: str, text: str, caller: Caller, deadline: Deadline) -> Outcome:
         async with self._turn_order.turn_of(user, deadline):
             try:
-                return await self._think_in_conversation(user, text, deadline)
+                return await self._think_in_conversation(user, text, caller, deadline)
             except Gone:
                 # Deleted upstream behind our back, before anything was said in it: once more, in a new one.
-                return await self._think_in_conversation(user, text, deadline)
+                return await self._think_in_conversation(user, text, caller, deadline)
 
-    async def _think_in_conversation(self, user: str, text: str, deadline: Deadline) -> Outcome:
+    async def _think_in_conversation(self, user: str, text: str, caller: Caller, deadline: Deadline) -> Outcome:
         async with self._sessions.lease(user, deadline) as conversation:
-            generation = self._engine.generation(conversation, deadline)
-            async with self._polling.watching(generation):
-                await generation.begin(text)
-                return await self._tool_loop.run(generation, deadline)
+            outcome = await self._generate(conversation, text, deadline)
+
+            async def again(order: str) -> str:
+                return (await self._generate(conversation, order, deadline)).reply
+
+            outcome.reply = await self._persona.in_character(outcome.reply, caller, again)
+            return outcome
+
+    async def _generate(self, conversation: str, text: str, deadline: Deadline) -> Outcome:
+        generation = self._engine.generation(conversation, deadline)
+        async with self._polling.watching(generation):
+            await generation.begin(text)
+            return await self._tool_loop.run(generation, deadline)
 
 
 def _analysis(outcome: Outcome) -> str | None:

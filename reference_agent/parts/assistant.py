@@ -11,8 +11,8 @@ from reference_agent.clock import Clock, Deadline
 from reference_agent.engines.assistants_api import AssistantsApi, StoredAssistant
 from reference_agent.errors import OutOfTime, Unavailable
 from reference_agent.parts.logging import Logging
+from reference_agent.parts.persona import Persona
 from reference_agent.parts.retries import Retries
-from reference_agent.persona import INSTRUCTIONS
 from reference_agent.settings import Settings
 from reference_agent.toolbox import Toolbox
 
@@ -29,11 +29,11 @@ class Assistant(Protocol):
         ...
 
 
-def _configuration(settings: Settings, toolbox: Toolbox) -> dict[str, Any]:
+def _configuration(settings: Settings, toolbox: Toolbox, persona: Persona) -> dict[str, Any]:
     return {
         "name": settings.assistant_name,
         "model": settings.model,
-        "instructions": INSTRUCTIONS,
+        "instructions": persona.instructions(),
         "tools": toolbox.definitions(),
     }
 
@@ -41,8 +41,8 @@ def _configuration(settings: Settings, toolbox: Toolbox) -> dict[str, Any]:
 class DocumentedAssistant:
     """A new one in every process, created while the first caller waits; the account fills up with them."""
 
-    def __init__(self, settings: Settings, toolbox: Toolbox, assistants_api: AssistantsApi) -> None:
-        self._configuration = _configuration(settings, toolbox)
+    def __init__(self, settings: Settings, toolbox: Toolbox, persona: Persona, assistants_api: AssistantsApi) -> None:
+        self._configuration = _configuration(settings, toolbox, persona)
         self._api = assistants_api
         self._id: str | None = None
 
@@ -71,6 +71,7 @@ class HardenedAssistant:
         settings: Settings,
         clock: Clock,
         toolbox: Toolbox,
+        persona: Persona,
         assistants_api: AssistantsApi,
         retries: Retries,
         logging: Logging,
@@ -81,7 +82,7 @@ class HardenedAssistant:
         self._api = assistants_api
         self._retries = retries
         self._logging = logging
-        configuration = _configuration(settings, toolbox)
+        configuration = _configuration(settings, toolbox, persona)
         text = json.dumps(configuration, sort_keys=True, ensure_ascii=False)
         self._hash = hashlib.sha256(text.encode()).hexdigest()[:32]
         self._configuration = {**configuration, "metadata": {_HASH_KEY: self._hash}}

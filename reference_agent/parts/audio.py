@@ -32,15 +32,15 @@ class Speech:
 class Audio(Protocol):
     """Has texts spoken."""
 
-    async def speak(self, pieces: list[str], emotions: Vector, deadline: Deadline) -> Speech | None:
+    async def speak(self, pieces: list[str], emotions: Vector, language: str, deadline: Deadline) -> Speech | None:
         """Return the speech once it has begun to arrive; None: there is none, the reply has to do as a text."""
         ...
 
 
-def _order(text: str, emotions: Vector) -> dict[str, Any]:
+def _order(text: str, emotions: Vector, language: str) -> dict[str, Any]:
     return {
         "text": text,
-        "language": "ja",
+        "language": language,
         "emotions": emotions,
         "cfg_scale": 2.0,
         "speaking_rate": 15.0,
@@ -60,12 +60,12 @@ class DocumentedAudio:
         self._url = f"{settings.tts_url.rstrip('/')}/speak"
         self._outbound = outbound
 
-    async def speak(self, pieces: list[str], emotions: Vector, deadline: Deadline) -> Speech | None:
+    async def speak(self, pieces: list[str], emotions: Vector, language: str, deadline: Deadline) -> Speech | None:
         whole = io.BytesIO()
         for text in pieces:
             try:
                 body = await self._outbound.open(
-                    "tts", self._url, _order(text, emotions), deadline, attempt_s=float("inf")
+                    "tts", self._url, _order(text, emotions, language), deadline, attempt_s=float("inf")
                 )
             except httpx.HTTPStatusError as failure:
                 msg = f"TTS failed: {failure.response.status_code}"
@@ -97,9 +97,9 @@ class HardenedAudio:
         self._outbound = outbound
         self._logging = logging
 
-    async def speak(self, pieces: list[str], emotions: Vector, deadline: Deadline) -> Speech | None:
+    async def speak(self, pieces: list[str], emotions: Vector, language: str, deadline: Deadline) -> Speech | None:
         limit_s = min(self._first_byte_s, deadline.remaining_s())
-        opened = [_Stream(self._outbound, self._url, _order(text, emotions)) for text in pieces]
+        opened = [_Stream(self._outbound, self._url, _order(text, emotions, language)) for text in pieces]
         try:
             if len(opened) == 1:
                 await opened[0].begin(deadline, limit_s)

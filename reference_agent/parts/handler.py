@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from reference_agent.caller import Hints
 from reference_agent.errors import Refused
 from reference_agent.parts.failures import Failures
 from reference_agent.settings import Settings
@@ -111,7 +112,7 @@ class HardenedHandler:
         async def chat_agent(request: Request) -> Response:
             try:
                 said = await self._said(request)
-                return _response(await self._unless_hung_up(request, said.get("user_id"), said.get("message")))
+                return _response(await self._unless_hung_up(request, said))
             except Exception as failure:
                 response = self._failures.answer(failure)
                 if response is None:
@@ -136,8 +137,12 @@ class HardenedHandler:
             raise Refused(422, "not_an_object", 'Expected {"user_id": "...", "message": "..."}.')
         return said
 
-    async def _unless_hung_up(self, request: Request, user_id: object, message: object) -> Answer:
-        turn = asyncio.create_task(self._turn.answer(user_id, message))
+    async def _unless_hung_up(self, request: Request, said: dict[str, Any]) -> Answer:
+        hints = Hints(
+            str(said.get("language") or request.headers.get("accept-language", "")),
+            str(said.get("timezone") or request.headers.get("x-timezone", "")),
+        )
+        turn = asyncio.create_task(self._turn.answer(said.get("user_id"), said.get("message"), hints))
         hung_up = asyncio.create_task(_hung_up(request))
         try:
             await asyncio.wait({turn, hung_up}, return_when=asyncio.FIRST_COMPLETED)

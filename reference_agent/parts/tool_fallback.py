@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from reference_agent.caller import CALLER
 from reference_agent.conversation import BadArguments, ToolCall, UnknownTool
 from reference_agent.errors import OutOfTime, Unavailable
 from reference_agent.parts.logging import Logging
@@ -34,7 +35,27 @@ _INSTEAD = {
     "get_time": "時計が見られないにゃん",
     "analyze_emotion": '{"emotion": "中立", "all_scores": {"中立": 1.0}}',
 }
-_INSTEAD_OF_ANY = "この機能はいま使えないにゃん"
+_INSTEAD_IN = {
+    "ko": {
+        "get_weather": "날씨 정보는 지금 이용할 수 없어요",
+        "get_news": "뉴스는 나중에 확인해 주세요",
+        "get_fortune": "운세는 지금 쉬는 중이에요",
+        "get_time": "시계를 볼 수 없어요",
+        "analyze_emotion": _INSTEAD["analyze_emotion"],
+    },
+    "en": {
+        "get_weather": "The weather is unavailable right now",
+        "get_news": "Please check the news later",
+        "get_fortune": "The fortune teller is away",
+        "get_time": "The clock cannot be read right now",
+        "analyze_emotion": _INSTEAD["analyze_emotion"],
+    },
+}
+_INSTEAD_OF_ANY = {
+    "ja": "この機能はいま使えないにゃん",
+    "ko": "이 기능은 지금 사용할 수 없어요",
+    "en": "This is unavailable right now",
+}
 
 
 class ProposedToolFallback:
@@ -72,7 +93,8 @@ class HardenedToolFallback:
                 self._logging.noted("tool_unavailable", tool=call.name, reason=type(failure).__name__)
             else:
                 self._logging.bug("tool_failed", failure)
-            return _INSTEAD.get(call.name, _INSTEAD_OF_ANY)
+            language = CALLER.get().language
+            return _INSTEAD_IN.get(language, _INSTEAD).get(call.name, _INSTEAD_OF_ANY[language])
 
 
 def _to_model(error: str) -> str:

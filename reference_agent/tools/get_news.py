@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from reference_agent.caller import CALLER
 from reference_agent.clock import Deadline
 from reference_agent.outbound import Outbound
 from reference_agent.settings import Settings
 from reference_agent.toolbox import text_argument
 
 _HEADLINES = 3
+_COUNTRY = {"ja": "jp", "ko": "kr", "en": "us"}
 
 
 class GetNews:
@@ -28,7 +30,7 @@ class GetNews:
         self._outbound = outbound
 
     async def __call__(self, arguments: dict[str, Any], deadline: Deadline) -> str:
-        country = text_argument(arguments, "country", "jp")
+        country = text_argument(arguments, "country", _COUNTRY[CALLER.get().language])
         said = await self._outbound.get_json("news", self._url, deadline, country=country, apiKey=self._key)
         return json.dumps([article["title"] for article in said["articles"][:_HEADLINES]], ensure_ascii=False)
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from reference_agent.caller import CALLER
 from reference_agent.clock import Deadline
 from reference_agent.outbound import Outbound
 from reference_agent.settings import Settings
 from reference_agent.toolbox import text_argument
+
+_LANGUAGE = {"ja": "ja", "ko": "kr", "en": "en"}
+"""Languages as OpenWeatherMap names them."""
 
 
 class GetWeather:
@@ -28,7 +32,13 @@ class GetWeather:
     async def __call__(self, arguments: dict[str, Any], deadline: Deadline) -> str:
         city = text_argument(arguments, "city", "Tokyo,JP")
         said = await self._outbound.get_json(
-            "weather", self._url, deadline, q=city, appid=self._key, units="metric", lang="ja"
+            "weather",
+            self._url,
+            deadline,
+            q=city,
+            appid=self._key,
+            units="metric",
+            lang=_LANGUAGE[CALLER.get().language],
         )
         weather = said["weather"][0]["description"], said["main"]["temp"], said["main"]["humidity"]
         return json.dumps(dict(zip(("weather", "temp_c", "humidity"), weather, strict=True)), ensure_ascii=False)

@@ -12,6 +12,8 @@ from reference_agent.engines.assistants import AssistantsEngine
 from reference_agent.errors import Gone, Unavailable
 from reference_agent.parts.assistant import DocumentedAssistant, HardenedAssistant
 from reference_agent.parts.breaker import DocumentedBreaker
+from reference_agent.parts.locale import DocumentedLocale
+from reference_agent.parts.persona import DocumentedPersona
 from reference_agent.parts.polling import HardenedPolling
 from reference_agent.parts.retries import HardenedRetries
 from reference_agent.toolbox import Toolbox
@@ -20,7 +22,8 @@ from reference_agent.toolbox import Toolbox
 def _engine(server: AssistantsServer) -> AssistantsEngine:
     clock, log, api = HeldClock(), KeptLog(), server.api()
     retries = HardenedRetries(settings(), clock, DocumentedBreaker())
-    assistant = HardenedAssistant(settings(), clock, Toolbox([]), api, retries, log)
+    persona = DocumentedPersona(settings(), DocumentedLocale())
+    assistant = HardenedAssistant(settings(), clock, Toolbox([]), persona, api, retries, log)
     return AssistantsEngine(clock, api, assistant, retries, HardenedPolling(clock, log))
 
 
@@ -109,7 +112,9 @@ async def test_a_thread_that_is_gone() -> None:
 async def test_documented_assistant_is_a_new_one_in_every_process() -> None:
     server = AssistantsServer()
     for _ in range(3):
-        process = DocumentedAssistant(settings(), Toolbox([]), server.api())
+        process = DocumentedAssistant(
+            settings(), Toolbox([]), DocumentedPersona(settings(), DocumentedLocale()), server.api()
+        )
         await process.warm_up()
         first = await process.id(HeldClock().deadline())
         assert await process.id(HeldClock().deadline()) == first

@@ -67,7 +67,7 @@ async def test_documented_one_takes_it_whole_into_memory() -> None:
     server = SpeechServer()
     async with wire_to(server) as wire:
         speech = await DocumentedAudio(settings(), Outbound(wire, PlainRetries())).speak(
-            ["はいにゃん"], NEUTRAL, HeldClock().deadline()
+            ["はいにゃん"], NEUTRAL, "ja", HeldClock().deadline()
         )
         assert server.streams[0].closed, "read to its end before anything is passed on"
     assert _spoken(await _all(speech)) == "はいにゃん"
@@ -77,7 +77,7 @@ async def test_documented_one_fails_with_its_server() -> None:
     async with wire_to(SpeechServer(500)) as wire:
         with pytest.raises(HandledFailure, match="TTS failed: 500"):
             await DocumentedAudio(settings(), Outbound(wire, PlainRetries())).speak(
-                ["はい"], NEUTRAL, HeldClock().deadline()
+                ["はい"], NEUTRAL, "ja", HeldClock().deadline()
             )
 
 
@@ -86,7 +86,7 @@ async def test_hardened_one_passes_it_on_as_one_file(pieces: list[str]) -> None:
     server = SpeechServer()
     async with wire_to(server) as wire:
         speech = await _hardened(wire_outbound=Outbound(wire, PlainRetries())).speak(
-            pieces, NEUTRAL, HeldClock().deadline()
+            pieces, NEUTRAL, "ja", HeldClock().deadline()
         )
         assert all(stream.sent <= 6 for stream in server.streams), "no more than the head is read beforehand"
         assert _spoken(await _all(speech)) == "".join(pieces)
@@ -97,7 +97,7 @@ async def test_hardened_one_lets_go_when_the_caller_leaves() -> None:
     server = SpeechServer()
     async with wire_to(server) as wire:
         speech = await _hardened(wire_outbound=Outbound(wire, PlainRetries())).speak(
-            ["あ" * 1000, "い" * 1000], NEUTRAL, HeldClock().deadline()
+            ["あ" * 1000, "い" * 1000], NEUTRAL, "ja", HeldClock().deadline()
         )
         assert speech is not None
         content = speech.content
@@ -112,7 +112,7 @@ async def test_hardened_one_lets_go_when_the_caller_leaves() -> None:
 async def test_hardened_one_does_without_speech(pieces: list[str]) -> None:
     async with wire_to(SpeechServer(503)) as wire:
         audio = _hardened(wire_outbound=Outbound(wire, PlainRetries()))
-        assert await audio.speak(pieces, NEUTRAL, HeldClock().deadline()) is None
+        assert await audio.speak(pieces, NEUTRAL, "ja", HeldClock().deadline()) is None
 
 
 async def test_hardened_one_passes_on_only_audio() -> None:
@@ -120,7 +120,7 @@ async def test_hardened_one_passes_on_only_audio() -> None:
     page.audio = b"<html>" * 100
     async with wire_to(lambda _: httpx.Response(200, stream=page)) as wire:
         audio = _hardened(wire_outbound=Outbound(wire, PlainRetries()))
-        assert await audio.speak(["はい"], NEUTRAL, HeldClock().deadline()) is None
+        assert await audio.speak(["はい"], NEUTRAL, "ja", HeldClock().deadline()) is None
 
 
 def _hardened(wire_outbound: Outbound) -> HardenedAudio:

@@ -13,6 +13,7 @@ import pytest
 from agent_stage import KeptLog, settings
 from fastapi import FastAPI
 
+from reference_agent.caller import Hints
 from reference_agent.errors import BlockedOnLoop, Refused
 from reference_agent.parts.audio import Speech
 from reference_agent.parts.failures import DocumentedFailures, HardenedFailures
@@ -25,7 +26,7 @@ class PlayedTurn:
     def __init__(self, play: Callable[[object, object], Any]) -> None:
         self._play = play
 
-    async def answer(self, user_id: object, message: object) -> Answer:
+    async def answer(self, user_id: object, message: object, hints: Hints = Hints()) -> Answer:  # noqa: B008
         answer = self._play(user_id, message)
         return await answer if asyncio.iscoroutine(answer) else answer
 

@@ -12,6 +12,7 @@ from agent_stage import HeldClock, PlainRetries, settings, wire_to
 from reference_agent.compose import Composition
 from reference_agent.conversation import BadArguments, ToolCall, UnknownTool
 from reference_agent.outbound import Outbound
+from reference_agent.parts.locale import DocumentedLocale
 from reference_agent.toolbox import Toolbox
 from reference_agent.tools.get_fortune import GetFortune
 from reference_agent.tools.get_news import GetNews
@@ -48,7 +49,8 @@ async def test_tools(tool: Any, arguments: dict[str, Any], query: dict[str, str]
         return httpx.Response(200, json=_ANSWERS[request.url.path])
 
     async with wire_to(answer) as wire:
-        output = await tool(settings(), Outbound(wire, PlainRetries()))(arguments, HeldClock().deadline())
+        given = [settings(), Outbound(wire, PlainRetries()), *([DocumentedLocale()] if tool is GetTime else [])]
+        output = await tool(*given)(arguments, HeldClock().deadline())
     assert json.loads(output) == said
     assert query.items() <= dict(asked[0].url.params).items()
     assert "date" not in asked[0].url.params

@@ -1,0 +1,131 @@
+"""Is what the model says in character?"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import budoux
+
+from reference_agent.caller import Caller, Language
+from reference_agent.errors import AgentError
+from reference_agent.parts.locale import Locale, language_of
+from reference_agent.parts.logging import Logging
+from reference_agent.settings import Settings
+
+
+class Persona(Protocol):
+    """Knows who answers: a cat."""
+
+    def instructions(self) -> str:
+        """Return what the model is told about itself."""
+        ...
+
+    async def in_character(self, reply: str, caller: Caller, again: Callable[[str], Awaitable[str]]) -> str:
+        """Return the reply as the user gets it.
+
+        Args:
+            reply: what the model said.
+            caller: to whom.
+            again: asks the model once more, with an order in words; costs what a reply costs.
+        """
+        ...
+
+
+def _instructions(settings: Settings, locale: Locale) -> str:
+    return (
+        f"あなたは猫です。{locale.language_order}、{settings.reply_chars}文字以内で、親しみやすく答えてください。"
+        f"文の終わりには必ず「{settings.reply_ending}」をつけてください。\n"
+        "時刻、天気、占い、ニュース、感情分析、計算が必要なときは、用意されたツールを使ってください。"
+    )
+
+
+class DocumentedPersona:
+    """The model is told, and trusted."""
+
+    def __init__(self, settings: Settings, locale: Locale) -> None:
+        self._instructions = _instructions(settings, locale)
+
+    def instructions(self) -> str:
+        return self._instructions
+
+    async def in_character(self, reply: str, caller: Caller, again: Callable[[str], Awaitable[str]]) -> str:
+        return reply
+
+
+_SAY_IT_IN: dict[Language, str] = {
+    "ja": "日本語で言い直して",
+    "ko": "한국어로 다시 말해 줘",
+    "en": "Say it again in English",
+}
+_SAFE: dict[Language, str] = {"ja": "うまく言えなかったけど、聞いているよ", "ko": "듣고 있어요", "en": "I am listening"}
+_SENTENCE_END = re.compile(r"(?<=[。！？!?\n])|(?<=\.\s)")
+_TAIL = " 。．.、,!！?？〜～♪…\n"
+
+
+class HardenedPersona:
+    """Checked for language, length and ending. The ending and the length are mended here; for another language the
+    model is asked once more, and a safe reply in character stands in when that does not help either.
+    """
+
+    def __init__(self, settings: Settings, locale: Locale, logging: Logging) -> None:
+        self._instructions = _instructions(settings, locale)
+        self._chars = settings.reply_chars
+        self._ending = settings.reply_ending
+        self._logging = logging
+
+    def instructions(self) -> str:
+        return self._instructions
+
+    async def in_character(self, reply: str, caller: Caller, again: Callable[[str], Awaitable[str]]) -> str:
+        if not self._is_in(caller.language, reply):
+            self._logging.noted("persona_language", expected=caller.language)
+            try:
+                reply = await again(_SAY_IT_IN[caller.language])
+            except AgentError:
+                reply = ""
+            if not self._is_in(caller.language, reply):
+                reply = ""
+        return self._mended(reply or _SAFE[caller.language])
+
+    def _is_in(self, language: Language, reply: str) -> bool:
+        # Without the ending, which is the same in every language; a reply without letters is in none.
+        return language_of(reply.replace(self._ending, " ")) in (language, None)
+
+    def _mended(self, reply: str) -> str:
+        if len(reply) <= self._chars and reply.rstrip(_TAIL).endswith(self._ending):
+            return reply
+        body = reply.rstrip(_TAIL).removesuffix(self._ending)
+        room = self._chars - len(self._ending)
+        if len(body) > room:
+            self._logging.noted("persona_shortened", chars=len(reply))
+            body = _shortened(body, room)
+        return body.rstrip(_TAIL) + self._ending
+
+
+def _shortened(text: str, room: int) -> str:
+    """Return as much of the beginning as fits: whole sentences, else whole phrases, else what there is room for."""
+    text = text[: 2 * room]  # what comes after cannot fit, and finding phrases takes time in proportion to the length
+    for parts in (_SENTENCE_END.split(text), _phrases().parse(text)):
+        kept = ""
+        for part in parts:
+            if len(kept) + len(part) > room:
+                break
+            kept += part
+        if kept:
+            return kept
+    return text[:room]
+
+
+@functools.cache
+def _phrases() -> budoux.Parser:
+    return budoux.load_default_japanese_parser()
+
+
+VARIANTS = {
+    "documented": DocumentedPersona,
+    "proposed": DocumentedPersona,  # nothing was proposed
+    "hardened": HardenedPersona,
+}

@@ -1,0 +1,91 @@
+"""Is what the user hears in character, in their language, within the limit?"""
+
+from __future__ import annotations
+
+import pytest
+from agent_stage import KeptLog, settings
+
+from reference_agent.caller import Caller
+from reference_agent.errors import OutOfTime
+from reference_agent.parts.locale import DocumentedLocale, HardenedLocale
+from reference_agent.parts.persona import DocumentedPersona, HardenedPersona
+
+
+class Model:
+    """Says it again, differently."""
+
+    def __init__(self, second: str | None = None) -> None:
+        self.orders: list[str] = []
+        self._second = second
+
+    async def __call__(self, order: str) -> str:
+        self.orders.append(order)
+        if self._second is None:
+            what = "the model"
+            raise OutOfTime(what)
+        return self._second
+
+
+def _hardened() -> HardenedPersona:
+    return HardenedPersona(settings(), HardenedLocale(), KeptLog())
+
+
+@pytest.mark.parametrize("reply", ["こんにちは", "Hello! How can I help you today?", "あ" * 120])
+async def test_documented_one_trusts_the_model(reply: str) -> None:
+    model = Model()
+    assert await DocumentedPersona(settings(), DocumentedLocale()).in_character(reply, Caller(), model) == reply
+    assert model.orders == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "heard"),
+    [
+        ("はいにゃん", "はいにゃん"),
+        ("はいにゃん！♪", "はいにゃん！♪"),
+        ("こんにちは", "こんにちはにゃん"),
+        ("こんにちは。", "こんにちはにゃん"),
+        ("一つ目の文です。" * 20, "一つ目の文です。一つ目の文です。一つ目の文です。一つ目の文ですにゃん"),
+        ("「hello everybody」って聞いてうれしいにゃん", "「hello everybody」って聞いてうれしいにゃん"),
+        ("🔥" * 100 + "にゃん", "🔥" * 37 + "にゃん"),
+    ],
+)
+async def test_hardened_one_mends_ending_and_length_by_itself(reply: str, heard: str) -> None:
+    model = Model()
+    assert await _hardened().in_character(reply, Caller(), model) == heard
+    assert len(heard) <= 40
+    assert model.orders == []
+
+
+async def test_hardened_one_shortens_between_phrases() -> None:
+    reply = "今日はとてもいい天気だから散歩に行くといいし帰ってきたらおやつを食べてからゆっくり昼寝をするといい"
+    heard = await _hardened().in_character(reply, Caller(), Model())
+    assert heard == "今日はとてもいい天気だから散歩に行くといいし帰ってきたらおやつを食べてからにゃん"
+
+
+async def test_hardened_one_asks_once_more_for_another_language() -> None:
+    model = Model("元気ですか")
+    assert await _hardened().in_character("Hello! How can I help you?", Caller(), model) == "元気ですかにゃん"
+    assert model.orders == ["日本語で言い直して"]
+
+
+@pytest.mark.parametrize("second", ["Hello! How can I help you today?", None])
+@pytest.mark.parametrize("language", ["ja", "ko"])
+async def test_hardened_one_has_a_safe_reply(second: str | None, language: str) -> None:
+    model = Model(second)
+    heard = await _hardened().in_character("Hello! How can I help you?", Caller(language), model)  # type: ignore[arg-type]
+    assert heard.endswith("にゃん")
+    assert "Hello" not in heard
+    assert len(heard) <= 40
+    assert len(model.orders) == 1
+
+
+async def test_hardened_one_answers_in_the_callers_language() -> None:
+    assert await _hardened().in_character("네, 알겠어요", Caller("ko"), Model()) == "네, 알겠어요にゃん"
+    assert await _hardened().in_character("Yes, I see", Caller("en"), Model()) == "Yes, I seeにゃん"
+
+
+def test_the_model_is_told() -> None:
+    documented = DocumentedPersona(settings(), DocumentedLocale()).instructions()
+    assert "日本語で、40文字以内で" in documented
+    assert "「にゃん」" in documented
+    assert "相手が使う言語で" in _hardened().instructions()
