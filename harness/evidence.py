@@ -82,6 +82,9 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     scheduled: int | None = None
     """How many callers were to arrive; each has to be found among the samples."""
+    at_ns: int | None = None
+    """When it ended, monotonic. Target and upstreams may live on until the next scenario: what they record after this
+    is no evidence, so that a run judged again tomorrow is judged by what it was judged by today."""
 
 
 @dataclass(frozen=True)
@@ -300,11 +303,19 @@ def read_evidence(run: Path, plan: Plan, scenario: str) -> Evidence:
         raise EvidenceError(msg)
     directory = scenario_directory(run, scenario)
 
+    ended = (
+        read_json(directory / ENDED, Ended)
+        if (directory / ENDED).exists()
+        else Ended(how="broken", reason="the run was stopped before the scenario had ended")
+    )
+
     def optional(name: str, record: Any) -> tuple[Any, ...] | None:
         path = directory / name
-        return tuple(read_jsonl(path, record)) if path.exists() else None
+        if not path.exists():
+            return None
+        records = read_jsonl(path, record)
+        return tuple(one for one in records if ended.at_ns is None or _when_ns(one) <= ended.at_ns)
 
-    ended = directory / ENDED
     faults = [event for name in (PLANNED, FAULTS, EVENTS) for event in optional(name, FaultEvent) or ()]
     samples = optional(SAMPLES, Sample) or ()
     return Evidence(
@@ -322,13 +333,14 @@ def read_evidence(run: Path, plan: Plan, scenario: str) -> Evidence:
         telemetry=optional(TELEMETRY, TelemetryPoint),
         log_lines=optional(TARGET_LOG, LogLine),
         faults=tuple(sorted(faults, key=lambda event: event.at_ns)),
-        ended=(
-            read_json(ended, Ended)
-            if ended.exists()
-            else Ended(how="broken", reason="the run was stopped before the scenario had ended")
-        ),
+        ended=ended,
         load=planned.load,
     )
+
+
+def _when_ns(record: Any) -> int:
+    """Return when a record was complete."""
+    return int(record.at_ns if hasattr(record, "at_ns") else record.end_ns)
 
 
 def read_judgement(run: Path, scenario: str) -> Judgement | None:

@@ -394,7 +394,8 @@ class Campaign:
             if ended.how == "complete":
                 ended = evidence.Ended(how="broken", reason=str(error))
         directory = evidence.scenario_directory(self.run_dir, planned.name)
-        evidence.write_json(directory / evidence.ENDED, msgspec.structs.replace(ended, scheduled=scheduled))
+        closed = msgspec.structs.replace(ended, scheduled=scheduled, at_ns=time.monotonic_ns())
+        evidence.write_json(directory / evidence.ENDED, closed)
         self._say("ended", text=ended.reason)
 
     def _judge(self, planned: PlannedScenario) -> Event:

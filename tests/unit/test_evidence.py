@@ -309,3 +309,25 @@ def test_what_was_flushed_is_readable_while_the_writer_goes_on(tmp_path):
     assert read_jsonl(path, Sample) == SAMPLES[:1]
     writer.close()
     assert read_jsonl(path, Sample) == SAMPLES[:2]
+
+
+def test_what_was_recorded_after_the_end_is_no_evidence(tmp_path: Path) -> None:
+    plan = PLAN
+    name = plan.scenarios[0].name
+    directory = scenario_directory(tmp_path, name)
+    write_json(directory / evidence.ENDED, Ended(how="complete", at_ns=500))
+    writer = JsonLinesWriter(directory / evidence.TELEMETRY)
+    for at_ns in (400, 500, 600):
+        writer.add(TelemetryPoint(at_ns=at_ns, rss_bytes=1, cpu_s=0, threads=1, open_files=1))
+    writer.close()
+    ledger = JsonLinesWriter(directory / evidence.LEDGER)
+    for end_ns in (450, 550):
+        ledger.add(
+            Call(seq=end_ns, upstream="tts", route="POST /speak", path="/speak", begin_ns=1, end_ns=end_ns, status=200)
+        )
+    ledger.close()
+
+    read = read_evidence(tmp_path, plan, name)
+
+    assert [point.at_ns for point in read.telemetry or ()] == [400, 500]
+    assert [call.seq for call in read.calls] == [450]
