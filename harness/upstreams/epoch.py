@@ -21,6 +21,7 @@ from harness.upstreams.ledger import Ledger
 from harness.upstreams.prices import Prices
 from harness.upstreams.routing import Routes
 from harness.upstreams.script import Rule, model_with
+from harness.upstreams.service import Service
 from harness.upstreams.thought import Ask, Thought
 from harness.upstreams.wire import Reply, Request
 
@@ -168,6 +169,10 @@ class Epoch:
                 )
                 raise DescriptionError(msg)
             self.upstreams[description.name] = Described(self, description)
+        # Most upstreams have nothing that happens by itself; this is asked at every call.
+        self._advances = tuple(
+            one.advance for one in self.upstreams.values() if type(one).advance is not Service.advance
+        )
         self.faults = ArmedFaults(settings.seed, tuple(self.upstreams), self.ledger.record_event)
 
     # --- calls -----------------------------------------------------------------------------------------------------
@@ -206,6 +211,15 @@ class Epoch:
         exchange.reply = self.faults.answer(exchange, answer)
         return exchange
 
+    def failed(self, upstream: str, request: Request, now_ns: int, error: Exception) -> Exchange:
+        """Return the answer to a call that broke the stand-in itself: an error, recorded as unexpected."""
+        exchange = Exchange(upstream, request, f"{request.method} {request.path}", {}, now_ns)
+        exchange.unexpected = True
+        exchange.error = f"The stand-in broke: {error!r}. Its standard error has the traceback."
+        exchange.reply = self.upstreams[upstream].error(500, exchange.error)
+        self._in_flight[id(exchange)] = exchange
+        return exchange
+
     def finish(
         self, exchange: Exchange, now_ns: int, *, status: int | None, response_bytes: int, client_gone: bool
     ) -> None:
@@ -232,8 +246,8 @@ class Epoch:
 
     def advance(self, now_ns: int) -> None:
         """Let everything happen that is due by now: runs change their states."""
-        for upstream in self.upstreams.values():
-            upstream.advance(now_ns)
+        for advance in self._advances:
+            advance(now_ns)
 
     def wall_s(self, at_ns: int) -> float:
         """Return seconds since 1970 at a monotonic time."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import msgspec
@@ -41,8 +42,13 @@ class UpstreamHandler:
         self._upstream = upstream
 
     def begin(self, request: wire.Request) -> Exchange:
-        """Let the current epoch answer."""
-        return self._server.epoch.begin(self._upstream, request, time.monotonic_ns())
+        """Let the current epoch answer. A mistake of ours is shown, and answered as such."""
+        now_ns = time.monotonic_ns()
+        try:
+            return self._server.epoch.begin(self._upstream, request, now_ns)
+        except Exception as error:
+            traceback.print_exc()
+            return self._server.epoch.failed(self._upstream, request, now_ns, error)
 
     def finish(self, call: Call, *, status: int | None, response_bytes: int, client_gone: bool) -> None:
         """Record the call in the epoch that answered it; in none where that epoch is over, since it recorded it."""

@@ -86,5 +86,5 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         """Return a call of an offered tool, its arguments filled from its schema and what was said."""
         from harness.upstreams.tool_arguments import arguments_for
 
-        tool = next(tool for tool in self.tools if tool["name"] == name)
+        tool = next((tool for tool in self.tools if tool["name"] == name), {})
         return WantedTool(name, arguments_for(tool, self))

@@ -162,6 +162,7 @@ def functions_in(tools: Any, param: str = "tools") -> tuple[dict[str, Any], ...]
         function = nested if isinstance(nested, dict) else tool
         if not isinstance(function.get("name"), str):
             raise missing(f"{param}[{index}].function.name" if nested is not None else f"{param}[{index}].name")
+        check_schema(function.get("parameters"), function["name"])
         functions.append(
             {
                 "name": function["name"],
@@ -170,6 +171,46 @@ def functions_in(tools: Any, param: str = "tools") -> tuple[dict[str, Any], ...]
             }
         )
     return tuple(functions)
+
+
+def check_schema(schema: Any, name: str) -> None:
+    """Refuse what is no JSON schema, as far as anybody here looks at it.
+
+    Raises:
+        ApiError: 400, as the API says it of a function's parameters or of an answer's format.
+    """
+    if schema is None:
+        return
+    wrong = _schema_error(schema)
+    if wrong is not None:
+        raise ApiError(
+            400,
+            f"Invalid schema for function '{name}': {wrong}",
+            param="tools[0].function.parameters",
+            code="invalid_function_parameters",
+        )
+
+
+def _schema_error(schema: Any) -> str | None:
+    if not isinstance(schema, dict):
+        return f"{schema!r} is not of type 'object'."
+    kinds = schema.get("type", "object")
+    for kind in kinds if isinstance(kinds, list) else [kinds]:
+        if kind not in ("string", "number", "integer", "boolean", "object", "array", "null"):
+            return f"{kind!r} is not valid under any of the given schemas."
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    if (
+        not isinstance(properties, dict)
+        or not isinstance(required, list)
+        or not isinstance(schema.get("enum", []), list)
+    ):
+        return "schema must be a JSON Schema of 'type: \"object\"'."
+    for name in ("minimum", "maximum"):
+        bound = schema.get(name, 0)
+        if not isinstance(bound, int | float) or isinstance(bound, bool):
+            return f"{bound!r} is not of type 'number'."
+    below = [*properties.values(), *([schema["items"]] if "items" in schema else [])]
+    return next((wrong for wrong in map(_schema_error, below) if wrong is not None), None)
 
 
 def tool_choice_of(choice: Any) -> str:

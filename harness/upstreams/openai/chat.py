@@ -327,10 +327,9 @@ def _heard(messages: list[Any]) -> tuple[str, tuple[Said, ...], tuple[ToolResult
             if role == "user":
                 results.clear()
         if has_calls:
-            for call in message["tool_calls"]:
-                function = call["function"]
-                calls[call["id"]] = (function["name"], function["arguments"])
-                unanswered[call["id"]] = None
+            for id_, name, arguments in _called(message["tool_calls"], f"messages[{index}].tool_calls"):
+                calls[id_] = (name, arguments)
+                unanswered[id_] = None
     if unanswered:
         raise ApiError(
             400,
@@ -339,6 +338,20 @@ def _heard(messages: list[Any]) -> tuple[str, tuple[Said, ...], tuple[ToolResult
             param="messages",
         )
     return "\n".join(instructions), tuple(said), tuple(results)
+
+
+def _called(calls: Any, param: str) -> Iterator[tuple[str, str, str]]:
+    """Yield (id, name, arguments) of the calls that a message of the model brings."""
+    if not isinstance(calls, list):
+        raise wrong_type(param, "an array", calls)
+    for index, call in enumerate(calls):
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(call, dict) or not isinstance(function, dict):
+            raise wrong_type(f"{param}[{index}]", "an object", call)
+        for name, value in (("id", call.get("id")), *((name, function.get(name)) for name in ("name", "arguments"))):
+            if not isinstance(value, str):
+                raise missing(f"{param}[{index}].{name}")
+        yield call["id"], function["name"], function["arguments"]
 
 
 def _answer_schema(body: dict[str, Any]) -> dict[str, Any] | None:

@@ -83,6 +83,7 @@ def _read_item(source: Any, new_id: Any, param: str) -> Item:
             raise missing(f"{param}.call_id")
         if source.get("output") is None:
             raise missing(f"{param}.output")
+        text_of_content(source["output"], f"{param}.output")
         id_ = source.get("id") or new_id("fco_")
         return Item(id_, {**source, "id": id_, "status": source.get("status") or "completed"})
     if kind in ("reasoning", "item_reference", "compaction"):

@@ -141,14 +141,15 @@ def _bucket(limit: int | None, said: int, now_ns: int) -> Bucket:
 
 def headers_of(key: Key) -> tuple[tuple[str, str], ...]:
     """Return the headers that say what is left."""
-    headers = []
-    for bucket, kind in ((key.requests, "requests"), (key.tokens, "tokens")):
-        headers += [
-            (f"x-ratelimit-limit-{kind}", str(bucket.limit)),
-            (f"x-ratelimit-remaining-{kind}", str(max(0, int(bucket.level)))),
-            (f"x-ratelimit-reset-{kind}", written(bucket.seconds_until(bucket.limit))),
-        ]
-    return tuple(headers)
+    requests, tokens = key.requests, key.tokens
+    return (
+        ("x-ratelimit-limit-requests", str(requests.limit)),
+        ("x-ratelimit-limit-tokens", str(tokens.limit)),
+        ("x-ratelimit-remaining-requests", str(max(0, int(requests.level)))),
+        ("x-ratelimit-remaining-tokens", str(max(0, int(tokens.level)))),
+        ("x-ratelimit-reset-requests", written(requests.seconds_until(requests.limit))),
+        ("x-ratelimit-reset-tokens", written(tokens.seconds_until(tokens.limit))),
+    )
 
 
 def written(seconds: float) -> str:

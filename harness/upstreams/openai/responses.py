@@ -164,6 +164,7 @@ class Responses:
         try:
             items = read_items(body.get("input") or [], lambda prefix: prefix)
         except ApiError:
+            # It will be refused for that; there is nothing to note.
             return
         exchange.text = "\n".join(text_of(item) for item in items if _is_new(item))
         exchange.characters = len(exchange.text)

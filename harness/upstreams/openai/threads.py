@@ -133,7 +133,11 @@ class Threads:
                 exchange.mark = mark_in(text) or exchange.mark
         elif exchange.route.endswith("/submit_tool_outputs"):
             outputs = body.get("tool_outputs")
-            texts = [one.get("output") or "" for one in outputs if isinstance(one, dict)] if outputs else []
+            texts = (
+                [one.get("output") or "" for one in outputs if isinstance(one, dict)]
+                if isinstance(outputs, list)
+                else []
+            )
             exchange.text = "\n".join(str(text) for text in texts)
             exchange.characters = len(exchange.text)
         elif exchange.route in ("POST /v1/threads", "POST /v1/threads/runs"):

@@ -10,6 +10,7 @@ import msgspec
 
 from harness.model import ToolCall
 from harness.upstreams.exchange import Exchange
+from harness.upstreams.openai.body import check_schema
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.thought import Ask
 from harness.upstreams.tool_arguments import object_for
@@ -110,5 +111,6 @@ def take_turn(
 
 def _as_json(schema: dict[str, Any], ask: Ask, text: str) -> str:
     """Return an answer as JSON: texts that the schema wants are the answer's words."""
+    check_schema(schema, "response_format")
     document = object_for(schema, ask, words=text) if schema else {"answer": text}
     return msgspec.json.encode(document).decode()

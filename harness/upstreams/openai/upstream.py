@@ -110,19 +110,18 @@ class OpenAI:
 
     def answer(self, exchange: Exchange, handler: Callable[..., object]) -> Reply:
         """Check the key and what it may ask for, do what was asked, and add the headers that every answer has."""
-        left: tuple[tuple[str, str], ...] = ()
+        counts = exchange.request.method == "POST"
+        key: Key | None = None
         try:
             key = self._check_key(exchange)
-            if exchange.request.method == "POST":
-                left = headers_of(key)
+            if counts:
                 model = exchange.json_object.get("model")
                 self.limits.take_request(key, model if isinstance(model, str) else None)
             reply = handler(exchange)
             assert isinstance(reply, Reply)
-            if exchange.request.method == "POST":
+            if counts:
                 tokens = exchange.prompt_tokens + exchange.completion_tokens
                 self.limits.take_tokens(key, tokens, exchange.cost_usd)
-                left = headers_of(key)
         except ApiError as error:
             exchange.error = error.message
             reply = json_reply(
@@ -131,7 +130,7 @@ class OpenAI:
                 after_s=self.epoch.takes(exchange, "read"),
                 headers=error.headers,
             )
-        return self._with_headers(reply, reply.after_s, left)
+        return self._with_headers(reply, reply.after_s, headers_of(key) if counts and key is not None else ())
 
     def advance(self, now_ns: int) -> None:
         """Let runs and responses go on."""
@@ -186,7 +185,7 @@ class OpenAI:
         return with_headers(
             reply,
             (
-                ("x-request-id", identifier("req_", self.epoch.seed, count)),
+                ("x-request-id", f"req_{count:032x}"),
                 ("openai-processing-ms", str(round(1000 * processing_s))),
                 ("openai-version", "2020-10-01"),
                 ("openai-organization", "org-standin"),

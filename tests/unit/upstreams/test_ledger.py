@@ -113,3 +113,13 @@ def test_a_full_disk_is_said_once_and_serving_goes_on(tmp_path: Path, monkeypatc
     assert said == ["Cannot write: No space left on device."]
     assert len(epoch.ledger.calls) == 2
     epoch.close(9)
+
+
+def test_a_mistake_of_ours_is_answered_and_recorded_as_such(epoch: Epoch) -> None:
+    exchange = epoch.failed("tts", Request("POST", "/speak"), 0, KeyError("x"))
+    assert exchange.reply is not None
+    assert exchange.reply.status == 500
+    finish(epoch, exchange, status=500)
+    call = epoch.ledger.calls[0]
+    assert call.unexpected
+    assert call.error.startswith("The stand-in broke: KeyError('x').")
