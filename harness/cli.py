@@ -15,6 +15,7 @@ from harness.launch import Order, play
 from harness.live import LiveDisplay
 from harness.model import PlannedScenario, Verdict
 from harness.target import TargetError, bare_target, read_target
+from harness.upstreams.process import alone
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -34,6 +35,9 @@ def main() -> None:
     Replays documented attacks and outages against an agent, watches it from three sides (client, upstreams, process),
     and says pass or fail with evidence.
     """
+
+
+main.add_command(alone)
 
 
 @main.command(epilog=_EXIT_CODES)

@@ -94,7 +94,7 @@ class WithUpstreams:
 
     def __init__(self, host: str, control: str, run: Path) -> None:
         self._host = host
-        self._control = control.rstrip("/")
+        self._control = control.rstrip("/").removesuffix("/_control")  # as `harness upstreams` prints it
         self._run = run
         self._seen_seq = 0
         self._since_ns = 0

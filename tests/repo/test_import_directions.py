@@ -10,7 +10,8 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = ("harness", "reports", "scenarios", "reference_agent", "tests")
 
 CLOCK_NETWORK_AND_LOAD = {
-    "asyncio", "gevent", "http", "httpx", "locust", "random", "requests", "socket", "subprocess", "time", "urllib.request",
+    "asyncio", "gevent", "http", "httpx", "locust", "random", "requests", "socket", "subprocess", "time",
+    "urllib.request",
 }  # fmt: skip
 
 
