@@ -23,5 +23,6 @@ def create_app(composition: Composition) -> FastAPI:
         await composition.close()
 
     app = FastAPI(title="Reference chat agent", lifespan=life)
-    composition.get("handler").install(app)
+    for part in ("handler", "erasure", "health"):
+        composition.get(part).install(app)
     return app

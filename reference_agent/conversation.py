@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,6 +52,19 @@ class Failed:
 Step = Asks | Replied | Failed
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What the model's upstream says a generation took."""
+
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+Spent = Callable[[Usage], Awaitable[None]]
+"""Is told what a generation took, once, when it has ended."""
+
+
 class Generation(Protocol):
     """The model at work on one message of one user."""
 
@@ -96,8 +110,12 @@ class Engine(Protocol):
         """Delete a conversation upstream; one that is not there is deleted already."""
         ...
 
-    def generation(self, conversation: str, deadline: Deadline) -> Generation:
+    def generation(self, conversation: str, deadline: Deadline, spent: Spent) -> Generation:
         """Return a generation that has not begun yet."""
+        ...
+
+    def is_ready(self) -> bool:
+        """Return whether a turn could begin at once."""
         ...
 
 

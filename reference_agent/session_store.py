@@ -118,6 +118,27 @@ class SessionStore(Protocol):
         """Give the turn back."""
         ...
 
+    async def spend(
+        self,
+        day: int,
+        user_id: str,
+        model: str,
+        prompt_tokens: int,
+        completion_tokens: int,
+        characters: int,
+        usd: float,
+    ) -> None:
+        """Book what was spent on a user; `day` counts from 1970."""
+        ...
+
+    async def spent(self, day: int, user_id: str) -> tuple[float, float]:
+        """Return what was spent that day on the user, and on everybody; US dollars."""
+        ...
+
+    async def forget_spender(self, user_id: str) -> None:
+        """Keep what was spent, and forget on whom."""
+        ...
+
     async def close(self) -> None:
         """Close the store."""
         ...
@@ -135,9 +156,22 @@ CREATE TABLE IF NOT EXISTS sessions (
 CREATE INDEX IF NOT EXISTS by_age ON sessions (protected, last_turn_at);
 CREATE TABLE IF NOT EXISTS condemned (conversation TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS lost (until REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS spend (
+    day INTEGER NOT NULL, user_id TEXT NOT NULL, model TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, characters INTEGER NOT NULL, usd REAL NOT NULL,
+    PRIMARY KEY (day, user_id, model)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spend_of_day (day INTEGER PRIMARY KEY, usd REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS turns (
     user_id TEXT PRIMARY KEY, holder TEXT NOT NULL, until REAL NOT NULL
 ) WITHOUT ROWID;
+"""
+_BOOK = """
+INSERT INTO spend VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, user_id, model) DO UPDATE SET
+    prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = completion_tokens + excluded.completion_tokens,
+    characters = characters + excluded.characters,
+    usd = usd + excluded.usd
 """
 _BUSY_S = 2.0  # another replica's transaction is waited for; one takes far less than a millisecond
 
@@ -284,6 +318,41 @@ class SqliteSessionStore:
 
     async def end_turn(self, user_id: str, holder: str) -> None:
         await self._do(lambda db: db.execute("DELETE FROM turns WHERE user_id = ? AND holder = ?", (user_id, holder)))
+
+    async def spend(
+        self,
+        day: int,
+        user_id: str,
+        model: str,
+        prompt_tokens: int,
+        completion_tokens: int,
+        characters: int,
+        usd: float,
+    ) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(_BOOK, (day, user_id, model, prompt_tokens, completion_tokens, characters, usd))
+            db.execute(
+                "INSERT INTO spend_of_day VALUES (?, ?) ON CONFLICT (day) DO UPDATE SET usd = usd + excluded.usd",
+                (day, usd),
+            )
+
+        await self._do(work)
+
+    async def spent(self, day: int, user_id: str) -> tuple[float, float]:
+        def work(db: sqlite3.Connection) -> tuple[float, float]:
+            of_user = "SELECT coalesce(sum(usd), 0) FROM spend WHERE day = ? AND user_id = ?"
+            of_all = "SELECT coalesce(sum(usd), 0) FROM spend_of_day WHERE day = ?"
+            return db.execute(of_user, (day, user_id)).fetchone()[0], db.execute(of_all, (day,)).fetchone()[0]
+
+        return await self._do(work)
+
+    async def forget_spender(self, user_id: str) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            for row in db.execute("SELECT * FROM spend WHERE user_id = ?", (user_id,)).fetchall():
+                db.execute(_BOOK, (row[0], "", *row[2:]))
+            db.execute("DELETE FROM spend WHERE user_id = ?", (user_id,))
+
+        await self._do(work)
 
     async def close(self) -> None:
         def work() -> None:

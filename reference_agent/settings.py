@@ -75,6 +75,11 @@ class Settings(BaseSettings):
     user_burst: int = Field(20, ge=1, description="turns of one user, at once")
     waiting_turns: int = Field(3, ge=0, description="turns of one user that may wait for the one under way")
 
+    user_budget_usd: float = Field(5.0, gt=0, description="spend of one user a day (US dollars)")
+    budget_usd: float = Field(500.0, gt=0, description="spend of everybody a day (US dollars)")
+    usd_per_1k_tokens: float = Field(0.03, ge=0, description="price of 1,000 tokens (US dollars)")
+    usd_per_1k_spoken: float = Field(0.015, ge=0, description="price of 1,000 spoken characters (US dollars)")
+
     body_bytes: int = Field(65536, ge=256, description="size of a request, at most (bytes)")
     message_chars: int = Field(2000, ge=1, description="length of a message, at most")
     user_id_chars: int = Field(200, ge=1, description="length of a user id, at most")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from reference_agent.caller import CALLER, Caller, Hints
@@ -9,6 +10,7 @@ from reference_agent.clock import Clock, Deadline
 from reference_agent.conversation import Engine
 from reference_agent.errors import Gone
 from reference_agent.parts.audio import Audio, Speech
+from reference_agent.parts.cost import Cost
 from reference_agent.parts.emotion import Emotion
 from reference_agent.parts.input_guard import InputGuard
 from reference_agent.parts.locale import Locale
@@ -55,6 +57,7 @@ class Turn:
         speech_text: SpeechText,
         emotion: Emotion,
         audio: Audio,
+        cost: Cost,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -71,6 +74,7 @@ class Turn:
         self._speech_text = speech_text
         self._emotion = emotion
         self._audio = audio
+        self._cost = cost
 
     async def answer(self, user_id: object, message: object, hints: Hints = _NO_HINTS) -> Answer:
         """Return the answer to one message of one user.
@@ -87,16 +91,16 @@ class Turn:
         user, text = self._input_guard.check(user_id, message)
         with self._rate_limit.admit(user, await self._sessions.standing(user)):
             self._logging.heard(user, text)
+            await self._cost.allow(user)
             caller = self._locale.caller(text, hints)
             CALLER.set(caller)
             outcome = await self._think(user, text, caller, deadline.earlier_by(self._settings.speech_reserve_s))
             self._logging.said(user, outcome.reply)
-            speech = await self._audio.speak(
-                self._speech_text.pieces(outcome.reply),
-                self._emotion.vector(_analysis(outcome)),
-                caller.language,
-                deadline,
-            )
+            pieces = self._speech_text.pieces(outcome.reply)
+            mood = self._emotion.vector(_analysis(outcome))
+            speech = await self._audio.speak(pieces, mood, caller.language, deadline)
+            if speech is not None:
+                await self._cost.spoke(user, sum(map(len, pieces)))
         return Answer(outcome.reply, speech)
 
     async def _think(self, user: str, text: str, caller: Caller, deadline: Deadline) -> Outcome:
@@ -109,16 +113,16 @@ class Turn:
 
     async def _think_in_conversation(self, user: str, text: str, caller: Caller, deadline: Deadline) -> Outcome:
         async with self._sessions.lease(user, deadline) as conversation:
-            outcome = await self._generate(conversation, text, deadline)
+            outcome = await self._generate(user, conversation, text, deadline)
 
             async def again(order: str) -> str:
-                return (await self._generate(conversation, order, deadline)).reply
+                return (await self._generate(user, conversation, order, deadline)).reply
 
             outcome.reply = await self._persona.in_character(outcome.reply, caller, again)
             return outcome
 
-    async def _generate(self, conversation: str, text: str, deadline: Deadline) -> Outcome:
-        generation = self._engine.generation(conversation, deadline)
+    async def _generate(self, user: str, conversation: str, text: str, deadline: Deadline) -> Outcome:
+        generation = self._engine.generation(conversation, deadline, functools.partial(self._cost.thought, user))
         async with self._polling.watching(generation):
             await generation.begin(text)
             return await self._tool_loop.run(generation, deadline)

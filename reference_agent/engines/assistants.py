@@ -12,7 +12,7 @@ from typing import TypeVar
 import openai
 
 from reference_agent.clock import Clock, Deadline
-from reference_agent.conversation import Asks, Failed, Generation, Replied, Step, ToolOutput
+from reference_agent.conversation import Asks, Failed, Generation, Replied, Spent, Step, ToolOutput
 from reference_agent.engines.assistants_api import ACTIVE, AssistantsApi, RunSeen
 from reference_agent.errors import Gone, Unavailable
 from reference_agent.parts.assistant import Assistant
@@ -50,8 +50,13 @@ class AssistantsEngine:
 
         await self._retries.call("openai", attempt, deadline, repeatable=True)
 
-    def generation(self, conversation: str, deadline: Deadline) -> Generation:
-        return _Run(conversation, deadline, self._clock, self._api, self._assistant, self._retries, self._polling)
+    def is_ready(self) -> bool:
+        return self._assistant.is_ready()
+
+    def generation(self, conversation: str, deadline: Deadline, spent: Spent) -> Generation:
+        return _Run(
+            conversation, deadline, spent, self._clock, self._api, self._assistant, self._retries, self._polling
+        )
 
 
 class _Run:
@@ -59,6 +64,7 @@ class _Run:
         self,
         conversation: str,
         deadline: Deadline,
+        spent: Spent,
         clock: Clock,
         api: AssistantsApi,
         assistant: Assistant,
@@ -67,6 +73,7 @@ class _Run:
     ) -> None:
         self.conversation = conversation
         self._deadline = deadline
+        self._spent = spent
         self._clock = clock
         self._api = api
         self._assistant = assistant
@@ -94,7 +101,7 @@ class _Run:
         run = await self._polling.until(self._look, _wants_something, self._deadline)
         if run.status == "requires_action":
             return Asks(run.calls)
-        self._may_be_open = False
+        await self._over(run)
         if run.status != "completed":
             return Failed(run.status, run.error)
         return Replied(await self._call(lambda: self._api.reply(self.conversation, run.id), repeatable=True))
@@ -117,10 +124,10 @@ class _Run:
             )
             runs = [run.id for run in found]
         for run_id in runs:
-            await self._cancel(run_id, deadline)
+            await self._over(await self._cancel(run_id, deadline))
         self._may_be_open = False
 
-    async def _cancel(self, run_id: str, deadline: Deadline) -> None:
+    async def _cancel(self, run_id: str, deadline: Deadline) -> RunSeen:
         async def attempt() -> RunSeen:
             try:
                 return await self._api.cancel_run(self.conversation, run_id)
@@ -135,6 +142,12 @@ class _Run:
             run = await self._retries.call(
                 "openai", lambda: self._api.look_at_run(self.conversation, run_id), deadline, repeatable=True
             )
+        return run
+
+    async def _over(self, run: RunSeen) -> None:
+        self._may_be_open = False
+        if run.usage is not None:
+            await self._spent(run.usage)
 
     async def _look(self) -> RunSeen:
         run_id = self._id()

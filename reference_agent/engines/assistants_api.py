@@ -12,7 +12,7 @@ from typing import Any
 
 import openai
 
-from reference_agent.conversation import ToolCall, ToolOutput
+from reference_agent.conversation import ToolCall, ToolOutput, Usage
 from reference_agent.errors import Gone
 from reference_agent.wire import settled
 
@@ -36,6 +36,7 @@ class RunSeen:
     status: str
     calls: tuple[ToolCall, ...] = ()
     error: str = ""
+    usage: Usage | None = None
 
 
 class AssistantsApi:
@@ -135,4 +136,5 @@ def _seen(run: Any) -> RunSeen:
     if run.status == "requires_action" and run.required_action is not None:
         asked = run.required_action.submit_tool_outputs.tool_calls
         calls = tuple(ToolCall(call.id, call.function.name, call.function.arguments) for call in asked)
-    return RunSeen(run.id, run.status, calls, run.last_error.message if run.last_error else "")
+    usage = run.usage and Usage(run.model, run.usage.prompt_tokens, run.usage.completion_tokens)
+    return RunSeen(run.id, run.status, calls, run.last_error.message if run.last_error else "", usage)

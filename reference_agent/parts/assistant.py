@@ -28,6 +28,10 @@ class Assistant(Protocol):
         """Do beforehand what can be done beforehand."""
         ...
 
+    def is_ready(self) -> bool:
+        """Return whether the assistant is known."""
+        ...
+
 
 def _configuration(settings: Settings, toolbox: Toolbox, persona: Persona) -> dict[str, Any]:
     return {
@@ -53,6 +57,9 @@ class DocumentedAssistant:
 
     async def warm_up(self) -> None:
         pass
+
+    def is_ready(self) -> bool:
+        return True
 
 
 _HASH_KEY = "configuration"
@@ -114,6 +121,9 @@ class HardenedAssistant:
                 await self._clock.sleep(min(0.5, deadline.remaining_s()))
             else:
                 return
+
+    def is_ready(self) -> bool:
+        return self._id is not None
 
     async def _find(self, deadline: Deadline) -> str:
         found = await self._retries.call(

@@ -65,10 +65,6 @@ class DocumentedHandler:
                     raise
                 return response
 
-        @app.get("/health")
-        def health() -> dict[str, str]:
-            return {"status": "ok"}
-
 
 class ProposedHandler:
     """A coroutine on the event loop: whatever holds the loop holds everybody. A caller who hangs up changes nothing."""
@@ -90,10 +86,6 @@ class ProposedHandler:
                 if response is None:
                     raise
                 return response
-
-        @app.get("/health")
-        async def health() -> dict[str, str]:
-            return {"status": "ok"}
 
 
 class HardenedHandler:
@@ -118,10 +110,6 @@ class HardenedHandler:
                 if response is None:
                     raise
                 return response
-
-        @app.get("/health")
-        async def health() -> dict[str, str]:
-            return {"status": "ok"}
 
     async def _said(self, request: Request) -> dict[str, Any]:
         body = bytearray()

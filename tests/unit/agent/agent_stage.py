@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from reference_agent.clock import Deadline
-from reference_agent.conversation import Asks, Replied, Step, ToolCall, ToolOutput
+from reference_agent.conversation import Asks, Replied, Spent, Step, ToolCall, ToolOutput
 from reference_agent.errors import Gone
 from reference_agent.settings import Settings, read_settings
 from reference_agent.wire import LoopWire
@@ -134,7 +134,10 @@ class CountedEngine:
         self.live.discard(conversation)
         self.deleted.append(conversation)
 
-    def generation(self, conversation: str, deadline: Deadline) -> ScriptedGeneration:
+    def is_ready(self) -> bool:
+        return self.failure is None
+
+    def generation(self, conversation: str, deadline: Deadline, spent: Spent) -> ScriptedGeneration:
         if conversation not in self.live:
             raise Gone(conversation)
         return ScriptedGeneration([Replied("はいにゃん")], conversation)

@@ -28,6 +28,7 @@ class AssistantsServer:
         self.threads: set[str] = set()
         self.run: dict[str, Any] | None = None
         self.fault: Callable[[str], httpx2.Response | None] = lambda call: None
+        self.cancelled: dict[str, Any] = {"status": "cancelled"}
         self._looks = 0
 
     def api(self) -> AssistantsApi:
@@ -88,7 +89,7 @@ class AssistantsServer:
             case "POST", ["threads", thread, "runs", _, "cancel"] if self.run is not None:
                 if self.run["status"] == "completed":
                     return error(400, "Cannot cancel run with status 'completed'.")
-                self.run = {"status": "cancelled"}
+                self.run = self.cancelled
                 return self._run(thread)
         return None
 

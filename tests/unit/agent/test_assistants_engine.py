@@ -7,7 +7,7 @@ import pytest
 from agent_stage import HeldClock, KeptLog, settings
 from assistants_server import AssistantsServer, error, wants
 
-from reference_agent.conversation import Asks, Failed, Replied, ToolCall, ToolOutput
+from reference_agent.conversation import Asks, Failed, Replied, ToolCall, ToolOutput, Usage
 from reference_agent.engines.assistants import AssistantsEngine
 from reference_agent.errors import Gone, Unavailable
 from reference_agent.parts.assistant import DocumentedAssistant, HardenedAssistant
@@ -17,6 +17,16 @@ from reference_agent.parts.persona import DocumentedPersona
 from reference_agent.parts.polling import HardenedPolling
 from reference_agent.parts.retries import HardenedRetries
 from reference_agent.toolbox import Toolbox
+
+
+class Books:
+    """Notes what was spent."""
+
+    def __init__(self) -> None:
+        self.entries: list[Usage] = []
+
+    async def __call__(self, usage: Usage) -> None:
+        self.entries.append(usage)
 
 
 def _engine(server: AssistantsServer) -> AssistantsEngine:
@@ -31,7 +41,7 @@ async def test_a_turn_with_a_tool() -> None:
     server = AssistantsServer({"status": "in_progress"}, wants("get_time"), {"status": "completed"})
     engine = _engine(server)
     deadline = HeldClock().deadline()
-    generation = engine.generation(await engine.open_conversation(deadline), deadline)
+    generation = engine.generation(await engine.open_conversation(deadline), deadline, Books())
     await generation.begin("今何時")
     assert await generation.next() == Asks((ToolCall("call_0", "get_time", "{}"),))
     await generation.give([ToolOutput("call_0", "get_time", "正午")])
@@ -45,7 +55,7 @@ async def test_a_run_that_fails_says_so() -> None:
     server = AssistantsServer({"status": "failed", "last_error": {"code": "server_error", "message": "sorry"}})
     engine = _engine(server)
     deadline = HeldClock().deadline()
-    generation = engine.generation(await engine.open_conversation(deadline), deadline)
+    generation = engine.generation(await engine.open_conversation(deadline), deadline, Books())
     await generation.begin("hi")
     assert await generation.next() == Failed("failed", "sorry")
     assert not generation.is_open()
@@ -56,7 +66,7 @@ async def test_an_open_run_is_cancelled_and_one_that_has_ended_is_left() -> None
         server = AssistantsServer(step)
         engine = _engine(server)
         deadline = HeldClock().deadline()
-        generation = engine.generation(await engine.open_conversation(deadline), deadline)
+        generation = engine.generation(await engine.open_conversation(deadline), deadline, Books())
         await generation.begin("hi")
         server.run = step
         await generation.end()
@@ -69,7 +79,7 @@ async def test_a_run_whose_creation_was_not_answered_is_found_and_cancelled() ->
     server = AssistantsServer({"status": "in_progress"})
     engine = _engine(server)
     deadline = HeldClock().deadline()
-    generation = engine.generation(await engine.open_conversation(deadline), deadline)
+    generation = engine.generation(await engine.open_conversation(deadline), deadline, Books())
 
     def lose_answer(call: str) -> httpx2.Response | None:
         if call == "POST /threads/thread_0/runs":
@@ -91,7 +101,7 @@ async def test_a_run_that_was_refused_is_not_open(status: int) -> None:
     server = AssistantsServer()
     engine = _engine(server)
     deadline = HeldClock().deadline(0.5)
-    generation = engine.generation(await engine.open_conversation(deadline), deadline)
+    generation = engine.generation(await engine.open_conversation(deadline), deadline, Books())
     server.fault = lambda call: error(status, "no") if call.endswith("/runs") else None
     with pytest.raises(Exception, match=r"Unavailable|no|rejected|429"):
         await generation.begin("hi")
@@ -102,8 +112,26 @@ async def test_a_thread_that_is_gone() -> None:
     engine = _engine(AssistantsServer())
     deadline = HeldClock().deadline()
     with pytest.raises(Gone):
-        await engine.generation("thread_9", deadline).begin("hi")
+        await engine.generation("thread_9", deadline, Books()).begin("hi")
     await engine.delete_conversation("thread_9", deadline)
+
+
+@pytest.mark.parametrize("ends", ["completed", "cancelled"])
+async def test_what_a_run_took_is_booked_once_however_it_ends(ends: str) -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107}
+    server = AssistantsServer({"status": "in_progress"}, {"status": "completed", "model": "gpt-4o", "usage": usage})
+    engine = _engine(server)
+    deadline = HeldClock().deadline()
+    books = Books()
+    generation = engine.generation(await engine.open_conversation(deadline), deadline, books)
+    await generation.begin("hi")
+    assert books.entries == []
+    if ends == "completed":
+        await generation.next()
+    else:
+        server.cancelled = {"status": "cancelled", "model": "gpt-4o", "usage": usage}
+        await generation.end()
+    assert books.entries == [Usage("gpt-4o", 100, 7)]
 
 
 # --- the assistant ---
@@ -124,7 +152,10 @@ async def test_documented_assistant_is_a_new_one_in_every_process() -> None:
 async def test_hardened_assistant_is_found_again_and_ready_beforehand() -> None:
     server = AssistantsServer()
     for _ in range(3):
-        await _engine(server).warm_up()
+        engine = _engine(server)
+        assert not engine.is_ready()
+        await engine.warm_up()
+        assert engine.is_ready()
     assert len(server.assistants) == 1
 
 
@@ -146,6 +177,6 @@ async def test_hardened_assistant_does_not_keep_the_agent_from_starting() -> Non
     assert server.assistants == []
     server.fault = lambda call: None
     deadline = HeldClock().deadline()
-    generation = engine.generation(await engine.open_conversation(deadline), deadline)
+    generation = engine.generation(await engine.open_conversation(deadline), deadline, Books())
     await generation.begin("hi")
     assert len(server.assistants) == 1

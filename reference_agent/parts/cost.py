@@ -1,0 +1,96 @@
+"""What was spent, on whom, and is there a point where it stops?"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from reference_agent.clock import Clock
+from reference_agent.conversation import Usage
+from reference_agent.errors import Refused
+from reference_agent.parts.logging import Logging
+from reference_agent.session_store import SessionStore
+from reference_agent.settings import Settings
+
+
+class Cost(Protocol):
+    """Keeps the books."""
+
+    async def allow(self, user_id: str) -> None:
+        """Let a turn begin.
+
+        Raises:
+            Refused: the budget of the user, or of everybody, is spent for today.
+        """
+        ...
+
+    async def thought(self, user_id: str, usage: Usage) -> None:
+        """The model was used."""
+        ...
+
+    async def spoke(self, user_id: str, characters: int) -> None:
+        """So many characters were spoken."""
+        ...
+
+
+class DocumentedCost:
+    """Nobody knows what was spent; the bill tells, at the end of the month."""
+
+    async def allow(self, user_id: str) -> None:
+        pass
+
+    async def thought(self, user_id: str, usage: Usage) -> None:
+        pass
+
+    async def spoke(self, user_id: str, characters: int) -> None:
+        pass
+
+
+_DAY_S = 86400
+SPEECH = "speech"
+"""What speech is booked under, where thoughts are booked under their model."""
+
+
+class HardenedCost:
+    """Metered per user, model and day, by the figures of the model's upstream; a spent budget refuses politely.
+
+    A turn is let in while there is budget left, so that the last one may overdraw it by what one turn costs.
+    """
+
+    needs_loop = True
+
+    def __init__(self, settings: Settings, clock: Clock, session_store: SessionStore, logging: Logging) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._store = session_store
+        self._logging = logging
+
+    async def allow(self, user_id: str) -> None:
+        user_usd, all_usd = await self._store.spent(self._day(), user_id)
+        if all_usd >= self._settings.budget_usd:
+            self._logging.noted("budget_spent", usd=round(all_usd, 4))
+            raise Refused(429, "budget_spent", "今日はもうお店じまいにゃん。また明日にゃん", self._until_tomorrow_s())
+        if user_usd >= self._settings.user_budget_usd:
+            raise Refused(
+                429, "user_budget_spent", "今日はたくさん話したにゃん。また明日にゃん", self._until_tomorrow_s()
+            )
+
+    async def thought(self, user_id: str, usage: Usage) -> None:
+        usd = (usage.prompt_tokens + usage.completion_tokens) * self._settings.usd_per_1k_tokens / 1000
+        await self._store.spend(self._day(), user_id, usage.model, usage.prompt_tokens, usage.completion_tokens, 0, usd)
+
+    async def spoke(self, user_id: str, characters: int) -> None:
+        usd = characters * self._settings.usd_per_1k_spoken / 1000
+        await self._store.spend(self._day(), user_id, SPEECH, 0, 0, characters, usd)
+
+    def _day(self) -> int:
+        return int(self._clock.wall() // _DAY_S)
+
+    def _until_tomorrow_s(self) -> float:
+        return _DAY_S - self._clock.wall() % _DAY_S
+
+
+VARIANTS = {
+    "documented": DocumentedCost,
+    "proposed": DocumentedCost,  # nothing was proposed
+    "hardened": HardenedCost,
+}

@@ -1,0 +1,65 @@
+"""Is what was spent known to the cent, and does a budget stop it?"""
+
+from __future__ import annotations
+
+import pytest
+from agent_stage import HeldClock, KeptLog, settings
+
+from reference_agent.conversation import Usage
+from reference_agent.errors import Refused
+from reference_agent.parts.cost import DocumentedCost, HardenedCost
+from reference_agent.parts.sessions import bounds
+from reference_agent.session_store import SqliteSessionStore
+
+_TURN = Usage("gpt-4o", 900, 100)  # 3 cents
+
+
+def _hardened(clock: HeldClock, **given: float) -> tuple[HardenedCost, SqliteSessionStore]:
+    chosen = settings(**given)
+    store = SqliteSessionStore(None, bounds(chosen))
+    return HardenedCost(chosen, clock, store, KeptLog()), store
+
+
+async def test_documented_one_knows_nothing_and_stops_nothing() -> None:
+    for _ in range(1000):
+        await DocumentedCost().allow("u")
+        await DocumentedCost().thought("u", _TURN)
+        await DocumentedCost().spoke("u", 1000)
+
+
+async def test_hardened_one_books_by_user_and_day() -> None:
+    clock = HeldClock()
+    cost, store = _hardened(clock)
+    await cost.thought("u", _TURN)
+    await cost.thought("u", _TURN)
+    await cost.spoke("u", 40)
+    await cost.thought("v", _TURN)
+    assert await store.spent(0, "u") == pytest.approx((0.0606, 0.0906))
+    assert await store.spent(1, "u") == (0, 0)
+    await store.close()
+
+
+async def test_a_spent_budget_refuses_its_user_until_tomorrow() -> None:
+    clock = HeldClock()
+    cost, store = _hardened(clock, user_budget_usd=0.05)
+    for _ in range(2):
+        await cost.allow("u")
+        await cost.thought("u", _TURN)
+    with pytest.raises(Refused) as refused:
+        await cost.allow("u")
+    assert (refused.value.status, refused.value.code) == (429, "user_budget_spent")
+    assert refused.value.retry_after_s == pytest.approx(86400 - clock.time)
+    await cost.allow("v")
+    clock.time += 86400
+    await cost.allow("u")
+    await store.close()
+
+
+async def test_a_spent_budget_refuses_everybody() -> None:
+    cost, store = _hardened(HeldClock(), budget_usd=0.05)
+    for i in range(2):
+        await cost.thought(f"attacker_{i}", _TURN)
+    with pytest.raises(Refused) as refused:
+        await cost.allow("u")
+    assert refused.value.code == "budget_spent"
+    await store.close()

@@ -1,0 +1,83 @@
+"""Is everything about a user deleted, here and upstream?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+from agent_stage import CountedEngine, HeldClock, KeptLog, settings
+from fastapi import FastAPI
+
+from reference_agent.errors import Unavailable
+from reference_agent.parts.erasure import DocumentedErasure, HardenedErasure
+from reference_agent.parts.failures import HardenedFailures
+from reference_agent.parts.sessions import HardenedSessions, bounds
+from reference_agent.parts.turn_order import HardenedTurnOrder
+from reference_agent.session_store import SqliteSessionStore
+
+
+class House:
+    """Sessions and erasure over one store and one upstream."""
+
+    def __init__(self) -> None:
+        chosen = settings()
+        clock, log = HeldClock(), KeptLog()
+        self.engine = CountedEngine()
+        self.store = SqliteSessionStore(None, bounds(chosen))
+        self.sessions = HardenedSessions(chosen, clock, self.engine, self.store, log)
+        order = HardenedTurnOrder(chosen, clock, self.store)
+        failures = HardenedFailures(log)
+        self.erasure = HardenedErasure(chosen, clock, self.store, self.engine, order, failures, log)
+
+    async def turn(self, user: str) -> None:
+        async with self.sessions.lease(user, HeldClock().deadline()):
+            pass
+
+
+async def _delete(erasure: Any, user: str) -> httpx.Response:
+    app = FastAPI()
+    erasure.install(app)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://agent") as client:
+        return await client.delete(f"/users/{user}")
+
+
+async def test_documented_one_has_no_way_to_do_it() -> None:
+    assert (await _delete(DocumentedErasure(), "u")).status_code == 404
+
+
+async def test_hardened_one_deletes_here_and_upstream_as_often_as_one_likes() -> None:
+    house = House()
+    for user in ("u/with a slash", "v"):
+        await house.turn(user)
+        await house.store.spend(0, user, "gpt-4o", 10, 1, 0, 0.01)
+    for _ in range(2):
+        response = await _delete(house.erasure, "u/with a slash")
+        assert (response.status_code, response.json()) == (200, {"erased": True, "left": []})
+    assert house.engine.deleted == ["thread_1"]
+    assert not await house.store.knows("u/with a slash")
+    assert await house.store.knows("v")
+    assert await house.store.spent(0, "u/with a slash") == (0, 0.02), "what was spent stays, on whom does not"
+    await house.store.close()
+
+
+async def test_hardened_one_says_what_is_left_and_goes_on_by_itself() -> None:
+    house = House()
+    await house.turn("u")
+    house.engine.deletion_failure = Unavailable("openai", "down", never_arrived=True)
+    response = await _delete(house.erasure, "u")
+    assert (response.status_code, response.json()) == (202, {"erased": False, "left": ["conversation"]})
+    assert not await house.store.knows("u"), "parted from the user at once"
+    house.engine.deletion_failure = None
+    await house.sessions.keep_house_once()
+    assert house.engine.live == set()
+    await house.store.close()
+
+
+async def test_hardened_one_waits_for_a_turn_that_is_under_way() -> None:
+    house = House()
+    await house.turn("u")
+    assert await house.store.begin_turn("u", "another replica", 1000.0, 9999.0)
+    response = await _delete(house.erasure, "u")
+    assert response.status_code == 504
+    assert house.engine.deleted == []
+    await house.store.close()
