@@ -1,0 +1,96 @@
+"""Somebody else's project: one line in its conftest.py, and what its tests are told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run_suite(directory: Path, *, conftest: str, tests: str) -> str:
+    (directory / "conftest.py").write_text(conftest)
+    (directory / "test_agent.py").write_text(tests)
+    (directory / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "--strict-markers", str(directory)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=directory, timeout=100).stdout
+
+
+SUITE = """
+import httpx
+import openai
+import pytest
+
+
+def my_agent(text):
+    with openai.OpenAI(timeout=2, max_retries=0) as client:
+        try:
+            answer = client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": text}])
+        except openai.APIConnectionError:
+            return "One moment, please."
+        return answer.choices[0].message.content
+
+
+def test_answers(openai_upstream, ledger):
+    assert my_agent("hello")
+    assert [call.route for call in ledger.calls] == ["POST /v1/chat/completions"]
+
+
+def test_survives_a_hanging_model(openai_upstream, faults):
+    faults.arm("hang", upstream="openai")
+    assert my_agent("hello") == "One moment, please."
+
+
+def test_shows_nothing(openai_upstream, faults):
+    faults.arm("hang", upstream="openai", route="POST /v1/responses")
+    my_agent("hello")
+
+
+def test_asks_somebody_else(openai_upstream):
+    with httpx.Client() as client:
+        try:
+            client.get("https://example.com/x?y=1")
+        except AssertionError:
+            pass
+
+
+def test_asks_what_nobody_answers(openai_upstream):
+    with openai.OpenAI() as client, pytest.raises(openai.NotFoundError):
+        client.files.list()
+
+
+@pytest.mark.upstreams(unknown_routes="answer_404")
+def test_asks_what_nobody_answers_and_means_it(openai_upstream):
+    with openai.OpenAI() as client, pytest.raises(openai.NotFoundError):
+        client.files.list()
+
+
+@pytest.mark.upstreams(seeed=7)
+def test_has_a_typo(openai_upstream):
+    pass
+
+
+def test_arms_nonsense(faults):
+    faults.arm("hangs", upstream="openai")
+
+
+def test_fails_by_itself(openai_upstream, faults):
+    faults.arm("hang", upstream="openai")
+    assert 1 == 2
+"""
+
+
+def test_what_a_suite_gets_and_is_told(tmp_path: Path) -> None:
+    said = run_suite(tmp_path, conftest='pytest_plugins = ["harness.testing"]\n', tests=SUITE)
+    assert "6 failed, 3 passed" in said or "5 failed, 3 passed, 1 error" in said, said
+    assert "The fault hang(upstream='openai', route='POST /v1/responses') never fired" in said
+    assert "GET https://example.com/x: no upstream of this test answers there." in said
+    assert "openai was asked GET /v1/files, which it has no route for" in said
+    assert "seeed" in said
+    assert "There is no fault `hangs`. Did you mean `hang`?" in said
+    assert said.count("never fired") == 2  # once in full, once in the summary: not of the test that fails by itself
+
+
+def test_importing_the_plug_in_is_light() -> None:
+    code = "import sys, harness.testing; print(*sorted({n.split('.')[0] for n in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"openai", "httpx", "httpx2", "respx", "locust", "pandas", "httptools"}.isdisjoint(loaded)
