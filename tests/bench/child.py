@@ -19,7 +19,8 @@ import psutil
 from tests.bench.figure import BenchError
 
 ROOT = Path(__file__).resolve().parents[2]
-_GRACE_S = 10.0
+_GRACE_S = 40.0
+"""A campaign that is interrupted stops its target and judges what there is, in 30 s at most."""
 
 
 class Child:
@@ -104,8 +105,8 @@ class Child:
         return self._process.returncode
 
     def end(self) -> None:
-        """End it: SIGTERM, some time to leave in order, SIGKILL."""
-        for name in (signal.SIGTERM, signal.SIGKILL):
+        """End it: SIGINT, on which all of them leave in order, and SIGKILL for one that does not."""
+        for name in (signal.SIGINT, signal.SIGKILL):
             if not self.running:
                 break
             self._process.send_signal(name)

@@ -14,7 +14,7 @@ from tests.bench.figure import Bench, BenchError, Figure, Row
 
 _PER_S = 600.0
 _AFTER_S = 4.0
-_SHOWN = 25
+_SHOWN = 20
 
 
 class _Stacks(msgspec.Struct):
@@ -51,10 +51,10 @@ def measure(bench: Bench) -> Figure:
     (bench.directory / "functions.json").write_text(json.dumps(stacks.functions, indent=1), encoding="utf-8")
     return Figure(
         question="where the load side's CPU goes, by the innermost function of the harness that is on the stack",
-        columns=("function", "share %", "its lines (line: share %)"),
+        columns=("function", "share %", "by line (line: share %)"),
         rows=tuple(rows),
         notes=(
-            f"{stacks.samples} samples, one per CPU-millisecond (or per tick of the kernel, where that is coarser), "
+            f"{stacks.samples} samples of the CPU timer (one per tick of the kernel, usually 4 ms), "
             f"{len(data.samples)} requests at {_PER_S:g}/s. Where nothing of the harness is on the stack, the function "
             "itself is named (Locust, gevent).",
             f"Innermost functions whatever their file: {_relative(bench.directory / 'functions.json')}",
@@ -64,7 +64,7 @@ def measure(bench: Bench) -> Figure:
 
 def _lines_of(stacks: _Stacks, file: str, function: str, total: int) -> str:
     lines = [entry for entry in stacks.lines if entry[:2] == (file, function)]
-    return ", ".join(f"{line}: {100 * count / total:.1f}" for _, _, line, count in lines[:5])
+    return ", ".join(f"{line}: {100 * count / total:.1f}" for _, _, line, count in lines[:3])
 
 
 def _relative(path: Path) -> Path:
