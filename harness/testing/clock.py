@@ -31,6 +31,9 @@ class Clock(Protocol):
     async def wait_async(self, seconds: float | None, woken: asyncio.Event) -> None:
         """Let `seconds` pass for the calling task, fewer where `woken` is set; None: until it is."""
 
+    def lead(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Make an event loop follow this clock from now on."""
+
 
 class RealClock:
     """Time as it is: waits wait."""
@@ -47,6 +50,9 @@ class RealClock:
                 await woken.wait()
         except TimeoutError:
             pass
+
+    def lead(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A loop is led by real time anyway."""
 
 
 class JumpingClock:
@@ -95,7 +101,6 @@ class JumpingClock:
             self.jump(seconds)
 
     async def wait_async(self, seconds: float | None, woken: asyncio.Event) -> None:
-        self.lead(asyncio.get_running_loop())
         self._waiting += 1
         try:
             async with asyncio.timeout(seconds):
@@ -106,7 +111,7 @@ class JumpingClock:
             self._waiting -= 1
 
     def lead(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Make an event loop follow this clock from now on; a loop that cannot keeps real time."""
+        """Make an event loop follow this clock from now on; one that cannot keeps real time."""
         if getattr(loop, "_selector", None) is None:
             return
         time_of_loop = _TIMES.get(loop)

@@ -7,6 +7,7 @@ the transport's exceptions the call ends. `sync` and `async` callers drive the s
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -161,7 +162,7 @@ class Flight:
         left_s = self._patience.connect_s
         while (state := self._home.door(self.upstream)) != "open":
             if state == "refused":
-                raise self._errors.ConnectError("[Errno 111] Connection refused")
+                raise self._errors.ConnectError(f"[Errno {errno.ECONNREFUSED}] Connection refused")
             yield Pause(left_s)
             if self._home.door(self.upstream) == "swallowed":
                 raise self._errors.ConnectTimeout("timed out")
@@ -190,7 +191,7 @@ class Flight:
             yield from self._pass(None)
         if too_long:
             self._client_gone = True
-            raise self._errors.ReadTimeout("timed out")
+            raise self._because(TimeoutError("timed out"), self._errors.ReadTimeout)
         if left_s is not None and seconds is not None:
             self._left_s = left_s - seconds
 
@@ -207,7 +208,13 @@ class Flight:
         return is_bodiless or (self._length is not None and self._got_bytes >= self._length)
 
     def _reset(self) -> Exception:
-        return self._errors.ReadError("[Errno 104] Connection reset by peer")
+        return self._because(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), self._errors.ReadError)
+
+    def _because(self, cause: OSError, kind: type[Exception]) -> Exception:
+        error = kind(str(cause))
+        # The transports' pools hide the cause of what happens before the head of the answer is there.
+        error.__cause__ = cause if self._status is not None else None
+        return error
 
     def _end_of_file(self) -> Exception:
         if self._status is None:
@@ -269,6 +276,7 @@ class AsyncFlight(httpx.AsyncByteStream):
         self._home = home
         self._woken = asyncio.Event()
         loop = asyncio.get_running_loop()
+        home.clock.lead(loop)
 
         def wake() -> None:
             # A fault may be lifted by another thread, or after the loop has ended.
