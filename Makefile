@@ -29,9 +29,9 @@ demo: $(READY)  ## the six scenarios against both profiles of the reference agen
 	@$(BIN)/harness run --target reference_agent/target.toml --variant documented --variant hardened \
 	  --expected --name demo --seed $(SEED)
 
-test: $(READY)  ## every test: unit, contract and repository tests side by side, then end to end
-	@$(BIN)/python -m pytest -q -n 2 tests/unit tests/contract tests/repo
-	@$(BIN)/python -m pytest -q tests/e2e
+test: $(READY)  ## every test: most of them side by side, then the campaigns by themselves, because they keep time
+	@$(BIN)/python -m pytest -q -n 2 tests --ignore tests/e2e/campaign --ignore tests/bench
+	@$(BIN)/python -m pytest -q tests/e2e/campaign
 
 check: $(READY)  ## format, lint, types, unit and repository tests: before every commit
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/python -m pytest -q -n 2 tests/unit tests/repo
