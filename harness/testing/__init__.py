@@ -1,6 +1,6 @@
 """The upstreams in-process, for somebody's own pytest suite: fixtures, without sockets and without waiting.
 
-Put `pytest_plugins = ["harness.testing"]` into the topmost conftest.py, then:
+Where this package is installed (`pip install agent-harness[testing]`), pytest knows them:
 
     def test_my_agent_survives_a_hanging_model(openai_upstream, faults):
         faults.arm("hang", upstream="openai", route="POST /v1/threads/*")
@@ -89,9 +89,12 @@ def upstreams(request: pytest.FixtureRequest) -> Iterator[InProcess]:
     # Imported here, so that suites pay for them only where a test uses them.
     import msgspec
 
+    try:
+        from harness.testing.routers import routed_to
+    except ImportError as error:
+        pytest.fail(f"{error}. Install what the fixtures need: pip install 'agent-harness[testing]'.", pytrace=False)
     from harness.testing.clock import clock_named
     from harness.testing.in_process import InProcess
-    from harness.testing.routers import routed_to
     from harness.upstreams.epoch import EpochSettings
 
     wanted = _wanted(request)

@@ -1,4 +1,4 @@
-"""Somebody else's project: one line in its conftest.py, and what its tests are told."""
+"""Somebody else's project: the fixtures that it gets, and what its tests are told."""
 
 from __future__ import annotations
 
