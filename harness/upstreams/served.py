@@ -189,21 +189,21 @@ class Connection(asyncio.Protocol):
             if step is None:
                 self._finish_steps()
                 return
-            if isinstance(step, wire.Wait):
-                # Waits add up from the beginning of the call: what is late now is not late for ever.
-                self._due_s += step.seconds
-                self._timer = self._loop.call_at(self._due_s, self._go_on)
-                return
-            if isinstance(step, wire.Head):
-                self._status = step.status
-                self._chunked = step.length is None
-                self._transport.write(self._head(step.status, step.headers, step.length))
-            elif isinstance(step, wire.Data):
+            if isinstance(step, wire.Data):
                 self._sent_bytes += len(step.body)
                 if not self._chunked:
                     self._transport.write(step.body)
                 elif step.body:
                     self._transport.write(b"%x\r\n%b\r\n" % (len(step.body), step.body))
+            elif isinstance(step, wire.Wait):
+                # Waits add up from the beginning of the call: what is late now is not late for ever.
+                self._due_s += step.seconds
+                self._timer = self._loop.call_at(self._due_s, self._go_on)
+                return
+            elif isinstance(step, wire.Head):
+                self._status = step.status
+                self._chunked = step.length is None
+                self._transport.write(self._head(step.status, step.headers, step.length))
             elif isinstance(step, wire.Hang):
                 self.hangs_on = self._call.fault_id if self._call is not None and step.ends_when_lifted else None
                 return

@@ -8,7 +8,8 @@ import msgspec
 
 from harness.upstreams.wire import Data, Head
 
-_ENCODER = msgspec.json.Encoder()
+encode = msgspec.json.Encoder().encode
+"""Return a document as JSON."""
 EVENT_STREAM = (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"))
 
 
@@ -24,7 +25,7 @@ def event(document: Any, name: str | None = None) -> Data:
         document: what msgspec encodes as JSON.
         name: the event's name; None: it has none.
     """
-    data = b"data: " + _ENCODER.encode(document) + b"\n\n"
+    data = b"data: " + encode(document) + b"\n\n"
     return Data(data if name is None else b"event: " + name.encode() + b"\n" + data)
 
 

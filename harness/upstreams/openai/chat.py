@@ -24,9 +24,9 @@ from harness.upstreams.openai.errors import ApiError, missing, wrong_type, wrong
 from harness.upstreams.openai.pages import page
 from harness.upstreams.openai.turn import Turn, pieces_of, take_turn
 from harness.upstreams.routing import routed
-from harness.upstreams.sse import done, event, stream_head
+from harness.upstreams.sse import done, encode, event, stream_head
 from harness.upstreams.thought import Ask, Said, ToolResult
-from harness.upstreams.wire import Hang, Reply, Step, Wait, json_reply, scripted
+from harness.upstreams.wire import Data, Hang, Reply, Step, Wait, json_reply, scripted
 
 if TYPE_CHECKING:
     from harness.upstreams.openai.upstream import OpenAI
@@ -365,24 +365,21 @@ def _answer_schema(body: dict[str, Any]) -> dict[str, Any] | None:
 
 def _stream(completion: Completion, *, with_usage: bool) -> Iterator[Step]:
     """Yield a completion piece by piece; several choices one after the other."""
-
-    def chunk(choices: list[dict[str, Any]], **more: Any) -> Step:
-        return event(
-            {
-                "id": completion.id,
-                "object": "chat.completion.chunk",
-                "created": completion.created_s,
-                "model": completion.model,
-                "service_tier": "default",
-                "system_fingerprint": _FINGERPRINT,
-                "choices": choices,
-                **({"usage": None} if with_usage else {}),
-                **more,
-            }
-        )
+    frame = {
+        "id": completion.id,
+        "object": "chat.completion.chunk",
+        "created": completion.created_s,
+        "model": completion.model,
+        "service_tier": "default",
+        "system_fingerprint": _FINGERPRINT,
+    }
+    # What is the same in every chunk is written once: a stream is hundreds of chunks, a thousand streams many more.
+    before = b"data: " + encode(frame)[:-1] + b',"choices":['
+    after = b'],"usage":null}\n\n' if with_usage else b"]}\n\n"
 
     def delta(index: int, said: dict[str, Any], finish: str | None = None) -> Step:
-        return chunk([{"index": index, "delta": said, "logprobs": None, "finish_reason": finish}])
+        choice = {"index": index, "delta": said, "logprobs": None, "finish_reason": finish}
+        return Data(before + encode(choice) + after)
 
     yield stream_head()
     for index, turn in enumerate(completion.turns):
@@ -390,12 +387,13 @@ def _stream(completion: Completion, *, with_usage: bool) -> Iterator[Step]:
         first: dict[str, Any] = {"role": "assistant", "content": None if turn.calls else "", "refusal": None}
         yield delta(index, first)
         pieces = _pieces(turn)
+        between = Wait(turn.between_s(len(pieces)))
         for piece in pieces:
             yield delta(index, piece)
-            yield Wait(turn.between_s(len(pieces)))
+            yield between
         yield delta(index, {}, _finish(turn))
     if with_usage:
-        yield chunk([], usage=completion.usage())
+        yield event(frame | {"choices": [], "usage": completion.usage()})
     yield done()
 
 
