@@ -69,11 +69,12 @@ def _nearest(word: str, known: list[str]) -> str:
     return f" Did you mean `{near[0]}`?" if near else ""
 
 
-def parse(spec: Mapping[str, Any]) -> Fault:
+def parse(spec: Mapping[str, Any], known: Mapping[str, type[Fault]] | None = None) -> Fault:
     """Return the fault that a description names.
 
     Args:
         spec: `{"fault": <name>, **fields}`, as scenario files, the command line and the control API write it.
+        known: the faults to choose from, by name; None: the catalogue.
 
     Returns:
         The record.
@@ -85,7 +86,7 @@ def parse(spec: Mapping[str, Any]) -> Fault:
     if not isinstance(spec, Mapping):
         msg = f'A fault is described by an object such as {{"fault": "hang", "upstream": "openai"}}, not by {spec!r}.'
         raise FaultError(msg)
-    known = catalogue()
+    known = catalogue() if known is None else known
     name = spec.get("fault")
     if not isinstance(name, str):
         msg = f'The description has no fault\'s name: expected "fault": one of {", ".join(known)}.'
