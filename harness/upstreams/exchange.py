@@ -36,7 +36,6 @@ class Exchange:
         "completion_tokens",
         "conversation",
         "cost_usd",
-        "doing",
         "error",
         "error_reply",
         "fault",
@@ -66,7 +65,6 @@ class Exchange:
         self.begin_ns = begin_ns
         self.wall_s = 0.0
         """Seconds since 1970 at its beginning."""
-        self.doing = "other"
         self.mark: str | None = None
         self.conversation: str | None = None
         self.generation: str | None = None

@@ -62,6 +62,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._due_s = 0.0
         self._keep_alive = True
+        self._is_head = False
         self._chunked = False
         self._status: int | None = None
         self._sent_bytes = 0
@@ -146,6 +147,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, request: wire.Request, keep_alive: bool) -> None:
         self._keep_alive = keep_alive
+        self._is_head = request.method == "HEAD"
         self._status = None
         self._sent_bytes = 0
         self._chunked = False
@@ -169,7 +171,8 @@ class Connection(asyncio.Protocol):
             return
         self._status = reply.status
         self._sent_bytes = len(reply.body)
-        self._transport.write(self._head(reply.status, reply.headers, len(reply.body)) + reply.body)
+        body = b"" if self._is_head else reply.body
+        self._transport.write(self._head(reply.status, reply.headers, len(reply.body)) + body)
         self._end_call(client_gone=False)
         self._next()
 

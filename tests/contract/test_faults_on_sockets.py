@@ -221,7 +221,8 @@ def test_a_new_epoch_is_without_the_faults_of_the_old_one(stand: Any) -> None:
 )
 def test_faults_are_the_clients_exceptions(stand: Any, fault: str, fields: dict[str, Any], exception: Any) -> None:
     stand.arm(fault, upstream="openai", **fields)
-    with stand.openai(timeout=0.3) as client, pytest.raises(exception):
+    timeout_s = 0.3 if exception is openai.APITimeoutError else 10.0
+    with stand.openai(timeout=timeout_s) as client, pytest.raises(exception):
         client.beta.threads.create()
 
 
@@ -247,6 +248,14 @@ def test_a_body_in_pieces_is_read_whole(stand: Any) -> None:
             connection.sendall(piece)
             time.sleep(0.01)
         assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+def test_head_has_no_body(stand: Any) -> None:
+    with connected(stand.port("weather")) as connection:
+        connection.sendall(b"HEAD /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        received = everything(connection)
+    assert received.startswith(b"HTTP/1.1 404 ")
+    assert received.endswith(b"\r\n\r\n")
 
 
 def test_what_is_no_http_is_refused(stand: Any) -> None:
@@ -367,6 +376,8 @@ def test_clock_skew_and_the_ways_of_retry_after(stand: Any) -> None:
 
 
 def test_the_client_obeys_a_poisoned_poll_after(stand: Any) -> None:
+    # Slow enough that the client looks at least once before the run is over, also on a slow machine.
+    stand.begin_epoch("slow", latency_scale=20)
     with stand.openai() as client:
         assistant = client.beta.assistants.create(model="gpt-4o")
         thread = client.beta.threads.create(messages=[{"role": "user", "content": "hi"}])
@@ -441,7 +452,8 @@ def test_broken_streams_are_exceptions_of_the_client(
 ) -> None:
     stand.arm(fault, upstream="openai", **fields)
     hello: Any = [{"role": "user", "content": "hello"}]
-    with stand.openai(timeout=0.4) as client, pytest.raises(exception):
+    timeout_s = 0.4 if fault == "stream_stall" else 10.0
+    with stand.openai(timeout=timeout_s) as client, pytest.raises(exception):
         list(client.chat.completions.create(model="m", messages=hello, stream=True))
 
 
