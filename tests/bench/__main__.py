@@ -96,7 +96,12 @@ def _print(console: Console, name: str, figure: Figure, took_s: float) -> None:
     console.print(table, highlight=False)
     for note in figure.notes:
         console.print(f"  {note}", style="dim", highlight=False, markup=False)
-    console.print(f"  measured in {took_s:.0f} s\n", style="dim", highlight=False)
+    load = os.getloadavg()[0]
+    console.print(
+        f"  measured in {took_s:.0f} s; load average {load:.1f} on {os.cpu_count()} CPUs\n",
+        style="dim",
+        highlight=False,
+    )
 
 
 def _cell(value: Cell) -> str:

@@ -33,7 +33,8 @@ def measure(bench: Bench) -> Figure:
         notes=(
             f"{length_s:g} s each, one after the other, against the same server process. Harness: nearest rank of its "
             "raw samples, steady phase; stock: FastHttpUser, constant_throughput, its own stock_stats.csv.",
-            "Stock Locust is a closed loop: how far it is off depends on how many users are held up by a stall.",
+            "Stock Locust is a closed loop: ten users, plenty by Little's law, lose most of a stall (p95); with as "
+            "many users as requests in a stall it comes near the truth, which one has to know beforehand.",
         ),
     )
 
