@@ -138,7 +138,8 @@ def running(place: Place) -> Iterator[Callable[[Path, str, dict[str, str]], str]
         facts = target.facts("quick") | addresses | {
             "port": str(port), "host": "127.0.0.1", "python": sys.executable, "home": str(place.path),
         }  # fmt: skip
-        environment = place.environment | target.environment(variant, facts)
+        # A home of its own: an agent may keep what it knows there.
+        environment = place.environment | {"HOME": str(place.path)} | target.environment(variant, facts)
         with (place.path / "agent.log").open("wb") as log:
             process = subprocess.Popen(
                 target.command(facts), cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
