@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -17,11 +18,12 @@ from harness.upstreams.openai import OpenAI
 from harness.upstreams.openai.limits import KeySettings
 from harness.upstreams.routing import Routes, routed, routes_of
 from harness.upstreams.served import Call
-from harness.upstreams.wire import Reply, Request, json_reply
+from harness.upstreams.wire import Data, Head, Reply, Request, Step, json_reply, scripted
 
 if TYPE_CHECKING:
     from harness.upstreams.server import Server
 
+_LINES_AT_ONCE = 500
 _JSON_LINES = (("content-type", "application/x-ndjson"),)
 
 
@@ -53,6 +55,13 @@ class ControlCall:
             msg = f"`{name}` is {text!r}, expected a whole number."
             raise ValueError(msg)
         return int(text)
+
+
+def _in_pieces(lines: Iterator[bytes]) -> Iterator[Step]:
+    """Yield lines as fast as they are read: a million of them are not held a second time."""
+    yield Head(200, _JSON_LINES)
+    while piece := b"".join(line + b"\n" for line in islice(lines, _LINES_AT_ONCE)):
+        yield Data(piece)
 
 
 def _refusal(status: int, message: str) -> Reply:
@@ -151,7 +160,7 @@ class Control:
             mark=call.query.get("mark"),
             conversation=call.query.get("conversation"),
         )
-        return Reply(200, b"".join(line + b"\n" for line in lines), _JSON_LINES)
+        return scripted(_in_pieces(lines))
 
     @routed("GET /_control/events")
     def events(self, call: ControlCall) -> Reply:

@@ -153,6 +153,7 @@ class Ledger:
         elif conversation is not None:
             positions = iter(self._by_conversation.get(conversation, ()))
         else:
+            # As long as the ledger is now: what is recorded while somebody reads comes with the next query.
             positions = iter(range(max(after, 0), len(self._lines)))
         both = mark is not None and conversation is not None
         within = set(self._by_conversation.get(conversation or "", ())) if both else None

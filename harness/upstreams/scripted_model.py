@@ -62,6 +62,37 @@ _WHAT_DID_I_SAY = re.compile(
 )
 
 
+# What people tell about themselves and ask for later: (how it is asked for, how it was told).
+_FACTS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = (
+    (
+        re.compile(
+            r"(?:私|僕|俺)?の?名前(?:は何|を覚え|わかる|って何)|(?:내|제) 이름.{0,6}(?:뭐|기억)"
+            r"|\bwhat(?:'s| is) my name",
+            re.I,
+        ),
+        re.compile(
+            r"名前は([^、。！!\s]{1,20}?)(?:です|だよ|といいます|。|、|！|!|$)|([^、。！!\s]{1,20}?)(?:と申します|といいます)"
+            r"|(?:제|내) 이름은 ([^\s.,!]{1,20}?)(?:입니다|이에요|예요|야|[.,!]|$)"
+            r"|\bmy name is ([^.,!?\n]{1,30}?)(?:[.,!?]|$)",
+            re.I,
+        ),
+    ),
+    (
+        re.compile(
+            r"合言葉(?:は何|を覚え|って何|は？)|암호.{0,6}(?:뭐|기억)"
+            r"|\bwhat(?:'s| is| was) (?:the|my) (?:password|code ?word)",
+            re.I,
+        ),
+        re.compile(
+            r"合言葉は「?([^、。！!」\s]{1,20}?)」?(?:です|だよ|ね|。|、|！|!|$)"
+            r"|암호는 ([^\s.,!]{1,20}?)(?:입니다|이에요|예요|[.,!]|$)"
+            r"|\b(?:password|code ?word) is ([^.,!?\n]{1,30}?)(?:[.,!?]|$)",
+            re.I,
+        ),
+    ),
+)
+
+
 def kind_of(tool: dict[str, Any]) -> Kind | None:
     """Return what an offered tool is for, None where the model does not know its like."""
     for source in (str(tool.get("name", "")), str(tool.get("description") or "")):
@@ -179,12 +210,27 @@ def _words(ask: Ask) -> str:
     if ask.results:
         return _SENTENCE_END[language].join(_of_result(result, language) for result in ask.results)
     said = MARK.sub("", ask.said).strip()
+    remembered = _remembered(ask, said)
+    if remembered is not None:
+        return _YOUR_WORD[language].format(remembered)
     if _WHAT_DID_I_SAY.search(said):
         earlier = [message.text for message in ask.messages if message.role == "user"][:-1]
         if not earlier:
             return _NOTHING_SAID[language]
         return _YOU_SAID[language].format(_excerpt(earlier[-1], 60))
     return choice(_TALK[language], ask.seed, ask.subject, ask.ordinal).format(_excerpt(said, 14))
+
+
+def _remembered(ask: Ask, said: str) -> str | None:
+    """Return what the user once said of their name or their password, where that is asked for and was said."""
+    for question, told in _FACTS:
+        if not question.search(said):
+            continue
+        for message in reversed(ask.messages[:-1]):
+            found = told.search(MARK.sub("", message.text)) if message.role == "user" else None
+            if found:
+                return next(group for group in found.groups() if group).strip()
+    return None
 
 
 def _excerpt(text: str, length: int) -> str:
@@ -205,6 +251,7 @@ _TALK: dict[Language, tuple[str, ...]] = {
     "en": ('You say "{}", I see', '"{}", that is good to hear', 'Yes, "{}", tell me more'),
 }
 _YOU_SAID: dict[Language, str] = {"ja": "「{}」と言ったよ", "ko": "“{}”라고 말했어요", "en": 'You said: "{}"'}
+_YOUR_WORD: dict[Language, str] = {"ja": "{}だよね", "ko": "{}이라고 했죠", "en": "It is {}"}
 _NOTHING_SAID: dict[Language, str] = {
     "ja": "まだ何も聞いていないよ",
     "ko": "아직 아무 말도 못 들었어요",

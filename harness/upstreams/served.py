@@ -172,8 +172,9 @@ class Connection(asyncio.Protocol):
         self._status = reply.status
         self._sent_bytes = len(reply.body)
         body = b"" if self._is_head else reply.body
-        self._transport.write(self._head(reply.status, reply.headers, len(reply.body)) + body)
+        # Recorded before it is sent: whoever has the answer finds the call in the ledger, even if we are killed now.
         self._end_call(client_gone=False)
+        self._transport.write(self._head(reply.status, reply.headers, len(reply.body)) + body)
         self._next()
 
     def _head(self, status: int, headers: tuple[tuple[str, str], ...], length: int | None) -> bytes:
@@ -232,9 +233,9 @@ class Connection(asyncio.Protocol):
                 return
 
     def _finish_steps(self) -> None:
+        self._end_call(client_gone=False)
         if self._chunked and self._transport is not None:
             self._transport.write(b"0\r\n\r\n")
-        self._end_call(client_gone=False)
         self._next()
 
     def _next(self) -> None:

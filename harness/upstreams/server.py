@@ -57,7 +57,8 @@ class UpstreamHandler:
             return
         epoch = self._server.epoch
         epoch.finish(call, time.monotonic_ns(), status=status, response_bytes=response_bytes, client_gone=client_gone)
-        self._server.written()
+        # At once, not in a while: a kill of this process loses no call that is over.
+        epoch.ledger.flush()
 
     def go_down(self, seconds: float, fault: str) -> None:
         """Take the upstream down for so long."""
@@ -96,7 +97,6 @@ class Server:
         self._extras = extras or Extras()
         self.settings = settings or EpochSettings()
         self._anchor = (time.time(), time.monotonic_ns())
-        self._flush_is_due = False
         self._crashes = 0
         self._ports: dict[str, Port] = {}
         self.epoch = self._new_epoch(self.settings, record_at_once=False)
@@ -192,17 +192,6 @@ class Server:
 
     # --- the record --------------------------------------------------------------------------------------------------
 
-    def written(self) -> None:
-        """Hand what was recorded to the operating system before this turn of the loop is over: a kill loses nothing."""
-        if not self._flush_is_due:
-            self._flush_is_due = True
-            self._loop.call_soon(self._flush_now)
-
-    def _flush_now(self) -> None:
-        self._flush_is_due = False
-        if self.epoch.ledger.unwritten:
-            self.epoch.ledger.flush()
-
     def flush(self) -> None:
         """Write everything so far, calls that hang included."""
         now_ns = time.monotonic_ns()
@@ -212,7 +201,8 @@ class Server:
 
     def _tick(self) -> None:
         self.epoch.advance(time.monotonic_ns())
-        self._flush_now()
+        if self.epoch.ledger.unwritten:
+            self.epoch.ledger.flush()
         self._ticking = self._loop.call_later(_TICK_S, self._tick)
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from harness.faults import FaultError, parse
 from harness.upstreams import wire
+from harness.upstreams.sound import SAMPLE_RATE_HZ
 
 
 def arm(caller: Any, fault: str, **fields: Any) -> str:
@@ -173,6 +174,25 @@ def test_say(caller: Any) -> None:
     thread, run = caller.begin_run("こんにちは")
     caller.settled(run)
     assert caller.reply(thread) == "🔥💥🎯" * 100 + "にゃん"
+
+
+def seconds_of(answer: Any) -> float:
+    return (len(answer.body) - 44) / (2 * SAMPLE_RATE_HZ)
+
+
+def test_a_speech_server_that_stops_or_goes_on_for_too_long(caller: Any) -> None:
+    def speak(text: str) -> float:
+        return seconds_of(caller.call("tts", "POST", "/speak", {"text": text}))
+
+    whole, part = speak("あ" * 60), speak("あ" * 40)
+    id_ = arm(caller, "speaks_only")
+    assert speak("あ" * 60) == part < whole
+    assert speak("あ" * 39) < part
+    assert events(caller) == ["armed", "fired"]
+    caller.epoch.faults.lift(id_, caller.now_ns)
+    arm(caller, "long_audio", seconds=90)
+    assert speak("あ") == pytest.approx(90)
+    assert caller.call("tts", "POST", "/speak", {"text": ""}).status == 400
 
 
 # --- the model -------------------------------------------------------------------------------------------------------

@@ -178,6 +178,22 @@ def test_it_remembers_the_conversation() -> None:
     assert "#h" not in said
 
 
+@pytest.mark.parametrize(
+    ("told", "asked", "said"),
+    [
+        ("こんにちは、私の名前は田中です。", "私の名前は何？", "田中だよね"),
+        ("제 이름은 민수입니다", "내 이름이 뭐예요?", "민수이라고 했죠"),
+        ("Hello, my name is Alice Smith. How are you?", "What is my name?", "It is Alice Smith"),
+        ("合言葉は「青い鳥」です #h12345678", "合言葉を覚えてる？", "青い鳥だよね"),
+        ("The code word is blue bird.", "What was the code word?", "It is blue bird"),
+    ],
+)
+def test_it_remembers_names_and_code_words(told: str, asked: str, said: str) -> None:
+    messages = (Said("user", told), Said("assistant", "x"), Said("user", "今日はいい日"), Said("user", asked))
+    assert think(Ask(seed=1, subject="s", messages=messages)).text == said
+    assert said not in think(Ask(seed=1, subject="s", messages=messages[-1:])).text
+
+
 def test_in_persona_shortens_to_the_limit() -> None:
     assert in_persona("あ" * 60, CAT) == "あ" * 37 + "にゃん"
     assert in_persona("はい。", "") == "はい。"
