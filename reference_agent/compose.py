@@ -1,8 +1,8 @@
 """Which variant of which part is on, and how do they come together? The only place that knows.
 
 A constructor names what it needs; here each name is looked up, built once, and handed over. Names are: `settings`,
-`wire`, `clock`, `assistants_api`, `outbound`, `toolbox`, `blocking_toolbox`, `session_store`, `engine`, `turn`, and the
-names of the parts.
+`wire`, `clock`, `openai_client`, `assistants_api`, `history`, `outbound`, `toolbox`, `blocking_toolbox`,
+`session_store`, `engine`, `turn`, and the names of the parts.
 """
 
 from __future__ import annotations
@@ -15,22 +15,26 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import openai
+
 from reference_agent import parts, tools
 from reference_agent.engines.assistants import AssistantsEngine
 from reference_agent.engines.assistants_api import AssistantsApi
+from reference_agent.engines.chat import ChatEngine, ProcessHistory, StoredHistory
+from reference_agent.engines.responses import ResponsesEngine
 from reference_agent.outbound import Outbound
 from reference_agent.parts.sessions import bounds
 from reference_agent.session_store import SessionStore, open_session_store
 from reference_agent.settings import PART_PREFIX, BadSetting, Settings
 from reference_agent.toolbox import Toolbox
 from reference_agent.turn import Turn
-from reference_agent.wire import LoopWire, ThreadWire
+from reference_agent.wire import LoopWire, ThreadWire, Wire
 
 PROFILES = ("documented", "proposed", "hardened")
 """A profile is the variant of that name, for every part: as it was found, as its remedies were written down, as it
 should be."""
 SAFE_VARIANT = "hardened"
-ENGINES: dict[str, type] = {"assistants": AssistantsEngine}
+ENGINES: dict[str, type] = {"assistants": AssistantsEngine, "responses": ResponsesEngine, "chat": ChatEngine}
 
 
 @functools.cache
@@ -100,7 +104,9 @@ class Composition:
             "toolbox": self._toolbox,
             "session_store": self._session_store,
             "blocking_toolbox": self._blocking_toolbox,
-            "assistants_api": self._assistants_api,
+            "openai_client": self._openai_client,
+            "assistants_api": lambda: AssistantsApi(self.get("openai_client")),
+            "history": lambda: ProcessHistory() if blocking else StoredHistory(self.get("session_store")),
         }
 
     @property
@@ -149,14 +155,14 @@ class Composition:
         toolbox: Toolbox = self._threads.get("toolbox")
         return toolbox
 
-    def _assistants_api(self) -> AssistantsApi:
+    def _openai_client(self) -> openai.OpenAI | openai.AsyncOpenAI:
         settings: Settings = self.get("settings")
-        client = self.get("wire").openai_client(
+        wire: Wire = self.get("wire")
+        return wire.openai_client(
             base_url=settings.openai_base_url,
             api_key=settings.openai_api_key,
             **self.get("retries").client_options(),
         )
-        return AssistantsApi(client)
 
 
 def _classes(chosen: Mapping[str, str]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class SessionStore(Protocol):
         """The lease is over."""
         ...
 
-    async def condemn(self, user_id: str) -> str | None:
+    async def condemn(self, user_id: str, now: float) -> str | None:
         """Part the user from their conversation, which is to be deleted upstream; return it."""
         ...
 
@@ -107,7 +107,7 @@ class SessionStore(Protocol):
         ...
 
     async def expire(self, now: float) -> list[str]:
-        """Condemn what has outlived its time, and return all conversations that are to be deleted upstream."""
+        """Condemn what has outlived its time; return what is to be deleted upstream, and nobody is just deleting."""
         ...
 
     async def begin_turn(self, user_id: str, holder: str, now: float, until: float) -> bool:
@@ -116,6 +116,18 @@ class SessionStore(Protocol):
 
     async def end_turn(self, user_id: str, holder: str) -> None:
         """Give the turn back."""
+        ...
+
+    async def messages(self, conversation: str, most: int) -> list[tuple[str, str]]:
+        """Return role and text of the latest messages of a conversation that is kept here, oldest first."""
+        ...
+
+    async def add_messages(self, conversation: str, messages: list[tuple[str, str]]) -> None:
+        """Append messages."""
+        ...
+
+    async def delete_messages(self, conversation: str) -> None:
+        """Forget a conversation that is kept here."""
         ...
 
     async def spend(
@@ -154,8 +166,12 @@ CREATE TABLE IF NOT EXISTS sessions (
     leased_until REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_age ON sessions (protected, last_turn_at);
-CREATE TABLE IF NOT EXISTS condemned (conversation TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS condemned (conversation TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS lost (until REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS messages (
+    number INTEGER PRIMARY KEY, conversation TEXT NOT NULL, role TEXT NOT NULL, text TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS of_conversation ON messages (conversation, number);
 CREATE TABLE IF NOT EXISTS spend (
     day INTEGER NOT NULL, user_id TEXT NOT NULL, model TEXT NOT NULL,
     prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, characters INTEGER NOT NULL, usd REAL NOT NULL,
@@ -173,6 +189,7 @@ INSERT INTO spend VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, user_id, model)
     characters = characters + excluded.characters,
     usd = usd + excluded.usd
 """
+_SOMEBODY_IS_AT_IT_S = 5.0  # whoever condemns a conversation goes on to delete it; so long they are left alone
 _BUSY_S = 2.0  # another replica's transaction is waited for; one takes far less than a millisecond
 
 
@@ -229,12 +246,12 @@ class SqliteSessionStore:
         ).fetchone()
         if victim is None:
             return Full()
-        self._condemn(db, *victim)
+        self._condemn(db, victim[0], victim[1], now)
         return MustDelete(victim[1])
 
-    def _condemn(self, db: sqlite3.Connection, user_id: str, conversation: str) -> None:
+    def _condemn(self, db: sqlite3.Connection, user_id: str, conversation: str, since: float) -> None:
         db.execute("DELETE FROM sessions WHERE user_id = ?", (user_id,))
-        db.execute("INSERT OR IGNORE INTO condemned VALUES (?)", (conversation,))
+        db.execute("INSERT OR IGNORE INTO condemned VALUES (?, ?)", (conversation, since))
 
     async def created(self, user_id: str, conversation: str) -> None:
         await self._do(
@@ -272,14 +289,14 @@ class SqliteSessionStore:
 
         await self._do(work)
 
-    async def condemn(self, user_id: str) -> str | None:
+    async def condemn(self, user_id: str, now: float) -> str | None:
         def work(db: sqlite3.Connection) -> str | None:
             row = db.execute(
                 "SELECT conversation FROM sessions WHERE user_id = ? AND conversation IS NOT NULL", (user_id,)
             ).fetchone()
             if row is None:
                 return None
-            self._condemn(db, user_id, row[0])
+            self._condemn(db, user_id, row[0], now)
             return str(row[0])
 
         return await self._do(work)
@@ -300,8 +317,9 @@ class SqliteSessionStore:
                 " last_turn_at <= CASE WHEN turns >= 2 THEN ? ELSE ? END",
                 (now, now - self._bounds.session_s, now - self._bounds.probation_s),
             ).fetchall():
-                self._condemn(db, user_id, conversation)
-            return [row[0] for row in db.execute("SELECT conversation FROM condemned")]
+                self._condemn(db, user_id, conversation, now - _SOMEBODY_IS_AT_IT_S)
+            overdue = (now - _SOMEBODY_IS_AT_IT_S,)
+            return [row[0] for row in db.execute("SELECT conversation FROM condemned WHERE since <= ?", overdue)]
 
         return await self._do(work)
 
@@ -318,6 +336,21 @@ class SqliteSessionStore:
 
     async def end_turn(self, user_id: str, holder: str) -> None:
         await self._do(lambda db: db.execute("DELETE FROM turns WHERE user_id = ? AND holder = ?", (user_id, holder)))
+
+    async def messages(self, conversation: str, most: int) -> list[tuple[str, str]]:
+        latest = "SELECT role, text FROM messages WHERE conversation = ? ORDER BY number DESC LIMIT ?"
+        return await self._do(lambda db: list(reversed(db.execute(latest, (conversation, most)).fetchall())))
+
+    async def add_messages(self, conversation: str, messages: list[tuple[str, str]]) -> None:
+        await self._do(
+            lambda db: db.executemany(
+                "INSERT INTO messages (conversation, role, text) VALUES (?, ?, ?)",
+                [(conversation, role, text) for role, text in messages],
+            )
+        )
+
+    async def delete_messages(self, conversation: str) -> None:
+        await self._do(lambda db: db.execute("DELETE FROM messages WHERE conversation = ?", (conversation,)))
 
     async def spend(
         self,

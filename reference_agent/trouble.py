@@ -41,6 +41,14 @@ def trouble_in(failure: BaseException) -> Trouble | None:
             return Trouble(
                 "429", never_arrived=True, worth_repeating=True, retry_after_s=wait_s, upstream_is_down=False
             )
+        case openai.APIStatusError(code="conversation_locked"):
+            return Trouble(
+                "conversation locked",
+                never_arrived=True,
+                worth_repeating=True,
+                retry_after_s=0.3,
+                upstream_is_down=False,
+            )
         case openai.APIStatusError(status_code=status) if status >= 500:
             wait_s = _retry_after_s(failure)
             return Trouble(str(status), never_arrived=False, worth_repeating=True, retry_after_s=wait_s)

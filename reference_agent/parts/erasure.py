@@ -79,7 +79,7 @@ class HardenedErasure:
         """
         deadline = Deadline.after(self._clock, self._turn_s)
         async with self._turn_order.turn_of(user_id, deadline):
-            conversation = await self._store.condemn(user_id)
+            conversation = await self._store.condemn(user_id, self._clock.wall())
             await self._store.forget_spender(user_id)
             if conversation is None:
                 return []

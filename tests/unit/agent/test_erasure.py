@@ -21,7 +21,8 @@ class House:
 
     def __init__(self) -> None:
         chosen = settings()
-        clock, log = HeldClock(), KeptLog()
+        log = KeptLog()
+        self.clock = clock = HeldClock()
         self.engine = CountedEngine()
         self.store = SqliteSessionStore(None, bounds(chosen))
         self.sessions = HardenedSessions(chosen, clock, self.engine, self.store, log)
@@ -68,6 +69,7 @@ async def test_hardened_one_says_what_is_left_and_goes_on_by_itself() -> None:
     assert (response.status_code, response.json()) == (202, {"erased": False, "left": ["conversation"]})
     assert not await house.store.knows("u"), "parted from the user at once"
     house.engine.deletion_failure = None
+    house.clock.time += 6
     await house.sessions.keep_house_once()
     assert house.engine.live == set()
     await house.store.close()

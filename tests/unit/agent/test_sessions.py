@@ -149,13 +149,15 @@ async def test_a_failed_creation_gives_its_place_back_and_a_lost_one_later() -> 
 
 async def test_what_cannot_be_deleted_keeps_its_place_until_it_is() -> None:
     engine = CountedEngine()
-    sessions = _hardened(engine, max_conversations=2)
+    clock = HeldClock()
+    sessions = _hardened(engine, clock, max_conversations=2)
     for user in "ab":
         await _turn(sessions, user)
     engine.deletion_failure = Unavailable("openai", "down", never_arrived=True)
     with pytest.raises(Unavailable):
         await _turn(sessions, "c")
     engine.deletion_failure = None
+    clock.time += 6
     await sessions.keep_house_once()
     await _turn(sessions, "c")
     assert engine.most_live == 2

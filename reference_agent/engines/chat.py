@@ -1,0 +1,181 @@
+"""How is a turn played on chat completions, with a history of our own?
+
+The model's upstream remembers nothing; a conversation is a list of messages that is kept here and sent along.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from typing import Any, Protocol
+
+import openai
+
+from reference_agent.clock import Deadline
+from reference_agent.conversation import (
+    Asks,
+    Failed,
+    Generation,
+    Replied,
+    Spent,
+    Step,
+    ToolCall,
+    ToolOutput,
+    Usage,
+)
+from reference_agent.parts.persona import Persona
+from reference_agent.parts.retries import Retries
+from reference_agent.session_store import SessionStore
+from reference_agent.settings import Settings
+from reference_agent.toolbox import Toolbox
+from reference_agent.wire import settled
+
+Message = dict[str, Any]
+
+_REMEMBERED = 20  # messages of a conversation that are sent along
+
+
+class History(Protocol):
+    """What was said in conversations."""
+
+    async def of(self, conversation: str) -> list[Message]:
+        """Return the latest messages, oldest first."""
+        ...
+
+    async def add(self, conversation: str, messages: list[Message]) -> None:
+        """Append messages."""
+        ...
+
+    async def delete(self, conversation: str) -> None:
+        """Forget a conversation."""
+        ...
+
+
+class ProcessHistory:
+    """In this process's memory, for ever."""
+
+    def __init__(self) -> None:
+        self._messages: defaultdict[str, list[Message]] = defaultdict(list)
+
+    async def of(self, conversation: str) -> list[Message]:
+        return self._messages[conversation][-_REMEMBERED:]
+
+    async def add(self, conversation: str, messages: list[Message]) -> None:
+        self._messages[conversation] += messages
+
+    async def delete(self, conversation: str) -> None:
+        self._messages.pop(conversation, None)
+
+
+class StoredHistory:
+    """Where the sessions are."""
+
+    def __init__(self, session_store: SessionStore) -> None:
+        self._store = session_store
+
+    async def of(self, conversation: str) -> list[Message]:
+        said = await self._store.messages(conversation, _REMEMBERED)
+        return [{"role": role, "content": text} for role, text in said]
+
+    async def add(self, conversation: str, messages: list[Message]) -> None:
+        await self._store.add_messages(conversation, [(message["role"], message["content"]) for message in messages])
+
+    async def delete(self, conversation: str) -> None:
+        await self._store.delete_messages(conversation)
+
+
+class ChatEngine:
+    """A conversation is a history; a generation is a chain of completions."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        openai_client: openai.OpenAI | openai.AsyncOpenAI,
+        history: History,
+        retries: Retries,
+        persona: Persona,
+        toolbox: Toolbox,
+    ) -> None:
+        # Both clients have the same methods; `settled` takes what either returns.
+        self._api: Any = openai_client
+        self._history = history
+        self._retries = retries
+        self._instructions = persona.instructions()
+        self._request = {"model": settings.model, "tools": toolbox.definitions()}
+
+    async def warm_up(self) -> None:
+        pass
+
+    def is_ready(self) -> bool:
+        return True
+
+    async def open_conversation(self, deadline: Deadline) -> str:
+        return f"chat_{uuid.uuid4().hex}"
+
+    async def delete_conversation(self, conversation: str, deadline: Deadline) -> None:
+        await self._history.delete(conversation)
+
+    def generation(self, conversation: str, deadline: Deadline, spent: Spent) -> Generation:
+        return _Completions(
+            conversation, deadline, spent, self._api, self._history, self._retries, self._instructions, self._request
+        )
+
+
+class _Completions:
+    def __init__(
+        self,
+        conversation: str,
+        deadline: Deadline,
+        spent: Spent,
+        api: Any,
+        history: History,
+        retries: Retries,
+        instructions: str,
+        request: dict[str, Any],
+    ) -> None:
+        self.conversation = conversation
+        self._deadline = deadline
+        self._spent = spent
+        self._api = api
+        self._history = history
+        self._retries = retries
+        self._request = request
+        self._messages: list[Message] = [{"role": "system", "content": instructions}]
+        self._text = ""
+
+    async def begin(self, text: str) -> None:
+        self._text = text
+        self._messages += [*await self._history.of(self.conversation), {"role": "user", "content": text}]
+
+    async def next(self) -> Step:
+        async def attempt() -> Any:
+            return await settled(self._api.chat.completions.create(messages=self._messages, **self._request))
+
+        # Nothing is kept upstream: a completion that is made twice costs twice, and does no other harm.
+        completion = await self._retries.call(
+            "openai", attempt, self._deadline, repeatable=False, attempt_s=self._deadline.remaining_s()
+        )
+        if completion.usage is not None:
+            usage = completion.usage
+            await self._spent(Usage(completion.model, usage.prompt_tokens, usage.completion_tokens))
+        choice = completion.choices[0]
+        if choice.message.tool_calls:
+            self._messages.append(choice.message.model_dump(exclude_none=True))
+            calls = (ToolCall(c.id, c.function.name, c.function.arguments) for c in choice.message.tool_calls)
+            return Asks(tuple(calls))
+        if choice.finish_reason not in ("stop", "length"):
+            return Failed(str(choice.finish_reason), "")
+        reply = choice.message.content or ""
+        # Only what was said and answered: a turn that came to nothing leaves no trace, and no call without its output.
+        said = [{"role": "user", "content": self._text}, {"role": "assistant", "content": reply}]
+        await self._history.add(self.conversation, said)
+        return Replied(reply)
+
+    async def give(self, outputs: list[ToolOutput]) -> None:
+        self._messages += ({"role": "tool", "tool_call_id": o.call_id, "content": o.text} for o in outputs)
+
+    def is_open(self) -> bool:
+        return False  # it ends with its connection
+
+    async def end(self) -> None:
+        pass

@@ -1,0 +1,234 @@
+"""How is a turn played on responses and conversations?
+
+A conversation holds its items upstream. Each response is made in the background there, so that it can be cancelled:
+one that is made while the caller holds the line goes on, and costs, when the line is cut. Nothing is created
+beforehand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import openai
+
+from reference_agent.clock import Clock, Deadline
+from reference_agent.conversation import (
+    Asks,
+    Failed,
+    Generation,
+    Replied,
+    Spent,
+    Step,
+    ToolCall,
+    ToolOutput,
+    Usage,
+)
+from reference_agent.errors import Gone, OutOfTime, Unavailable
+from reference_agent.parts.logging import Logging
+from reference_agent.parts.persona import Persona
+from reference_agent.parts.polling import Polling
+from reference_agent.parts.retries import Retries
+from reference_agent.settings import Settings
+from reference_agent.toolbox import Toolbox
+from reference_agent.wire import settled
+
+T = TypeVar("T")
+
+_NEVER_RUN = "cancelled"
+_NO_OUTPUT = re.compile(r"No tool output found for function call (\w+)")
+_ACTIVE = frozenset({"queued", "in_progress"})
+_END_S = 3.0  # one attempt at leaving a conversation in order
+_PAGE = 100
+_AT_ONCE = 4  # items deleted at once
+
+
+class ResponsesEngine:
+    """A conversation is a conversation; a generation is a chain of responses in it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        openai_client: openai.OpenAI | openai.AsyncOpenAI,
+        retries: Retries,
+        polling: Polling,
+        persona: Persona,
+        toolbox: Toolbox,
+        logging: Logging,
+    ) -> None:
+        self._clock = clock
+        self._polling = polling
+        self._logging = logging
+        # Both clients have the same methods; `settled` takes what either returns.
+        self._api: Any = openai_client
+        self._retries = retries
+        self._request = {
+            "model": settings.model,
+            "instructions": persona.instructions(),
+            "tools": [{"type": "function", "strict": False, **tool["function"]} for tool in toolbox.definitions()],
+            "background": True,  # which needs it stored: under an id of its own, until the turn has read it
+            "store": True,
+        }
+
+    async def warm_up(self) -> None:
+        pass
+
+    def is_ready(self) -> bool:
+        return True
+
+    async def open_conversation(self, deadline: Deadline) -> str:
+        async def attempt() -> str:
+            return str((await settled(self._api.conversations.create())).id)
+
+        return await self._retries.call("openai", attempt, deadline, repeatable=False)
+
+    async def delete_conversation(self, conversation: str, deadline: Deadline) -> None:
+        """Delete the items, then the conversation: its deletion alone would leave them."""
+        items = self._api.conversations.items
+
+        async def there(attempt: Callable[[], Awaitable[T] | T]) -> T | None:
+            async def once() -> T | None:
+                with contextlib.suppress(openai.NotFoundError):
+                    return await settled(attempt())
+                return None
+
+            return await self._retries.call("openai", once, deadline, repeatable=True)
+
+        while page := await there(lambda: items.list(conversation, limit=_PAGE)):
+            for at in range(0, len(page.data), _AT_ONCE):
+                await asyncio.gather(
+                    *(
+                        there(lambda item=item: items.delete(item.id, conversation_id=conversation))  # type: ignore[misc]
+                        for item in page.data[at : at + _AT_ONCE]
+                    )
+                )
+            if not page.has_more:
+                break
+        await there(lambda: self._api.conversations.delete(conversation))
+
+    def generation(self, conversation: str, deadline: Deadline, spent: Spent) -> Generation:
+        return _Chain(
+            conversation,
+            deadline,
+            spent,
+            self._clock,
+            self._api,
+            self._retries,
+            self._polling,
+            self._logging,
+            self._request,
+        )
+
+
+class _Chain:
+    def __init__(
+        self,
+        conversation: str,
+        deadline: Deadline,
+        spent: Spent,
+        clock: Clock,
+        api: Any,
+        retries: Retries,
+        polling: Polling,
+        logging: Logging,
+        request: dict[str, Any],
+    ) -> None:
+        self.conversation = conversation
+        self._deadline = deadline
+        self._spent = spent
+        self._clock = clock
+        self._api = api
+        self._retries = retries
+        self._polling = polling
+        self._logging = logging
+        self._request = request
+        self._response_id: str | None = None
+        self._said: list[dict[str, Any]] = []
+        self._unanswered: tuple[ToolCall, ...] = ()
+
+    async def begin(self, text: str) -> None:
+        self._said = [{"type": "message", "role": "user", "content": text}]
+
+    async def next(self) -> Step:
+        created = await self._call(self._create, self._deadline, repeatable=False)
+        self._response_id = created.id
+        response = created
+        if created.status in _ACTIVE:
+            response = await self._polling.until(self._look, lambda seen: seen.status not in _ACTIVE, self._deadline)
+        await self._over(response, self._deadline)
+        if response.status != "completed":
+            return Failed(str(response.status), response.error.message if response.error else "")
+        return Asks(self._unanswered) if self._unanswered else Replied(response.output_text)
+
+    async def _create(self) -> Any:
+        try:
+            return await settled(
+                self._api.responses.create(conversation=self.conversation, input=self._said, **self._request)
+            )
+        except openai.NotFoundError as missing:
+            raise Gone(self.conversation) from missing
+        except openai.BadRequestError as bad:
+            unanswered = _NO_OUTPUT.search(bad.message)
+            if unanswered is None:
+                raise
+            # What an earlier turn never learned: its response asked for a tool after all. Answered now, with what is
+            # said next.
+            self._said = [_output_item(unanswered[1], _NEVER_RUN), *self._said]
+            return await self._create()
+
+    async def _look(self) -> Any:
+        return await self._call(lambda: settled(self._api.responses.retrieve(self._response_id)), self._deadline)
+
+    async def _over(self, response: Any, deadline: Deadline) -> None:
+        """Book what it took, and delete it: what was said stays in the conversation, from where it can be erased."""
+        self._response_id = None
+        asked = (item for item in response.output if item.type == "function_call")
+        self._unanswered = tuple(ToolCall(item.call_id, item.name, item.arguments) for item in asked)
+        if response.usage is not None:
+            await self._spent(Usage(response.model, response.usage.input_tokens, response.usage.output_tokens))
+        try:
+            await self._call(lambda: settled(self._api.responses.delete(response.id)), deadline)
+        except (Unavailable, OutOfTime, openai.NotFoundError):
+            self._logging.noted("response_not_deleted", id=response.id)
+
+    async def _call(self, attempt: Callable[[], Awaitable[Any]], deadline: Deadline, *, repeatable: bool = True) -> Any:
+        return await self._retries.call("openai", attempt, deadline, repeatable=repeatable)
+
+    async def give(self, outputs: list[ToolOutput]) -> None:
+        self._said = [_output_item(output.call_id, output.text) for output in outputs]
+        self._unanswered = ()
+
+    def is_open(self) -> bool:
+        return self._response_id is not None or bool(self._unanswered)
+
+    async def end(self) -> None:
+        """Cancel what runs, and answer what was asked for: a call without an output would spoil the next turn."""
+        deadline = Deadline.after(self._clock, _END_S)
+        if self._response_id is not None:
+            await self._over(await self._cancelled(self._response_id, deadline), deadline)
+        if self._unanswered:
+            given = [_output_item(call.id, _NEVER_RUN) for call in self._unanswered]
+            items = self._api.conversations.items
+            with contextlib.suppress(openai.NotFoundError):
+                await self._call(
+                    lambda: settled(items.create(self.conversation, items=given)), deadline, repeatable=False
+                )
+            self._unanswered = ()
+
+    async def _cancelled(self, response_id: str, deadline: Deadline) -> Any:
+        async def attempt() -> Any:
+            try:
+                return await settled(self._api.responses.cancel(response_id))
+            except openai.BadRequestError:
+                # It has ended by itself.
+                return await settled(self._api.responses.retrieve(response_id))
+
+        return await self._call(attempt, deadline)
+
+
+def _output_item(call_id: str, text: str) -> dict[str, Any]:
+    return {"type": "function_call_output", "call_id": call_id, "output": text}
