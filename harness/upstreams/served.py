@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import traceback
 from collections import deque
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -80,9 +81,11 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse_bytes()
-        except httptools.HttpParserError:
+        except httptools.HttpParserCallbackError:
+            # A mistake of ours, not of the caller.
+            traceback.print_exc()
+            self.reset()
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError):
             self._refuse_bytes()
 
     def eof_received(self) -> bool:
@@ -160,7 +163,7 @@ class Connection(asyncio.Protocol):
             else:
                 self._send_whole(reply)
         else:
-            self._steps = reply.steps()
+            self._steps = iter(reply.script)
             self._due_s = self._loop.time()
             self._go_on()
 
@@ -189,7 +192,12 @@ class Connection(asyncio.Protocol):
         self._timer = None
         steps = self._steps
         while steps is not None and self._transport is not None and self._writable:
-            step = next(steps, None)
+            try:
+                step = next(steps, None)
+            except Exception:
+                traceback.print_exc()
+                self.reset()
+                return
             if step is None:
                 self._finish_steps()
                 return
@@ -210,6 +218,7 @@ class Connection(asyncio.Protocol):
                 self._transport.write(self._head(step.status, step.headers, step.length))
             elif isinstance(step, wire.Hang):
                 self.hangs_on = self._call.fault_id if self._call is not None and step.ends_when_lifted else None
+                self._steps = None
                 return
             elif isinstance(step, wire.End):
                 if self._chunked:

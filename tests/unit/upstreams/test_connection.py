@@ -1,0 +1,110 @@
+"""The protocol on a transport that is no socket: what it does when we ourselves are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from harness.upstreams import wire
+from harness.upstreams.served import Connection
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Recorded:
+    """A transport that keeps what is written, and a socket that takes every option."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.ended = ""
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.ended = self.ended or "closed"
+
+    def abort(self) -> None:
+        self.ended = "reset"
+
+    def is_closing(self) -> bool:
+        return bool(self.ended)
+
+    def get_extra_info(self, name: str) -> Any:
+        return self
+
+    def setsockopt(self, *option: Any) -> None:
+        pass
+
+
+class Calls:
+    """A handler that gives every request the same reply."""
+
+    fault: str | None = None
+    fault_id: str | None = "f1"
+
+    def __init__(self, reply: wire.Reply) -> None:
+        self.reply: wire.Reply | None = reply
+        self.finished: list[dict[str, Any]] = []
+
+    def begin(self, request: wire.Request) -> Calls:
+        return self
+
+    def finish(self, call: Any, **how: Any) -> None:
+        self.finished.append(how)
+
+    def go_down(self, seconds: float, fault: str) -> None:
+        pass
+
+
+def connected(reply: wire.Reply) -> tuple[Connection, Recorded, Calls]:
+    calls, transport = Calls(reply), Recorded()
+    connection = Connection(calls, set())
+    connection.connection_made(transport)  # type: ignore[arg-type]
+    connection.data_received(REQUEST)
+    return connection, transport, calls
+
+
+async def test_a_reply_that_breaks_is_shown_and_ends_the_connection(capsys: pytest.CaptureFixture[str]) -> None:
+    def broken() -> Iterator[wire.Step]:
+        yield wire.Head(200, (), 10)
+        raise KeyError("ours")
+
+    _, transport, calls = connected(wire.scripted(broken()))
+    assert transport.ended == "reset"
+    assert "KeyError: 'ours'" in capsys.readouterr().err
+    assert calls.finished == [{"status": 200, "response_bytes": 0, "client_gone": False}]
+
+
+async def test_a_header_that_cannot_be_written_is_our_mistake_not_the_callers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, transport, _ = connected(wire.Reply(200, b"x", (("x-cat", "猫"),)))
+    assert transport.ended == "reset"
+    assert b"400" not in transport.written
+    assert "UnicodeEncodeError" in capsys.readouterr().err
+
+
+async def test_a_hang_is_not_ended_by_a_transport_that_takes_more() -> None:
+    connection, transport, calls = connected(wire.scripted((wire.Hang(), wire.Head(200, (), 0))))
+    connection.pause_writing()
+    connection.resume_writing()
+    assert transport.written == b""
+    assert connection.hangs_on == "f1"
+    connection.connection_lost(None)
+    assert calls.finished == [{"status": None, "response_bytes": 0, "client_gone": True}]
+
+
+async def test_nothing_is_sent_faster_than_it_is_taken() -> None:
+    pieces = iter([wire.Head(200, (), 3), wire.Data(b"a"), wire.Data(b"b"), wire.Data(b"c")])
+    calls, transport = Calls(wire.scripted(pieces)), Recorded()
+    connection = Connection(calls, set())
+    connection.connection_made(transport)  # type: ignore[arg-type]
+    connection.pause_writing()
+    connection.data_received(REQUEST)
+    assert transport.written == b""
+    connection.resume_writing()
+    assert transport.written.endswith(b"\r\n\r\nabc")
+    assert calls.finished == [{"status": 200, "response_bytes": 3, "client_gone": False}]
