@@ -31,9 +31,11 @@ __all__ = [
     "ModelFault",
     "NetworkFault",
     "ProcessFault",
+    "TimedFault",
     "UpstreamFault",
     "catalogue",
     "parse",
+    "parse_timed",
 ]
 
 
@@ -62,6 +64,37 @@ def catalogue() -> Mapping[str, type[Fault]]:
                 raise RuntimeError(msg)
             found[name] = thing
     return dict(sorted(found.items()))
+
+
+class TimedFault(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault and when it is in force."""
+
+    fault: Fault
+    from_s: float = 0.0
+    """Seconds from now."""
+    for_s: float | None = None
+    """Seconds that it stays in force; None: until it is lifted."""
+
+
+def parse_timed(spec: Mapping[str, Any]) -> TimedFault:
+    """Return the fault that a description names, and when: `{"fault": ..., "from_s": 5, "for_s": 10, ...}`.
+
+    Raises:
+        FaultError: as `parse`, or the times make no sense.
+    """
+    if not isinstance(spec, Mapping):
+        return TimedFault(fault=parse(spec))
+    times: dict[str, Any] = {}
+    for name in ("from_s", "for_s"):
+        value = spec.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            msg = f"`{name}` is {value!r}, expected seconds, 0 or more."
+            raise FaultError(msg)
+        times[name] = float(value)
+    fields = {name: value for name, value in spec.items() if name not in ("from_s", "for_s")}
+    return TimedFault(fault=parse(fields), **times)
 
 
 def _nearest(word: str, known: list[str]) -> str:

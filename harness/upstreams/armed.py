@@ -45,6 +45,7 @@ class ArmedFaults:
         self._upstreams = upstreams
         self._record = record
         self._armed: dict[str, Armed] = {}
+        self._planned: dict[str, Armed] = {}
         self._count = 0
         self._answering: dict[str, list[Armed]] = {}
         self._thinking: list[Armed] = []
@@ -57,6 +58,28 @@ class ArmedFaults:
         Raises:
             FaultError: an upstream cannot carry it out, or there is no such upstream.
         """
+        armed = self._new(fault)
+        self._put_in_force(armed, now_ns)
+        return armed.id
+
+    def plan(self, fault: Fault, now_ns: int) -> str:
+        """Note a fault that is to be put in force later, with `arm_planned`, and return its id.
+
+        Raises:
+            FaultError: as for `arm`.
+        """
+        armed = self._new(fault)
+        self._planned[armed.id] = armed
+        self._event(armed, "planned", now_ns)
+        return armed.id
+
+    def arm_planned(self, id_: str, now_ns: int) -> None:
+        """Put a planned fault in force; one that was lifted meanwhile stays away."""
+        armed = self._planned.pop(id_, None)
+        if armed is not None:
+            self._put_in_force(armed, now_ns)
+
+    def _new(self, fault: Fault) -> Armed:
         if not isinstance(fault, MatchedFault | NetworkFault):
             msg = f"The fault `{fault.name}` is a {fault.family} fault: upstreams cannot carry it out. " + (
                 "Give it to the supervisor." if fault.family == "process" else "It is played by the load."
@@ -66,7 +89,10 @@ class ArmedFaults:
             msg = f"There is no upstream `{fault.upstream}`; expected one of {', '.join(self._upstreams)}, or `*`."
             raise FaultError(msg)
         self._count += 1
-        armed = Armed(f"f{self._count}", fault)
+        return Armed(f"f{self._count}", fault)
+
+    def _put_in_force(self, armed: Armed, now_ns: int) -> None:
+        fault = armed.fault
         self._armed[armed.id] = armed
         self._event(armed, "armed", now_ns)
         if isinstance(fault, UpstreamFault):
@@ -74,18 +100,21 @@ class ArmedFaults:
                 self._answering.setdefault(name, []).append(armed)
         elif isinstance(fault, ModelFault):
             self._thinking.append(armed)
-        else:
+        elif isinstance(fault, NetworkFault):
             for name in self._names(fault.upstream):
                 self.listening(name, armed.id, fault.name)
                 self._fire(armed, now_ns, f"{name}: nobody listens any more")
-        return armed.id
 
     def lift(self, id_: str, now_ns: int) -> None:
-        """Take a fault out of force.
+        """Take a fault out of force, or give up one that is planned.
 
         Raises:
-            KeyError: there is no such fault in force.
+            KeyError: there is no such fault.
         """
+        planned = self._planned.pop(id_, None)
+        if planned is not None:
+            self._event(planned, "lifted", now_ns)
+            return
         armed = self._armed.pop(id_)
         for faults in (*self._answering.values(), self._thinking):
             if armed in faults:
@@ -97,14 +126,19 @@ class ArmedFaults:
         self.released(id_)
 
     def lift_all(self, now_ns: int) -> None:
-        """Take all faults out of force."""
-        for id_ in list(self._armed):
+        """Take all faults out of force, and give up those that are planned."""
+        for id_ in [*self._planned, *self._armed]:
             self.lift(id_, now_ns)
 
     @property
     def in_force(self) -> tuple[Armed, ...]:
         """The faults in the order in which they were armed."""
         return tuple(self._armed.values())
+
+    @property
+    def planned(self) -> tuple[Armed, ...]:
+        """The faults that are to come."""
+        return tuple(self._planned.values())
 
     def answer(self, exchange: Exchange, answer: Callable[[], Reply]) -> Reply:
         """Return the reply to a call, through every fault that meets it; the fault armed first is the outermost."""

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from harness.evidence import EvidenceError
-from harness.faults import FaultError, parse
+from harness.faults import FaultError, parse_timed
 from harness.upstreams.epoch import EpochSettings
 from harness.upstreams.openai import OpenAI
 from harness.upstreams.openai.limits import KeySettings
@@ -124,19 +124,20 @@ class Control:
 
     @routed("GET /_control/faults")
     def faults(self, call: ControlCall) -> Reply:
-        """List the faults in force."""
+        """List the faults in force, and those that are planned."""
+        faults = self._server.epoch.faults
         listed: list[dict[str, Any]] = [
-            {"id": armed.id, "fired": armed.fired, **msgspec.to_builtins(armed.fault)}
-            for armed in self._server.epoch.faults.in_force
+            {"id": armed.id, "in_force": in_force, "fired": armed.fired, **msgspec.to_builtins(armed.fault)}
+            for in_force, several in ((True, faults.in_force), (False, faults.planned))
+            for armed in several
         ]
         return json_reply(listed)
 
     @routed("POST /_control/faults")
     def arm(self, call: ControlCall) -> Reply:
-        """Put a fault in force."""
-        fault = parse(msgspec.json.decode(call.request.body or b"{}"))
-        id_ = self._server.epoch.faults.arm(fault, time.monotonic_ns())
-        return json_reply({"id": id_})
+        """Put a fault in force: at once, or `from_s` seconds from now; until it is lifted, or for `for_s` seconds."""
+        timed = parse_timed(msgspec.json.decode(call.request.body or b"{}"))
+        return json_reply({"id": self._server.arm(timed)})
 
     @routed("DELETE /_control/faults/{id}")
     def lift(self, call: ControlCall) -> Reply:

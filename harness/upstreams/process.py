@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from harness.evidence import EvidenceError
-from harness.faults import Fault, FaultError, parse
+from harness.faults import FaultError, TimedFault, parse_timed
 from harness.upstreams.described import DescriptionError, read_description
 from harness.upstreams.epoch import EpochSettings, Extras
 from harness.upstreams.latency import PROFILES
@@ -31,7 +31,7 @@ class StartError(Exception):
     """The upstreams cannot be started; the message says why and what to do."""
 
 
-def parse_faults(texts: tuple[str, ...]) -> tuple[Fault, ...]:
+def parse_faults(texts: tuple[str, ...]) -> tuple[TimedFault, ...]:
     """Return the faults that JSON texts describe.
 
     Raises:
@@ -40,7 +40,7 @@ def parse_faults(texts: tuple[str, ...]) -> tuple[Fault, ...]:
     faults = []
     for text in texts:
         try:
-            faults.append(parse(json.loads(text)))
+            faults.append(parse_timed(json.loads(text)))
         except json.JSONDecodeError as error:
             msg = f'--fault {text!r} is no JSON ({error}); expected e.g. \'{{"fault": "hang", "upstream": "openai"}}\'.'
             raise StartError(msg) from error
@@ -55,7 +55,7 @@ def serve(
     record: Path | None,
     settings: EpochSettings,
     extras: Extras | None = None,
-    faults: tuple[Fault, ...] = (),
+    faults: tuple[TimedFault, ...] = (),
     ready: Callable[[Addresses], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT.

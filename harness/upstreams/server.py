@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from harness.evidence import EvidenceError
-from harness.faults import Fault
+from harness.faults import TimedFault
 from harness.upstreams import wire
 from harness.upstreams.control import Control
 from harness.upstreams.epoch import Epoch, EpochSettings, Extras
@@ -88,7 +90,7 @@ class Server:
         record: Path | None = None,
         settings: EpochSettings | None = None,
         extras: Extras | None = None,
-        faults: tuple[Fault, ...] = (),
+        faults: tuple[TimedFault, ...] = (),
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._record = record
@@ -111,8 +113,8 @@ class Server:
             self.epoch.close(time.monotonic_ns())
             raise
         self._enter(self.epoch)
-        for fault in faults:
-            self.epoch.faults.arm(fault, time.monotonic_ns())
+        for timed in faults:
+            self.arm(timed)
         self._ticking = self._loop.call_later(_TICK_S, self._tick)
 
     async def serve(self) -> None:
@@ -135,6 +137,36 @@ class Server:
                 variable: urls[name] for name, upstream in self.epoch.upstreams.items() for variable in upstream.exports
             },
         )
+
+    # --- faults ------------------------------------------------------------------------------------------------------
+
+    def arm(self, timed: TimedFault) -> str:
+        """Put a fault in force, now or later, for good or for a while, and return its id.
+
+        Raises:
+            FaultError: an upstream cannot carry it out.
+        """
+        epoch, now_ns = self.epoch, time.monotonic_ns()
+        if timed.from_s > 0:
+            id_ = epoch.faults.plan(timed.fault, now_ns)
+            self._loop.call_later(
+                timed.from_s, lambda: self._in(epoch, lambda: epoch.faults.arm_planned(id_, time.monotonic_ns()))
+            )
+        else:
+            id_ = epoch.faults.arm(timed.fault, now_ns)
+        if timed.for_s is not None:
+            self._loop.call_later(
+                timed.from_s + timed.for_s,
+                lambda: self._in(epoch, lambda: epoch.faults.lift(id_, time.monotonic_ns())),
+            )
+        return id_
+
+    def _in(self, epoch: Epoch, happen: Callable[[], None]) -> None:
+        """Let something happen if the epoch that it belongs to is not over."""
+        if epoch is self.epoch:
+            # It may have been lifted by hand before its time was over.
+            with contextlib.suppress(KeyError):
+                happen()
 
     # --- epochs ------------------------------------------------------------------------------------------------------
 

@@ -473,3 +473,19 @@ def test_generations_that_fail(stand: Any) -> None:
             client.chat.completions.create(model="gpt-4o", messages=hello)
         streamed = list(client.responses.create(model="gpt-4o", input="hello", stream=True))
         assert streamed[-1].type == "response.failed"
+
+
+def test_a_fault_that_comes_later_and_goes_by_itself(stand: Any) -> None:
+    stand.arm("reset", upstream="weather", from_s=0.3, for_s=0.5)
+    assert json.loads(stand.ask("GET", "/faults")[1])[0]["in_force"] is False
+    assert answer_to(stand).startswith(b"HTTP/1.1 200 ")
+    deadline = time.monotonic() + 10
+    while [event["event"] for event in stand.lines("/events")][-1] != "lifted" and time.monotonic() < deadline:
+        with contextlib.suppress(ConnectionResetError):
+            answer_to(stand)
+        time.sleep(0.02)
+    seen = [event["event"] for event in stand.lines("/events")]
+    assert seen[:2] == ["planned", "armed"]
+    assert "fired" in seen
+    assert seen[-1] == "lifted"
+    assert answer_to(stand).startswith(b"HTTP/1.1 200 ")

@@ -66,3 +66,16 @@ def test_describing_a_fault_loads_no_server() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_fault_with_its_times() -> None:
+    timed = faults.parse_timed({"fault": "hang", "from_s": 1, "for_s": 2.5, "upstream": "tts"})
+    assert (timed.from_s, timed.for_s) == (1.0, 2.5)
+    assert timed.fault == parse({"fault": "hang", "upstream": "tts"})
+    assert faults.parse_timed({"fault": "hang"}).for_s is None
+
+
+@pytest.mark.parametrize("spec", [{"fault": "hang", "from_s": -1}, {"fault": "hang", "for_s": "x"}, []])
+def test_times_that_make_no_sense(spec: Any) -> None:
+    with pytest.raises(FaultError, match=r"expected seconds, 0 or more|described by an object"):
+        faults.parse_timed(spec)

@@ -366,3 +366,29 @@ def test_a_lifted_fault_is_over(caller: Any) -> None:
 def test_what_upstreams_cannot_carry_out_is_refused(caller: Any, fault: dict[str, Any], message: str) -> None:
     with pytest.raises(FaultError, match="^" + message.replace("*", r"\*")):
         caller.epoch.faults.arm(parse(fault), 0)
+
+
+# --- when ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_planned_fault_is_visible_before_and_when_it_never_came(caller: Any) -> None:
+    faults = caller.epoch.faults
+    soon = faults.plan(parse({"fault": "reset", "upstream": "weather"}), 0)
+    never = faults.plan(parse({"fault": "hang", "upstream": "weather"}), 0)
+    assert [armed.id for armed in faults.planned] == [soon, never]
+    assert weather(caller).status == 200
+    faults.arm_planned(soon, caller.now_ns)
+    assert weather(caller).steps == [wire.Reset()]
+    faults.lift(never, caller.now_ns)
+    faults.arm_planned(never, caller.now_ns)
+    assert [armed.id for armed in faults.in_force] == [soon]
+    assert [(event.id, event.event) for event in caller.epoch.ledger.events] == [
+        *((soon, "planned"), (never, "planned")),
+        *((soon, "armed"), (soon, "fired"), (never, "lifted")),
+    ]
+
+
+def test_an_epoch_that_ends_gives_up_what_was_planned(caller: Any) -> None:
+    caller.epoch.faults.plan(parse({"fault": "hang"}), 0)
+    caller.epoch.close(1)
+    assert events(caller) == ["planned", "lifted"]
