@@ -19,16 +19,19 @@ route answers is a failure.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from harness.proxy import ThreadedProxy
     from harness.testing.in_process import Faults, InProcess, InProcessUpstream, LedgerView
 
 __all__ = [
     "emotion_upstream",
+    "fault_proxy",
     "faults",
     "fortune_upstream",
     "ledger",
@@ -192,6 +195,15 @@ def faults(upstreams: InProcess) -> Faults:
 def ledger(upstreams: InProcess) -> LedgerView:
     """What the upstreams were asked and answered."""
     return upstreams.ledger
+
+
+@pytest.fixture
+def fault_proxy() -> Iterator[Callable[[str], ThreadedProxy]]:
+    """Put a TCP fault proxy before HOST:PORT, for what is no HTTP: `proxy = fault_proxy("127.0.0.1:6379")`."""
+    from harness.proxy import proxy_in_thread
+
+    with ExitStack() as stack:
+        yield lambda upstream: stack.enter_context(proxy_in_thread(upstream))
 
 
 @pytest.fixture

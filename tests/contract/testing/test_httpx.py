@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import wave
 from io import BytesIO
 from types import ModuleType
@@ -105,3 +106,12 @@ def test_other_routers_of_respx_stay_in_force(speech_upstream: Any, respx_mock: 
     with httpx.Client() as client:
         assert client.get("https://example.com/").status_code == 204
         assert client.post(f"{speech_upstream.url}/speak", json={"text": TEXT}).status_code == 200
+
+
+def test_a_proxy_before_what_is_no_http(fault_proxy: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        proxy = fault_proxy(f"127.0.0.1:{listening.getsockname()[1]}")
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as caller:
+            proxy.arm("reset")
+            with pytest.raises(ConnectionResetError):
+                caller.recv(1)
