@@ -151,7 +151,10 @@ def list_(directory: Path | None, checks: bool, faults: bool) -> None:
         table.add_column("check", no_wrap=True)
         table.add_column("what it asks, and its limits")
         for check in harness.checks.catalog().values():
-            table.add_row(check.name, f"{check.question}\n[dim]{', '.join(check.limits)}[/dim]")
+            details = ["asked of every scenario"] if check.implicit else list(check.limits)
+            table.add_row(
+                check.name, "\n".join([check.question, *([f"[dim]{', '.join(details)}[/dim]"] if details else [])])
+            )
     elif faults:
         import harness.faults
 
