@@ -6,6 +6,7 @@ Pure and seeded: the same ask gives the same thought. It asks only for tools tha
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -95,7 +96,13 @@ _FACTS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = (
 
 def kind_of(tool: dict[str, Any]) -> Kind | None:
     """Return what an offered tool is for, None where the model does not know its like."""
-    for source in (str(tool.get("name", "")), str(tool.get("description") or "")):
+    return _kind_of(str(tool.get("name", "")), str(tool.get("description") or ""))
+
+
+# The same few tools and instructions come with every call.
+@lru_cache(maxsize=1024)
+def _kind_of(name: str, description: str) -> Kind | None:
+    for source in (name, description):
         for kind, pattern in _TOOL.items():
             if pattern.search(source):
                 return kind
@@ -179,12 +186,17 @@ _SPEAKABLE = re.compile(r"[^\w\s、。！？!?,.'’ー〜~：:%°+\-*/=()「」
 
 def language_of_reply(message: str, instructions: str) -> Language:
     """Return the language to answer in: what the instructions say last about it, else the message's own."""
+    return _language_ordered(instructions) or language_of(MARK.sub("", message), otherwise="ja")
+
+
+@lru_cache(maxsize=1024)
+def _language_ordered(instructions: str) -> Language | None:
     last: tuple[int, Language | None] = (-1, None)
     for language, pattern in _LANGUAGE_ORDERED:
         for found in pattern.finditer(instructions):
             if found.start() > last[0]:
                 last = (found.start(), language)
-    return last[1] or language_of(MARK.sub("", message), otherwise="ja")
+    return last[1]
 
 
 def in_persona(words: str, instructions: str) -> str:
@@ -194,15 +206,20 @@ def in_persona(words: str, instructions: str) -> str:
         words: a sentence or more.
         instructions: what the assistant was told; a limit is read as "40文字" or "40 characters", the cat as にゃん.
     """
-    ending = "にゃん" if "にゃん" in instructions else ""
-    found = _LIMIT.search(instructions)
-    limit = int(found.group(1)) if found else None
+    ending, limit = _persona(instructions)
     body = words.rstrip("。.!！ ") if ending else words
     if body.endswith(ending):
         ending = ""
     if limit is not None and len(body) + len(ending) > limit:
         body = body[: max(limit - len(ending), 0)].rstrip("、。,. ")
     return body + ending
+
+
+@lru_cache(maxsize=1024)
+def _persona(instructions: str) -> tuple[str, int | None]:
+    """Return how answers end, and how many characters they may have."""
+    found = _LIMIT.search(instructions)
+    return "にゃん" if "にゃん" in instructions else "", int(found.group(1)) if found else None
 
 
 def _words(ask: Ask) -> str:

@@ -35,6 +35,8 @@ class Assistant:
     description: str | None = None
     instructions: str | None = None
     tools: list[dict[str, Any]] = field(default_factory=list)
+    functions: tuple[dict[str, Any], ...] = ()
+    """Those among the tools, as the model reads them."""
     metadata: dict[str, str] = field(default_factory=dict)
     temperature: float | None = 1.0
     top_p: float | None = 1.0
@@ -131,7 +133,7 @@ def _fill(assistant: Assistant, body: dict[str, Any]) -> None:
         )
     if "tools" in body:
         tools = list_field(body, "tools")
-        functions_in(tools)
+        assistant.functions = functions_in(tools)
         if len(tools) > 128:
             raise ApiError(
                 400,

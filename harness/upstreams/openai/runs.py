@@ -354,7 +354,7 @@ class Runs:
             model=optional_text(body, "model") or assistant.model,
             instructions=_instructions(assistant, body),
             tools=tools,
-            functions=functions_in(tools),
+            functions=assistant.functions if tools is assistant.tools else functions_in(tools),
             created_s=self._api.wall_s(exchange.begin_ns),
             expires_s=self._api.wall_s(exchange.begin_ns) + _EXPIRES_AFTER_S,
             mark=thread.mark,
