@@ -2,7 +2,7 @@
 
 A constructor names what it needs; here each name is looked up, built once, and handed over. Names are: `settings`,
 `wire`, `clock`, `openai_client`, `assistants_api`, `history`, `outbound`, `toolbox`, `blocking_toolbox`,
-`session_store`, `engine`, `turn`, and the names of the parts.
+`session_store`, `loop_lag`, `engine`, `turn`, and the names of the parts.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from reference_agent.engines.assistants import AssistantsEngine
 from reference_agent.engines.assistants_api import AssistantsApi
 from reference_agent.engines.chat import ChatEngine, ProcessHistory, StoredHistory
 from reference_agent.engines.responses import ResponsesEngine
+from reference_agent.loop_lag import LoopLag
 from reference_agent.outbound import Outbound
 from reference_agent.parts.sessions import bounds
 from reference_agent.session_store import SessionStore, open_session_store
@@ -102,6 +103,7 @@ class Composition:
             "engine": lambda: self._make(ENGINES[settings.engine]),
             "turn": lambda: self._make(Turn),
             "toolbox": self._toolbox,
+            "loop_lag": LoopLag,
             "session_store": self._session_store,
             "blocking_toolbox": self._blocking_toolbox,
             "openai_client": self._openai_client,

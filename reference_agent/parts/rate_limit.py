@@ -9,10 +9,13 @@ from typing import Literal, Protocol
 
 from reference_agent.clock import Clock
 from reference_agent.errors import Refused
+from reference_agent.loop_lag import LoopLag
 from reference_agent.settings import Settings
 
 Standing = Literal["newcomer", "returning"]
 
+_LATE_S = 0.1  # an event loop that is later than this has more to do than it can
+_FEWEST_NEWCOMERS = 2
 _USERS_REMEMBERED = 10_000  # buckets of users; about 200 bytes each, so 2 MB at most
 
 
@@ -81,10 +84,15 @@ class HardenedRateLimit:
 
     Newcomers (no conversation of theirs is alive) share one rate and a part of the places. A new id per request, the
     way past every limit per user, therefore meets the narrowest limit of all, and cannot take a place from somebody
-    who is known. Nothing is remembered of a newcomer, so the limiter's own memory is bounded.
+    who is known. When the event loop runs late, whatever the reason, newcomers have fewer places still: what the
+    machine can do then belongs to those who are known. Nothing is remembered of a newcomer, so the limiter's own memory
+    is bounded.
     """
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    needs_loop = True
+
+    def __init__(self, settings: Settings, clock: Clock, loop_lag: LoopLag) -> None:
+        self._loop_lag = loop_lag
         self._settings = settings
         self._clock = clock
         self._turns = 0
@@ -96,7 +104,7 @@ class HardenedRateLimit:
         if self._turns >= self._settings.max_turns:
             raise Refused(429, "busy", "いまとても混んでいるにゃん。すこし後で話しかけてにゃん", 1.0)
         if standing == "newcomer":
-            if self._newcomer_turns >= self._settings.newcomer_turns:
+            if self._newcomer_turns >= self._newcomer_places():
                 raise Refused(429, "busy_for_newcomers", "いまとても混んでいるにゃん。すこし後で話しかけてにゃん", 1.0)
             wait_s = self._newcomers.wait_s(self._clock.now())
         else:
@@ -104,6 +112,11 @@ class HardenedRateLimit:
         if wait_s > 0:
             raise Refused(429, "rate_limited", "ちょっと早すぎるにゃん。すこし待ってにゃん", wait_s)
         return self._place(standing)
+
+    def _newcomer_places(self) -> float:
+        lag_s = self._loop_lag.seconds()
+        most = self._settings.newcomer_turns
+        return most if lag_s <= _LATE_S else max(_FEWEST_NEWCOMERS, most * _LATE_S / lag_s)
 
     def _bucket_of(self, user_id: str) -> _Bucket:
         bucket = self._users.get(user_id)

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import time
 from contextlib import ExitStack
 
 import pytest
 from agent_stage import HeldClock, settings
 
 from reference_agent.errors import Refused
+from reference_agent.loop_lag import LoopLag
 from reference_agent.parts.rate_limit import DocumentedRateLimit, HardenedRateLimit, ProposedRateLimit
+
+
+class Lag:
+    """An event loop that is as late as a test says."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._seconds = seconds
+
+    def seconds(self) -> float:
+        return self._seconds
 
 
 def test_documented_one_lets_everybody_in() -> None:
@@ -21,7 +34,7 @@ def test_documented_one_lets_everybody_in() -> None:
 
 def test_a_new_id_per_request_meets_the_newcomers_limit_and_no_memory_grows() -> None:
     clock = HeldClock()
-    limit = HardenedRateLimit(settings(newcomers_per_s=10, newcomer_burst=5), clock)
+    limit = HardenedRateLimit(settings(newcomers_per_s=10, newcomer_burst=5), clock, Lag())
     before = sys.getsizeof(limit._users)
     refusals: list[Refused] = []
     for i in range(1000):
@@ -36,7 +49,7 @@ def test_a_new_id_per_request_meets_the_newcomers_limit_and_no_memory_grows() ->
 
 
 def test_a_flood_of_newcomers_takes_nothing_from_those_who_are_known() -> None:
-    limit = HardenedRateLimit(settings(max_turns=10, newcomer_turns=4), HeldClock())
+    limit = HardenedRateLimit(settings(max_turns=10, newcomer_turns=4), HeldClock(), Lag())
     with ExitStack() as turns:
         for i in range(4):
             turns.enter_context(limit.admit(f"attacker_{i}", "newcomer"))
@@ -52,7 +65,7 @@ def test_a_flood_of_newcomers_takes_nothing_from_those_who_are_known() -> None:
 
 def test_one_user_cannot_spend_everything() -> None:
     clock = HeldClock()
-    limit = HardenedRateLimit(settings(user_turns_per_s=2, user_burst=3), clock)
+    limit = HardenedRateLimit(settings(user_turns_per_s=2, user_burst=3), clock, Lag())
 
     def turn() -> None:
         with limit.admit("u", "returning"):
@@ -76,3 +89,24 @@ def test_proposed_one_limits_a_user_and_keeps_a_list_of_every_id() -> None:
     for i in range(1000):
         limit.admit(f"attacker_{i}", "newcomer")
     assert len(limit._requests) == 1001
+
+
+@pytest.mark.parametrize(("late_s", "places"), [(0.0, 20), (0.09, 20), (0.2, 10), (1.0, 2), (60.0, 2)])
+def test_when_the_loop_is_late_newcomers_have_fewer_places_and_others_all(late_s: float, places: int) -> None:
+    limit = HardenedRateLimit(settings(max_turns=30, newcomer_turns=20), HeldClock(), Lag(late_s))
+    with ExitStack() as turns:
+        for i in range(places):
+            turns.enter_context(limit.admit(f"attacker_{i}", "newcomer"))
+        with pytest.raises(Refused):
+            limit.admit("attacker", "newcomer")
+        for i in range(30 - places):
+            turns.enter_context(limit.admit(f"known_{i}", "returning"))
+
+
+async def test_a_loop_that_is_held_is_late() -> None:
+    lag = LoopLag()
+    assert lag.seconds() == 0
+    await asyncio.sleep(0.11)
+    time.sleep(0.2)  # noqa: ASYNC251 - the loop is to be held
+    await asyncio.sleep(0.02)
+    assert lag.seconds() > 0.05
