@@ -63,6 +63,8 @@ def _profile(profile: str, directory: Path, steps: list[int]) -> list[Row]:
         port = _free_port()
         env = {f"{name.upper()}_URL": url for name, url in addresses["upstreams"].items()}
         env |= {"OPENAI_BASE_URL": addresses["upstreams"]["openai"], "OPENAI_API_KEY": "sk-stand-in", **_OPEN}
+        # A home of its own: sessions that were kept from another run would name conversations that are no more.
+        env["HOME"] = str(directory.resolve())
         command = [sys.executable, "-m", "reference_agent", "--port", str(port), "--profile", profile]
         with Child(command, directory / "agent.log", env) as agent:
             _wait_until_healthy(agent, port)
