@@ -28,6 +28,7 @@ import pytest
 if TYPE_CHECKING:
     from harness.proxy import ThreadedProxy
     from harness.testing.in_process import Faults, InProcess, InProcessUpstream, LedgerView
+    from harness.upstreams.epoch import Extras
 
 __all__ = [
     "emotion_upstream",
@@ -40,6 +41,7 @@ __all__ = [
     "openai_upstream",
     "speech_upstream",
     "time_upstream",
+    "upstream_extras",
     "upstreams",
     "voicevox_upstream",
     "weather_upstream",
@@ -87,7 +89,15 @@ def _complaints(home: InProcess, unknown_routes: str) -> list[str]:
 
 
 @pytest.fixture
-def upstreams(request: pytest.FixtureRequest) -> Iterator[InProcess]:
+def upstream_extras() -> Extras:
+    """Rules for the model, upstreams of one's own, prices: none, unless a suite has a fixture of this name."""
+    from harness.upstreams.epoch import Extras
+
+    return Extras()
+
+
+@pytest.fixture
+def upstreams(request: pytest.FixtureRequest, upstream_extras: Extras) -> Iterator[InProcess]:
     """All upstreams of this test; `upstreams.serve(name)` lets one answer. Tests usually want one of those below."""
     # Imported here, so that suites pay for them only where a test uses them.
     import msgspec
@@ -113,7 +123,7 @@ def upstreams(request: pytest.FixtureRequest) -> Iterator[InProcess]:
         settings = msgspec.convert({"name": "test", **wanted}, EpochSettings)
     except ValueError as error:
         pytest.fail(f"@pytest.mark.upstreams: {error}", pytrace=False)
-    with InProcess(settings, clock_named(clock)) as home, routed_to(home):
+    with InProcess(settings, clock_named(clock), upstream_extras) as home, routed_to(home):
         request.node.stash[_HOME] = home
         request.node.stash[_UNKNOWN_ROUTES] = unknown_routes
         yield home

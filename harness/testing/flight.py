@@ -77,6 +77,8 @@ class Flight:
         self.hangs_on: str | None = None
         """Id of the fault on which the answer hangs."""
         self.happened: Interruption | None = None
+        self.is_at_door = True
+        """Whether it has connected to nobody yet."""
         self.wake: Callable[[], None] = lambda: None
         """Ends the pause in which the driver is."""
         self._home = home
@@ -117,7 +119,9 @@ class Flight:
 
     def _live(self) -> Generator[Pause | Arrival]:
         try:
+            self._home.enter(self)
             yield from self._connect()
+            self.is_at_door = False
             steps = self._home.begin(self, self._request)
             while (step := self._home.next_step(steps)) is not None:
                 self._heed()
@@ -163,10 +167,12 @@ class Flight:
         while (state := self._home.door(self.upstream)) != "open":
             if state == "refused":
                 raise self._errors.ConnectError(f"[Errno {errno.ECONNREFUSED}] Connection refused")
-            yield Pause(left_s)
-            if self._home.door(self.upstream) == "swallowed":
+            if left_s is not None and left_s <= 0.001:  # what a loop's timer may be early
                 raise self._errors.ConnectTimeout("timed out")
-        self.happened = None
+            began_ns = self._home.now_ns()
+            yield Pause(left_s)
+            if left_s is not None:
+                left_s -= (self._home.now_ns() - began_ns) / 1e9
 
     def _receive(self, body: bytes) -> Iterator[bytes]:
         if self._length is not None:
@@ -258,11 +264,21 @@ class SyncFlight(httpx.SyncByteStream):
                 return what
             self._woken.clear()
             if self._flight.happened is None:
-                if what.seconds is None and threading.current_thread() is threading.main_thread():
+                self._pause(what.seconds)
+        return None
+
+    def _pause(self, seconds: float | None) -> None:
+        end_ns = self._home.after_ns(seconds)
+        while not self._woken.is_set():
+            left_s, due_s = self._home.until(end_ns)
+            if due_s is None:
+                if left_s is None and threading.current_thread() is threading.main_thread():
                     # BaseException: whoever catches every Exception would take it for an answer.
                     pytest.fail(_for_ever(self._flight.upstream), pytrace=False)
-                self._home.clock.wait(what.seconds, self._woken)
-        return None
+                self._home.clock.wait(left_s, self._woken)
+                return
+            self._home.clock.wait(due_s, self._woken)
+            self._home.settle()
 
     def close(self) -> None:
         self._flight.leave()
@@ -303,11 +319,21 @@ class AsyncFlight(httpx.AsyncByteStream):
                     return what
                 self._woken.clear()
                 if self._flight.happened is None:
-                    await self._home.clock.wait_async(what.seconds, self._woken)
+                    await self._pause(what.seconds)
         except asyncio.CancelledError:
             self._flight.leave()
             raise
         return None
+
+    async def _pause(self, seconds: float | None) -> None:
+        end_ns = self._home.after_ns(seconds)
+        while not self._woken.is_set():
+            left_s, due_s = self._home.until(end_ns)
+            if due_s is None:
+                await self._home.clock.wait_async(left_s, self._woken)
+                return
+            await self._home.clock.wait_async(due_s, self._woken)
+            self._home.settle()
 
     async def aclose(self) -> None:
         self._flight.leave()

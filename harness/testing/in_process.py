@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from types import TracebackType
 from typing import Any, Literal
 
 import msgspec
 
-from harness.faults import Fault, FaultError, parse
+from harness.faults import Fault, FaultError, parse_timed
 from harness.model import Call, FaultEvent, Generation, LedgerEntry
 from harness.testing.clock import JumpingClock, RealClock
 from harness.testing.flight import Errors, Flight, Patience
 from harness.upstreams import wire
 from harness.upstreams.armed import Armed
-from harness.upstreams.epoch import Epoch, EpochSettings
+from harness.upstreams.epoch import Epoch, EpochSettings, Extras
 from harness.upstreams.ledger import Summary
 
 Door = Literal["open", "refused", "swallowed"]
@@ -33,11 +35,12 @@ class InProcess:
     Args:
         settings: seed, latencies and the like.
         clock: how time passes.
+        extras: rules for the model, upstreams of a team's own, prices.
     """
 
-    def __init__(self, settings: EpochSettings, clock: JumpingClock | RealClock) -> None:
+    def __init__(self, settings: EpochSettings, clock: JumpingClock | RealClock, extras: Extras | None = None) -> None:
         self.clock = clock
-        self.epoch = Epoch(settings, wall_anchor_s=time.time(), monotonic_anchor_ns=clock.now_ns())
+        self.epoch = Epoch(settings, extras=extras, wall_anchor_s=time.time(), monotonic_anchor_ns=clock.now_ns())
         self.epoch.faults.listening = self._listening
         self.epoch.faults.released = self._released
         self.faults = Faults(self)
@@ -49,6 +52,8 @@ class InProcess:
         self._flights: set[Flight] = set()
         self._closed_by: dict[str, dict[str, Door]] = {}
         self._down_until_ns: dict[str, int] = {}
+        self._numbers = count()
+        self._due: list[tuple[int, int, Callable[[], None]]] = []
         # Clients of several threads share one epoch, which knows no threads.
         self._lock = threading.RLock()
 
@@ -90,6 +95,33 @@ class InProcess:
                 return upstream, self.epoch.upstreams[upstream].path + url[len(prefix) :]
         return None
 
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def after_ns(self, seconds: float | None) -> int | None:
+        """Return when so many seconds will have passed; None: never."""
+        return None if seconds is None else self.now_ns() + round(seconds * 1e9)
+
+    def until(self, end_ns: int | None) -> tuple[float | None, float | None]:
+        """Return (seconds until then, seconds until something planned happens before it); None where there is none."""
+        now_ns = self.now_ns()
+        with self._lock:
+            due_ns = self._due[0][0] if self._due else None
+        left_s = None if end_ns is None else max(0.0, (end_ns - now_ns) / 1e9)
+        is_before = due_ns is not None and (end_ns is None or due_ns < end_ns)
+        return left_s, max(0.0, (due_ns - now_ns) / 1e9) if is_before and due_ns is not None else None
+
+    def happen_in(self, seconds: float, happen: Callable[[], None]) -> None:
+        """Let something happen after so many seconds of the test's clock, as soon as anybody looks."""
+        with self._lock:
+            heapq.heappush(self._due, (self.now_ns() + round(seconds * 1e9), next(self._numbers), happen))
+
+    def settle(self) -> None:
+        """Let everything happen that is due by now."""
+        with self._lock:
+            while self._due and self._due[0][0] <= self.now_ns():
+                heapq.heappop(self._due)[2]()
+            self.epoch.advance(self.now_ns())
+
     # --- calls -------------------------------------------------------------------------------------------------------
 
     def now_ns(self) -> int:
@@ -102,16 +134,21 @@ class InProcess:
 
     def door(self, upstream: str) -> Door:
         """Return what becomes of somebody who connects now."""
+        self.settle()
         closed_by = self._closed_by.get(upstream, {}).values()
         if "refused" in closed_by or self._down_until_ns.get(upstream, 0) > self.now_ns():
             return "refused"
         return "swallowed" if closed_by else "open"
 
+    def enter(self, flight: Flight) -> None:
+        """Take note of a call that begins to connect."""
+        with self._lock:
+            self._flights.add(flight)
+
     def begin(self, flight: Flight, request: wire.Request) -> Iterator[wire.Step]:
         """Let the upstream hear a request, and return the steps of its reply."""
         with self._lock:
             flight.exchange = self.epoch.begin(flight.upstream, request, self.now_ns())
-            self._flights.add(flight)
             assert flight.exchange.reply is not None
             return flight.exchange.reply.steps()
 
@@ -161,14 +198,18 @@ class InProcess:
         closed_by = self._closed_by.setdefault(upstream, {})
         if ended_by is None:
             closed_by.pop(reason, None)
+            for flight in self._of(lambda flight: flight.upstream == upstream and flight.is_at_door):
+                flight.wake()
         elif ended_by == "blackhole":
             closed_by[reason] = "swallowed"
-            for flight in self._of(lambda flight: flight.upstream == upstream):
+            for flight in self._of(lambda flight: flight.upstream == upstream and not flight.is_at_door):
                 flight.hangs_on = reason
                 flight.interrupt("frozen", ended_by)
         else:
             closed_by[reason] = "refused"
-            self._interrupt(lambda flight: flight.upstream == upstream, "reset", ended_by)
+            for flight in self._of(lambda flight: flight.upstream == upstream and flight.is_at_door):
+                flight.wake()
+            self._interrupt(lambda flight: flight.upstream == upstream and not flight.is_at_door, "reset", ended_by)
 
     def _released(self, fault_id: str) -> None:
         self._interrupt(lambda flight: flight.hangs_on == fault_id, "closed", None)
@@ -244,10 +285,11 @@ class ArmedFault:
         return self._armed.fired
 
     def lift(self) -> None:
-        """Take it out of force; a second time does nothing."""
+        """Take it out of force, or give it up where it is still to come; a second time does nothing."""
         with self._home.locked():
-            if self._armed in self._home.epoch.faults.in_force:
-                self._home.epoch.faults.lift(self.id, self._home.now_ns())
+            faults = self._home.epoch.faults
+            if self._armed in (*faults.in_force, *faults.planned):
+                faults.lift(self.id, self._home.now_ns())
 
     def __enter__(self) -> ArmedFault:
         return self
@@ -274,11 +316,22 @@ class Faults:
         self.armed: list[ArmedFault] = []
         """All that were armed, in order, those included that were lifted."""
 
-    def arm(self, fault: str | Fault, /, *, may_stay_unused: bool = False, **fields: Any) -> ArmedFault:
+    def arm(
+        self,
+        fault: str | Fault,
+        /,
+        *,
+        from_s: float = 0.0,
+        for_s: float | None = None,
+        may_stay_unused: bool = False,
+        **fields: Any,
+    ) -> ArmedFault:
         """Put a fault in force.
 
         Args:
             fault: its name, e.g. "hang", or the record itself.
+            from_s: when, in seconds of the test's clock from now.
+            for_s: how long it stays, in seconds; None: until it is lifted.
             may_stay_unused: whether the test may pass though the fault never fired.
             fields: the fault's own, e.g. `upstream="openai"`.
 
@@ -289,14 +342,19 @@ class Faults:
             if fields:
                 msg = f"`{fault.name}` was given whole; its fields ({', '.join(fields)}) belong into it."
                 raise FaultError(msg)
+            record = fault
         else:
-            fault = parse({"fault": fault, **fields})
-        in_process = self._home.epoch.faults
-        with self._home.locked():
-            id_ = in_process.arm(fault, self._home.now_ns())
-            armed = next(one for one in in_process.in_force if one.id == id_)
-        handle = ArmedFault(self._home, armed, may_stay_unused=may_stay_unused)
-        self.armed.append(handle)
+            record = parse_timed({"fault": fault, "from_s": from_s, "for_s": for_s, **fields}).fault
+        home, faults = self._home, self._home.epoch.faults
+        with home.locked():
+            id_ = faults.plan(record, home.now_ns()) if from_s > 0 else faults.arm(record, home.now_ns())
+            armed = next(one for one in (*faults.in_force, *faults.planned) if one.id == id_)
+            handle = ArmedFault(home, armed, may_stay_unused=may_stay_unused)
+            self.armed.append(handle)
+            if from_s > 0:
+                home.happen_in(from_s, lambda: faults.arm_planned(id_, home.now_ns()))
+            if for_s is not None:
+                home.happen_in(from_s + for_s, handle.lift)
         return handle
 
     def lift_all(self) -> None:
@@ -312,6 +370,7 @@ class Faults:
     @property
     def events(self) -> tuple[FaultEvent, ...]:
         """What became of the faults."""
+        self._home.settle()
         return self._home.epoch.ledger.events
 
 
@@ -329,7 +388,7 @@ class LedgerView:
             conversation: only those of this thread or conversation.
         """
         with self._home.locked():
-            self._home.epoch.advance(self._home.now_ns())
+            self._home.settle()
             return self._home.epoch.ledger.entries(mark=mark, conversation=conversation)
 
     @property
@@ -350,5 +409,5 @@ class LedgerView:
     def summary(self) -> Summary:
         """Return the ledger in figures: live conversations, open generations, calls, cost."""
         with self._home.locked():
-            self._home.epoch.advance(self._home.now_ns())
+            self._home.settle()
             return self._home.epoch.ledger.summary()

@@ -174,3 +174,23 @@ def test_nonsense_is_refused_in_one_sentence(home: InProcess, fault: str, fields
     with pytest.raises(FaultError, match=said):
         home.faults.arm(fault, **fields)
     assert home.faults.armed == []
+
+
+def test_a_fault_that_comes_later_and_goes_by_itself(home: InProcess) -> None:
+    assert isinstance(home.clock, JumpingClock)
+    later = home.faults.arm("status", upstream="weather", status=500, from_s=10, for_s=10)
+    assert [event.event for event in home.faults.events] == ["planned"]
+    assert arrivals(home)[-2].status == 200
+    home.clock.jump(10)
+    assert arrivals(home)[-2].status == 500
+    home.clock.jump(10)
+    assert arrivals(home)[-2].status == 200
+    later.lift()
+    assert [event.event for event in home.faults.events] == ["planned", "armed", "fired", "lifted"]
+
+
+def test_a_planned_fault_may_be_given_up(home: InProcess) -> None:
+    assert isinstance(home.clock, JumpingClock)
+    home.faults.arm("refuse", upstream="weather", from_s=10, may_stay_unused=True).lift()
+    home.clock.jump(20)
+    assert arrivals(home)[-2].status == 200
