@@ -156,6 +156,7 @@ class SessionStore(Protocol):
         ...
 
 
+_VERSION = 1  # of the tables; a file of another version is refused, not guessed at
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
     user_id TEXT PRIMARY KEY,
@@ -421,7 +422,12 @@ class SqliteSessionStore:
         db = sqlite3.connect(where, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")  # what a power cut loses is a few turns' times, never a table
-        db.executescript(_SCHEMA)
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version not in (0, _VERSION):
+            db.close()
+            msg = f"{where} was written by another version of the agent: name another file, or remove this one"
+            raise sqlite3.DatabaseError(msg)
+        db.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
         self._db = db
         return db
 

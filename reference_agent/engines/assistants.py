@@ -86,6 +86,14 @@ class _Run:
         assistant_id = await self._assistant.id(self._deadline)
         # A message that arrives twice would be answered twice as one; a run that is started twice costs twice.
         await self._call(lambda: self._api.add_message(self.conversation, text), repeatable=False)
+        try:
+            await self._start(assistant_id)
+        except Gone:
+            # The thread has just taken a message: it is the assistant that is gone.
+            self._assistant.is_gone(assistant_id)
+            await self._start(await self._assistant.id(self._deadline))
+
+    async def _start(self, assistant_id: str) -> None:
         self._may_be_open = True
         try:
             run = await self._call(lambda: self._api.create_run(self.conversation, assistant_id), repeatable=False)

@@ -28,6 +28,10 @@ class Assistant(Protocol):
         """Do beforehand what can be done beforehand."""
         ...
 
+    def is_gone(self, assistant_id: str) -> None:
+        """The upstream has no such assistant: somebody deleted it."""
+        ...
+
     def is_ready(self) -> bool:
         """Return whether the assistant is known."""
         ...
@@ -57,6 +61,9 @@ class DocumentedAssistant:
 
     async def warm_up(self) -> None:
         pass
+
+    def is_gone(self, assistant_id: str) -> None:
+        pass  # and so it fails until it is restarted
 
     def is_ready(self) -> bool:
         return True
@@ -121,6 +128,10 @@ class HardenedAssistant:
                 await self._clock.sleep(min(0.5, deadline.remaining_s()))
             else:
                 return
+
+    def is_gone(self, assistant_id: str) -> None:
+        if self._id == assistant_id:
+            self._id = None
 
     def is_ready(self) -> bool:
         return self._id is not None

@@ -180,3 +180,20 @@ async def test_hardened_assistant_does_not_keep_the_agent_from_starting() -> Non
     generation = engine.generation(await engine.open_conversation(deadline), deadline, Books())
     await generation.begin("hi")
     assert len(server.assistants) == 1
+
+
+async def test_hardened_assistant_that_somebody_deleted_is_made_anew() -> None:
+    server = AssistantsServer()
+    engine = _engine(server)
+    await engine.warm_up()
+    gone = server.assistants.pop()["id"]
+    deadline = HeldClock().deadline()
+    generation = engine.generation(await engine.open_conversation(deadline), deadline, Books())
+    server.fault = lambda call: (
+        error(404, f"No assistant found with id '{gone}'.")
+        if call.endswith("/runs") and call.startswith("POST") and not server.assistants
+        else None
+    )
+    await generation.begin("hi")
+    assert await generation.next() == Replied("はいにゃん")
+    assert len(server.assistants) == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -221,6 +223,16 @@ async def test_a_store_that_cannot_be_used_is_an_upstream_that_is_down(tmp_path:
     (tmp_path / "sessions.sqlite").write_text("this is no database, and long enough to be seen as none " * 10)
     store = SqliteSessionStore(tmp_path / "sessions.sqlite", bounds(settings()))
     with pytest.raises(Unavailable, match="not a database"):
+        await store.knows("u")
+    await store.close()
+
+
+async def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as older:
+        older.execute("PRAGMA user_version = 99")
+    store = SqliteSessionStore(path, bounds(settings()))
+    with pytest.raises(Unavailable, match="another version"):
         await store.knows("u")
     await store.close()
 
