@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 
 from harness.faults import Fault, FaultError, MatchedFault, ModelFault, NetworkFault, UpstreamFault
@@ -33,16 +34,17 @@ class ArmedFaults:
 
     Args:
         seed: the epoch's seed.
-        upstreams: the names that `upstream` may have.
+        routes: what may be called, by the names that `upstream` may have.
         record: is given every event.
         listening: is told (upstream, fault id, name of the fault) when nobody is to listen there any more, and the
             same with None when the fault is over.
         released: is told the id of a fault that was lifted, so that what hangs on it ends.
     """
 
-    def __init__(self, seed: int, upstreams: tuple[str, ...], record: Callable[[FaultEvent], None]) -> None:
+    def __init__(self, seed: int, routes: Mapping[str, tuple[str, ...]], record: Callable[[FaultEvent], None]) -> None:
         self._seed = seed
-        self._upstreams = upstreams
+        self._routes = routes
+        self._upstreams = tuple(routes)
         self._record = record
         self._armed: dict[str, Armed] = {}
         self._planned: dict[str, Armed] = {}
@@ -88,8 +90,19 @@ class ArmedFaults:
         if fault.upstream != "*" and fault.upstream not in self._upstreams:
             msg = f"There is no upstream `{fault.upstream}`; expected one of {', '.join(self._upstreams)}, or `*`."
             raise FaultError(msg)
+        if isinstance(fault, MatchedFault) and fault.route is not None:
+            self._check_route(fault.route, self._names(fault.upstream))
         self._count += 1
         return Armed(f"f{self._count}", fault)
+
+    def _check_route(self, pattern: str, upstreams: tuple[str, ...]) -> None:
+        """Refuse a pattern that no call can meet, since such a fault would wait in silence for ever."""
+        known = [route for name in upstreams for route in self._routes[name]]
+        if any(fnmatchcase(route, pattern) for route in known):
+            return
+        near = difflib.get_close_matches(pattern, known, n=1, cutoff=0.3)
+        msg = f"`route` is {pattern!r}, which no route of {', '.join(upstreams)} matches."
+        raise FaultError(msg + (f" Did you mean `{near[0]}`?" if near else ""))
 
     def _put_in_force(self, armed: Armed, now_ns: int) -> None:
         fault = armed.fault

@@ -173,7 +173,8 @@ class Epoch:
         self._advances = tuple(
             one.advance for one in self.upstreams.values() if type(one).advance is not Service.advance
         )
-        self.faults = ArmedFaults(settings.seed, tuple(self.upstreams), self.ledger.record_event)
+        routes = {name: tuple(one.routes.templates) for name, one in self.upstreams.items()}
+        self.faults = ArmedFaults(settings.seed, routes, self.ledger.record_event)
 
     # --- calls -----------------------------------------------------------------------------------------------------
 

@@ -78,6 +78,20 @@ class Conversations:
     def _one(self, exchange: Exchange) -> Conversation:
         return self.get(exchange.params["conversation_id"])
 
+    def identify(self, exchange: Exchange) -> None:
+        """Note what the user says in the items that a call brings."""
+        items = exchange.json_object.get("items")
+        try:
+            read = read_items(items, lambda prefix: prefix) if isinstance(items, list) else []
+        except ApiError:
+            return
+        said = [text_of(item) for item in read if item.type == "message" and item.document["role"] == "user"]
+        if said:
+            exchange.said = said[-1]
+            exchange.text = "\n".join(said)
+            exchange.characters = len(exchange.text)
+            exchange.mark = mark_in(said[-1]) or exchange.mark
+
     @routed("POST /v1/conversations")
     def create(self, exchange: Exchange) -> Reply:
         """Create a conversation, with its first items."""

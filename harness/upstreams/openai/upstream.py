@@ -51,6 +51,7 @@ class OpenAI:
         self._identified_by: dict[str, Callable[[Exchange], None]] = {
             "POST /v1/threads": self.threads.identify_text,
             "POST /v1/threads/runs": self.threads.identify_text,
+            "POST /v1/conversations": self.conversations.identify,
             "POST /v1/responses": self.responses.identify,
             "POST /v1/chat/completions": self.chat.identify,
             "POST /v1/audio/speech": self.audio.identify,
@@ -90,6 +91,8 @@ class OpenAI:
             conversation = self.conversations.known.get(conversation_id)
             if conversation is not None:
                 exchange.mark, exchange.said = conversation.mark, conversation.said
+            if exchange.request.method == "POST":
+                self.conversations.identify(exchange)
             return
         response_id = exchange.params.get("response_id")
         if response_id is not None:

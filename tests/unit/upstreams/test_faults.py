@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -361,10 +362,14 @@ def test_a_lifted_fault_is_over(caller: Any) -> None:
     [
         ({"fault": "hang", "upstream": "opena"}, "There is no upstream `opena`; expected one of openai, tts"),
         ({"fault": "kill"}, "The fault `kill` is a process fault"),
+        (
+            {"fault": "hang", "upstream": "openai", "route": "POST /v1/thread"},
+            "`route` is 'POST /v1/thread', which no route of openai matches. Did you mean `POST /v1/threads`?",
+        ),
     ],
 )
 def test_what_upstreams_cannot_carry_out_is_refused(caller: Any, fault: dict[str, Any], message: str) -> None:
-    with pytest.raises(FaultError, match="^" + message.replace("*", r"\*")):
+    with pytest.raises(FaultError, match="^" + re.escape(message)):
         caller.epoch.faults.arm(parse(fault), 0)
 
 

@@ -86,6 +86,17 @@ def test_a_conversation_is_locked_while_a_response_is_made(caller: Any) -> None:
     respond(caller, "y", conversation=conversation)
 
 
+def test_what_is_said_in_items_is_noted(caller: Any) -> None:
+    note = {"type": "message", "role": "user", "content": "やあ #haaaaaaaa"}
+    conversation = caller.openai("POST", "/conversations", {"items": [note]})["id"]
+    caller.openai("POST", f"/conversations/{conversation}/items", {"items": [note | {"content": "またね #hbbbbbbbb"}]})
+    caller.openai("GET", f"/conversations/{conversation}/items")
+    calls = caller.epoch.ledger.calls
+    assert [call.mark for call in calls] == ["#haaaaaaaa", "#hbbbbbbbb", "#hbbbbbbbb"]
+    assert calls[1].text == "またね #hbbbbbbbb"
+    assert {call.conversation for call in calls} == {conversation}
+
+
 def test_deleting_a_conversation_keeps_its_responses(caller: Any) -> None:
     conversation = caller.openai("POST", "/conversations")["id"]
     response = respond(caller, "x", conversation=conversation)
