@@ -45,7 +45,7 @@ def main() -> int:
     if unknown:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(names)}")
 
-    console = Console(width=max(100, Console().width))
+    console = Console(width=max(120, Console().width))
     stem = f"bench-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     runs = ROOT / "runs"
     measured: dict[str, Figure] = {}
@@ -90,7 +90,7 @@ def main() -> int:
 def _print(console: Console, name: str, figure: Figure, took_s: float) -> None:
     table = Table(title=f"{name}: {figure.question}", title_justify="left", caption_justify="left")
     for index, column in enumerate(figure.columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
+        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     for row in figure.rows:
         table.add_row(*map(_cell, row))
     console.print(table, highlight=False)

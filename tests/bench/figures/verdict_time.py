@@ -82,9 +82,9 @@ def _run(directory: Path, variant: str, scenarios: tuple[str, ...]) -> _Timed:
             legs[moment.scenario] = (moment.at_ns - began_ns) / 1e9
             verdicts[moment.scenario] = moment.verdict.value if moment.verdict else ""
             last_ns = moment.at_ns
-    missing = set(scenarios) - set(verdicts)
+    missing = set(scenarios) - (set(verdicts) & set(preparing))
     if missing:
-        raise BenchError(f"{run} has no verdict on {', '.join(sorted(missing))}. {child.last_words()}")
+        raise BenchError(f"{run}: {', '.join(sorted(missing))} was not played to a verdict. {child.last_words()}")
     legs |= {"report": (ended_ns - last_ns) / 1e9, "in all": (ended_ns - child.began_ns) / 1e9}
     return _Timed(legs, preparing, verdicts)
 
