@@ -262,3 +262,60 @@ def test_speech_refuses_as_the_api_does(caller: Any, body: dict[str, Any], param
     answer = speech(caller, **body)
     assert answer.status == 400
     assert answer.json["error"]["param"] == param
+
+
+# --- streams ---------------------------------------------------------------------------------------------------------
+
+
+def events_of(answer: Any) -> list[dict[str, Any]]:
+    blocks = [block for block in answer.body.decode().split("\n\n") if block]
+    return [json.loads(block.split("data: ", 1)[1]) for block in blocks if "[DONE]" not in block]
+
+
+def test_a_stream_can_be_taken_up_again_where_it_broke_off(caller: Any) -> None:
+    body = {"model": "m", "input": "hello", "background": True, "stream": True}
+    whole = events_of(caller.call("openai", "POST", "/v1/responses", body))
+    assert [event["sequence_number"] for event in whole] == list(range(len(whole)))
+    id_ = whole[0]["response"]["id"]
+    rest = caller.call("openai", "GET", f"/v1/responses/{id_}", query="stream=true&starting_after=3")
+    assert [event["sequence_number"] for event in events_of(rest)] == list(range(4, len(whole)))
+    assert rest.waited_s == 0
+    assert events_of(rest)[-1]["response"]["output"] == whole[-1]["response"]["output"]
+    assert caller.refused("GET", f"/responses/{id_}", query="stream=true&starting_after=x")[0] == 400
+
+
+def test_a_stream_takes_as_long_as_the_whole_answer(caller: Any) -> None:
+    body = {"model": "m", "input": "hello #haaaaaaaa"}
+    caller.call("openai", "POST", "/v1/responses", body | {"stream": True})
+    caller.call("openai", "POST", "/v1/responses", body)
+    caller.sleep(1)
+    first, second = (
+        [one.at_ns for one in caller.epoch.ledger.generations if one.id == id_]
+        for id_ in dict.fromkeys(one.id for one in caller.epoch.ledger.generations)
+    )
+    streamed, whole = caller.epoch.ledger.calls
+    assert streamed.end_ns - streamed.begin_ns == pytest.approx(first[-1] - first[0], abs=1e6)
+    assert whole.end_ns - whole.begin_ns == pytest.approx(second[-1] - second[0], abs=1e6)
+
+
+def test_a_run_that_is_cancelled_while_it_streams_says_so(caller: Any) -> None:
+    assistant = caller.assistant()
+    thread = caller.openai("POST", "/threads", {"messages": [{"role": "user", "content": "hello"}]})["id"]
+    body = json.dumps({"assistant_id": assistant, "stream": True}).encode()
+    headers = {"authorization": "Bearer sk-test", "openai-beta": "assistants=v2"}
+    exchange = caller.epoch.begin(
+        "openai", wire.Request("POST", f"/v1/threads/{thread}/runs", headers=headers, body=body), caller.now_ns
+    )
+    assert exchange.reply is not None
+    run = exchange.generation
+    names = []
+    for step in exchange.reply.steps():
+        if isinstance(step, wire.Wait):
+            caller.sleep(step.seconds)
+        elif isinstance(step, wire.Data):
+            names.append(step.body.split(b"\n")[0].decode().removeprefix("event: "))
+            if names[-1] == "thread.message.created":
+                caller.openai("POST", f"/threads/{thread}/runs/{run}/cancel")
+    assert names[-1] == "done"
+    assert names[-2] in ("thread.run.cancelling", "thread.run.cancelled")
+    assert "thread.message.completed" not in names
