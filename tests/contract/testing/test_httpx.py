@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import time
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from types import ModuleType
 from typing import Any
@@ -115,3 +117,38 @@ def test_a_proxy_before_what_is_no_http(fault_proxy: Any) -> None:
             proxy.arm("reset")
             with pytest.raises(ConnectionResetError):
                 caller.recv(1)
+
+
+@pytest.mark.upstreams(clock="real")
+async def test_real_time_where_it_is_wanted(speech_upstream: Any, faults: Any) -> None:
+    faults.arm("slow", upstream="tts", delay_s=0.1)
+    url = f"{speech_upstream.url}/speak"
+    with httpx.Client() as client:
+        begin_s = time.monotonic()
+        client.post(url, json={"text": TEXT})
+        assert time.monotonic() - begin_s >= 0.1
+    async with httpx2.AsyncClient(timeout=0.05) as client:
+        with pytest.raises(httpx2.ReadTimeout):
+            await client.post(url, json={"text": TEXT})
+
+
+def test_clients_of_many_threads(speech_upstream: Any, faults: Any) -> None:
+    faults.arm("status", upstream="tts", status=503, probability=0.5)
+    with httpx.Client(base_url=speech_upstream.url) as client, ThreadPoolExecutor(8) as threads:
+        statuses = list(
+            threads.map(lambda number: client.post("/speak", json={"text": f"{number}"}).status_code, range(80))
+        )
+    assert set(statuses) == {200, 503}
+    assert len(speech_upstream.calls) == 80
+    assert len({call.seq for call in speech_upstream.calls}) == 80
+
+
+def test_a_thread_that_hangs_is_let_go_by_who_lifts_the_fault(speech_upstream: Any, faults: Any) -> None:
+    hang = faults.arm("hang", upstream="tts")
+    with httpx.Client(base_url=speech_upstream.url, timeout=None) as client, ThreadPoolExecutor(1) as threads:
+        call = threads.submit(client.post, "/speak", json={"text": TEXT})
+        while hang.fired == 0:
+            time.sleep(0.001)
+        hang.lift()
+        with pytest.raises(httpx.RemoteProtocolError):
+            call.result(10)

@@ -118,12 +118,12 @@ async def test_the_first_set_sync_and_async(
     assert type(caught.value) is exception
 
 
-def test_a_run_that_stays_where_it_is(openai_upstream: Any, faults: Any) -> None:
+def test_a_run_that_stays_where_it_is(openai_upstream: Any, upstreams: Any, faults: Any) -> None:
     faults.arm("stuck", upstream="openai", state="queued")
     with openai.OpenAI(**options()) as client:
         assistant = client.beta.assistants.create(model="gpt-4o")
         run = client.beta.threads.create_and_run(assistant_id=assistant.id)
-        openai_upstream._home.clock.jump(60)
+        upstreams.clock.jump(60)
         assert client.beta.threads.runs.retrieve(run.id, thread_id=run.thread_id).status == "queued"
 
 
