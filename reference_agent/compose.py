@@ -139,7 +139,7 @@ class Composition:
 
     def _toolbox(self) -> Toolbox:
         modules = [importlib.import_module(f"{tools.__name__}.{m.name}") for m in pkgutil.iter_modules(tools.__path__)]
-        return Toolbox([self._make(module.TOOL) for module in modules])
+        return Toolbox([self._make(module.TOOL) for module in modules], self.get("metrics"))
 
     def _session_store(self) -> SessionStore:
         settings: Settings = self.get("settings")

@@ -7,12 +7,16 @@ from typing import Any
 
 from reference_agent.clock import Deadline
 from reference_agent.conversation import BadArguments, Tool, ToolCall, UnknownTool
+from reference_agent.parts.metrics import DocumentedMetrics, Metrics
+
+_UNCOUNTED = DocumentedMetrics()
 
 
 class Toolbox:
     """All tools, by name."""
 
-    def __init__(self, tools: list[Tool]) -> None:
+    def __init__(self, tools: list[Tool], metrics: Metrics = _UNCOUNTED) -> None:
+        self._metrics = metrics
         self._tools = {tool.name: tool for tool in tools}
 
     def definitions(self) -> list[dict[str, Any]]:
@@ -43,7 +47,8 @@ class Toolbox:
         if not isinstance(arguments, dict):
             msg = "the arguments are not a JSON object"
             raise BadArguments(msg)
-        return await tool(arguments, deadline)
+        with self._metrics.tool(tool.name):
+            return await tool(arguments, deadline)
 
 
 def text_argument(arguments: dict[str, Any], name: str, default: str | None = None) -> str:

@@ -15,6 +15,7 @@ from reference_agent.parts.emotion import Emotion
 from reference_agent.parts.input_guard import InputGuard
 from reference_agent.parts.locale import Locale
 from reference_agent.parts.logging import Logging
+from reference_agent.parts.metrics import Metrics
 from reference_agent.parts.persona import Persona
 from reference_agent.parts.polling import Polling
 from reference_agent.parts.rate_limit import RateLimit
@@ -45,6 +46,7 @@ class Turn:
         settings: Settings,
         clock: Clock,
         logging: Logging,
+        metrics: Metrics,
         input_guard: InputGuard,
         rate_limit: RateLimit,
         locale: Locale,
@@ -62,6 +64,7 @@ class Turn:
         self._settings = settings
         self._clock = clock
         self._logging = logging
+        self._metrics = metrics
         self._input_guard = input_guard
         self._rate_limit = rate_limit
         self._locale = locale
@@ -89,11 +92,12 @@ class Turn:
         """
         deadline = Deadline.after(self._clock, self._settings.turn_s)
         user, text = self._input_guard.check(user_id, message)
-        with self._rate_limit.admit(user, await self._sessions.standing(user)):
+        with self._rate_limit.admit(user, await self._sessions.standing(user)), self._metrics.turn():
             self._logging.heard(user, text)
             await self._cost.allow(user)
             caller = self._locale.caller(text, hints)
             CALLER.set(caller)
+            self._metrics.heard(text, caller)
             outcome = await self._think(user, text, caller, deadline.earlier_by(self._settings.speech_reserve_s))
             self._logging.said(user, outcome.reply)
             pieces = self._speech_text.pieces(outcome.reply)

@@ -8,6 +8,7 @@ from reference_agent.clock import Clock
 from reference_agent.conversation import Usage
 from reference_agent.errors import Refused
 from reference_agent.parts.logging import Logging
+from reference_agent.parts.metrics import Metrics
 from reference_agent.session_store import SessionStore
 from reference_agent.settings import Settings
 
@@ -58,11 +59,14 @@ class HardenedCost:
 
     needs_loop = True
 
-    def __init__(self, settings: Settings, clock: Clock, session_store: SessionStore, logging: Logging) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, session_store: SessionStore, logging: Logging, metrics: Metrics
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._store = session_store
         self._logging = logging
+        self._metrics = metrics
 
     async def allow(self, user_id: str) -> None:
         user_usd, all_usd = await self._store.spent(self._day(), user_id)
@@ -76,10 +80,12 @@ class HardenedCost:
 
     async def thought(self, user_id: str, usage: Usage) -> None:
         usd = (usage.prompt_tokens + usage.completion_tokens) * self._settings.usd_per_1k_tokens / 1000
+        self._metrics.spent(usage.model, usage.prompt_tokens + usage.completion_tokens, usd)
         await self._store.spend(self._day(), user_id, usage.model, usage.prompt_tokens, usage.completion_tokens, 0, usd)
 
     async def spoke(self, user_id: str, characters: int) -> None:
         usd = characters * self._settings.usd_per_1k_spoken / 1000
+        self._metrics.spent(SPEECH, characters, usd)
         await self._store.spend(self._day(), user_id, SPEECH, 0, 0, characters, usd)
 
     def _day(self) -> int:

@@ -8,6 +8,7 @@ from agent_stage import HeldClock, KeptLog, settings
 from reference_agent.conversation import Usage
 from reference_agent.errors import Refused
 from reference_agent.parts.cost import DocumentedCost, HardenedCost
+from reference_agent.parts.metrics import DocumentedMetrics
 from reference_agent.parts.sessions import bounds
 from reference_agent.session_store import SqliteSessionStore
 
@@ -17,7 +18,7 @@ _TURN = Usage("gpt-4o", 900, 100)  # 3 cents
 def _hardened(clock: HeldClock, **given: float) -> tuple[HardenedCost, SqliteSessionStore]:
     chosen = settings(**given)
     store = SqliteSessionStore(None, bounds(chosen))
-    return HardenedCost(chosen, clock, store, KeptLog()), store
+    return HardenedCost(chosen, clock, store, KeptLog(), DocumentedMetrics()), store
 
 
 async def test_documented_one_knows_nothing_and_stops_nothing() -> None:
