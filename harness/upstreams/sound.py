@@ -52,13 +52,19 @@ def pcm(seconds: float, *, rate_hz: int = SAMPLE_RATE_HZ) -> bytes:
     return (syllable * (size // len(syllable) + 1))[:size]
 
 
-def wav(seconds: float, *, rate_hz: int = SAMPLE_RATE_HZ) -> bytes:
-    """Return a WAV file of that length: RIFF, PCM, 16 bit, mono."""
+def wav(seconds: float, *, rate_hz: int = SAMPLE_RATE_HZ, channels: int = 1) -> bytes:
+    """Return a WAV file of that length: RIFF, PCM, 16 bit, the same in each of its one or two channels."""
     samples = pcm(seconds, rate_hz=rate_hz)
-    return wav_header(len(samples), rate_hz=rate_hz) + samples
+    if channels == 2:
+        mono = array("h", samples)
+        both = array("h", bytes(2 * len(samples)))
+        both[0::2] = mono
+        both[1::2] = mono
+        samples = both.tobytes()
+    return wav_header(len(samples), rate_hz=rate_hz, channels=channels) + samples
 
 
-def wav_header(size_bytes: int, *, rate_hz: int = SAMPLE_RATE_HZ) -> bytes:
+def wav_header(size_bytes: int, *, rate_hz: int = SAMPLE_RATE_HZ, channels: int = 1) -> bytes:
     """Return the 44 bytes before `size_bytes` bytes of samples."""
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI",
@@ -68,10 +74,10 @@ def wav_header(size_bytes: int, *, rate_hz: int = SAMPLE_RATE_HZ) -> bytes:
         b"fmt ",
         16,
         1,
-        1,
+        channels,
         rate_hz,
-        2 * rate_hz,
-        2,
+        2 * channels * rate_hz,
+        2 * channels,
         16,
         b"data",
         size_bytes,

@@ -101,9 +101,8 @@ class Voicevox(Service):
         seconds = seconds_to_speak(text, speed=speed) + _number(query, "prePhonemeLength", 0, 10)
         exchange.cost_usd = self.epoch.prices.of_speech(len(text))
         work_s = self.epoch.takes(exchange, "voicevox", len(text))
-        return Reply(
-            200, wav(seconds, rate_hz=rate_hz), (("content-type", "audio/wav"),), self.in_lane(exchange, work_s)
-        )
+        audio = wav(seconds, rate_hz=rate_hz, channels=2 if query["outputStereo"] is True else 1)
+        return Reply(200, audio, (("content-type", "audio/wav"),), self.in_lane(exchange, work_s))
 
     @staticmethod
     def _check_speaker(exchange: Exchange) -> None:

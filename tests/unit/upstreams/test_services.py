@@ -177,6 +177,8 @@ def test_voicevox_speaks_what_it_was_asked(caller: Any) -> None:
         assert spoken.getframerate() == 24000
         assert spoken.getnframes() / 24000 == pytest.approx(1.02, abs=0.02)
     assert caller.epoch.ledger.calls[-1].text == "こんにちは"
+    with audio(voicevox(caller, "/synthesis", "speaker=3", query | {"outputStereo": True})) as stereo:
+        assert (stereo.getnchannels(), stereo.getnframes()) == (2, spoken.getnframes())
 
 
 def test_voicevox_does_one_synthesis_at_a_time() -> None:
