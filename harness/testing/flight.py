@@ -144,6 +144,9 @@ class Flight:
                 elif isinstance(step, wire.Hang):
                     fault_id = self.exchange.fault_id if self.exchange is not None else None
                     self.hangs_on = fault_id if step.ends_when_lifted else None
+                    # Another thread may have lifted it before anything hung on it.
+                    if self.hangs_on is not None and not self._home.is_in_force(self.hangs_on):
+                        raise self._end_of_file()
                     yield from self._pass(None)
                 elif isinstance(step, wire.Close | wire.HalfClose):
                     # Who only reads cannot tell a closed connection from one that is closed in one direction.

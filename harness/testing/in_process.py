@@ -140,6 +140,11 @@ class InProcess:
             return "refused"
         return "swallowed" if closed_by else "open"
 
+    def is_in_force(self, fault_id: str) -> bool:
+        """Return whether a fault is in force now."""
+        with self._lock:
+            return any(armed.id == fault_id for armed in self.epoch.faults.in_force)
+
     def enter(self, flight: Flight) -> None:
         """Take note of a call that begins to connect."""
         with self._lock:

@@ -120,16 +120,20 @@ def test_a_proxy_before_what_is_no_http(fault_proxy: Any) -> None:
 
 
 @pytest.mark.upstreams(clock="real")
-async def test_real_time_where_it_is_wanted(speech_upstream: Any, faults: Any) -> None:
+def test_real_time_where_it_is_wanted(speech_upstream: Any, faults: Any) -> None:
     faults.arm("slow", upstream="tts", delay_s=0.1)
-    url = f"{speech_upstream.url}/speak"
     with httpx.Client() as client:
         begin_s = time.monotonic()
-        client.post(url, json={"text": TEXT})
+        client.post(f"{speech_upstream.url}/speak", json={"text": TEXT})
         assert time.monotonic() - begin_s >= 0.1
+
+
+@pytest.mark.upstreams(clock="real")
+async def test_real_time_in_a_loop(speech_upstream: Any, faults: Any) -> None:
+    faults.arm("hang", upstream="tts")
     async with httpx2.AsyncClient(timeout=0.05) as client:
         with pytest.raises(httpx2.ReadTimeout):
-            await client.post(url, json={"text": TEXT})
+            await client.post(f"{speech_upstream.url}/speak", json={"text": TEXT})
 
 
 def test_clients_of_many_threads(speech_upstream: Any, faults: Any) -> None:
