@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from harness.upstreams.openai.runs import Run, RunStep
     from harness.upstreams.openai.upstream import OpenAI
 
+_IN_PROGRESS = "thread.run.in_progress"
+_SPOKE = ("completed", "incomplete")
+_JUST_BEGUN = {"status": "in_progress", "completed_at": None, "incomplete_details": None, "usage": None}
 _THINKS_FOR = 0.4
 """Share of a turn that passes before the first words."""
 
@@ -37,8 +40,10 @@ def stream_run(api: OpenAI, run: Run, begin_ns: int, before: tuple[tuple[str, di
     yield Wait(run.queue_ns / 1e9)
     started_ns = begin_ns + run.queue_ns
     api.due.advance(started_ns)
-    if run.state in OPEN_STATES and run.state != "cancelling":
-        yield event(run.document(), "thread.run.in_progress")
+    # A carrier that is late finds the run at its end already: its events are told all the same. Only a run that was
+    # cancelled, or ended badly, before it began to speak has none.
+    if (run.state in OPEN_STATES and run.state != "cancelling") or run.state in _SPOKE:
+        yield event({**run.document(), **_JUST_BEGUN} if run.state in _SPOKE else run.document(), _IN_PROGRESS)
         if run.fate.stays_in == "in_progress":
             yield Hang()
         yield Wait(_THINKS_FOR * run.turn_ns / 1e9)

@@ -319,3 +319,27 @@ def test_a_run_that_is_cancelled_while_it_streams_says_so(caller: Any) -> None:
     assert names[-1] == "done"
     assert names[-2] in ("thread.run.cancelling", "thread.run.cancelled")
     assert "thread.message.completed" not in names
+
+
+def test_a_carrier_that_is_late_still_tells_what_the_run_said(caller: Any) -> None:
+    assistant = caller.assistant()
+    thread = caller.openai("POST", "/threads", {"messages": [{"role": "user", "content": "hello"}]})["id"]
+    body = json.dumps({"assistant_id": assistant, "stream": True}).encode()
+    headers = {"authorization": "Bearer sk-test", "openai-beta": "assistants=v2"}
+    exchange = caller.epoch.begin(
+        "openai", wire.Request("POST", f"/v1/threads/{thread}/runs", headers=headers, body=body), caller.now_ns
+    )
+    assert exchange.reply is not None
+    events = []
+    for step in exchange.reply.steps():
+        if isinstance(step, wire.Wait):
+            caller.sleep(step.seconds + 60)
+        elif isinstance(step, wire.Data):
+            name, data = step.body.decode().split("\n")[:2]
+            events.append((name.removeprefix("event: "), data.removeprefix("data: ")))
+    names = [name for name, _ in events]
+    assert "thread.message.delta" in names
+    assert names.index("thread.run.in_progress") < names.index("thread.message.completed")
+    assert names[-2:] == ["thread.run.completed", "done"]
+    begun = json.loads(next(data for name, data in events if name == "thread.run.in_progress"))
+    assert begun["status"] == "in_progress"
