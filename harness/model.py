@@ -326,7 +326,7 @@ class Generation(Record, frozen=True, kw_only=True, tag="generation"):
     mark: str | None = None
     model: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
-    """What it asked for, in the state requires_action."""
+    """What it asked for, in the state requires_action; of a response or a chat completion, in the state completed."""
 
 
 LedgerEntry = Call | Generation

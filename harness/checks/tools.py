@@ -172,7 +172,8 @@ def _turns(evidence: Evidence) -> list[_Turn]:
     answered_ns = {sample.mark: sample.end_ns for sample in evidence.samples if sample.outcome in _ANSWERS}
     turns = []
     for state in evidence.generations:
-        if state.state == "requires_action" and state.tool_calls:
+        # Responses and chat completions have no state of waiting for outputs: they complete with what they ask for.
+        if state.state in ("requires_action", "completed") and state.tool_calls:
             later = (begin for begin in outputs[state.id] if begin >= state.at_ns)
             until = next(later, None)
             if until is None:

@@ -179,3 +179,20 @@ def test_a_failed_call_leaves_its_round_lacking(given):
         given.call("time", at_s=6.3, for_s=0.1),
     ]
     assert "2 ambiguous" in tools_overlap(given.evidence(ledger=ledger)).counted
+
+
+def test_an_api_without_a_state_of_waiting_for_outputs_is_judged_alike(given):
+    """A response completes with the calls that it asks for; the outputs come with the next response of the turn."""
+    for side_by_side, verdict in ((True, Verdict.PASS), (False, Verdict.FAIL)):
+        entries = []
+        for number in range(6):
+            at_s = 5.0 + 1.3 * number
+            tools = tuple(given.tool(f"get_{name}", f'{{"about": "case{number:04d}"}}') for name in TIMES_S)
+            entries.append(given.generation(f"resp_{number}", "completed", at_s, conversation="conv", tool_calls=tools))
+            begin_s = at_s + 0.01
+            for name, took_s in TIMES_S.items():
+                path = f"/{name}?about=case{number:04d}"
+                entries.append(given.call(name, f"GET /{name}", path=path, at_s=begin_s, for_s=took_s, status=200))
+                begin_s += 0.005 if side_by_side else took_s
+            entries.append(given.generation(f"resp_{number}b", "completed", at_s + 1.25, conversation="conv"))
+        assert tools_overlap(given.evidence(ledger=entries), at_most_cost_ratio=1.3).verdict is verdict
