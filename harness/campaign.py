@@ -6,7 +6,7 @@ answers (`Action`). Per scenario:
     preparing -> warm_up -> steady -> attack -> recovery -> drain -> ending -> judging -> the next scenario
 
 Phases follow the plan's clock, not the target's: they begin when they are due, however the target fares. Only the drain
-ends early, when nothing is in flight any more.
+ends early, a little after the last answer.
 """
 
 from __future__ import annotations
@@ -20,6 +20,13 @@ from harness.evidence import Ended
 from harness.model import PHASES, Durations, FaultPlan, Phase, PhaseWindow, PlannedScenario, Size, Verdict
 
 NANOSECONDS: Final = 1_000_000_000
+
+DRAIN_MARGIN_S: Final = 1.0
+"""A drain lasts at least this much longer than callers wait: who arrived last still sees the end of it."""
+
+SETTLE_NS: Final = NANOSECONDS
+"""A drain goes on for this long after the last answer: what the target does then (ending its runs, above all) belongs
+to the scenario, and an agent that answers first and tidies up afterwards does nothing wrong."""
 
 LEAD_NS: Final = 100_000_000
 """Between a target that is ready and the first arrival, so that the order to play it reaches every worker in time."""
@@ -170,14 +177,17 @@ class Conductor:
     Args:
         scenarios: in the order of play; at least one.
         size: which durations are meant.
+        deadline_s: when a caller gives up; no drain is shorter.
     """
 
-    def __init__(self, scenarios: Sequence[PlannedScenario], size: Size) -> None:
+    def __init__(self, scenarios: Sequence[PlannedScenario], size: Size, deadline_s: float) -> None:
         if not scenarios:
             msg = "A campaign needs at least one scenario."
             raise ValueError(msg)
         self._scenarios = tuple(scenarios)
         self._size = size
+        self._deadline_s = deadline_s
+        self._quiet_since_ns: int | None = None
         self._state = _State.IDLE
         self._index = -1
         self._boundaries: dict[Phase, tuple[int, int]] = {}
@@ -246,6 +256,10 @@ class Conductor:
             phase: (begin_ns + round(begin_s * NANOSECONDS), begin_ns + round(end_s * NANOSECONDS))
             for phase, (begin_s, end_s) in phase_offsets(durations).items()
         }
+        drain_begin_ns, drain_end_ns = self._boundaries["drain"]
+        longest_wait_ns = round((self._deadline_s + DRAIN_MARGIN_S) * NANOSECONDS)
+        self._boundaries["drain"] = (drain_begin_ns, max(drain_end_ns, drain_begin_ns + longest_wait_ns))
+        self._quiet_since_ns = None
         self._faults = [
             _ArmedFault(index, plan, *self._fault_window(plan)) for index, plan in enumerate(declaration.faults)
         ]
@@ -274,8 +288,14 @@ class Conductor:
             following: Phase = PHASES[PHASES.index(self._phase) + 1]  # type: ignore[assignment]  # PHASES are Phases
             actions += [self._leave(now_ns), Enter(following)]
             self._phase, self._phase_began_ns = following, now_ns
-        if self._phase == "drain" and (in_flight == 0 or now_ns >= self._boundaries["drain"][1]):
-            actions += self._end(now_ns, Ended(how="complete"))
+        if self._phase == "drain":
+            if in_flight:
+                self._quiet_since_ns = None
+            elif self._quiet_since_ns is None:
+                self._quiet_since_ns = now_ns
+            settled = self._quiet_since_ns is not None and now_ns >= self._quiet_since_ns + SETTLE_NS
+            if settled or now_ns >= self._boundaries["drain"][1]:
+                actions += self._end(now_ns, Ended(how="complete"))
         return actions
 
     def _move_faults(self, now_ns: int) -> list[Action]:

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-import gevent
 from gevent.event import Event as GeventEvent
 from locust import User
 from locust.env import Environment
 from locust.user.users import LOCUST_STATE_WAITING  # type: ignore[attr-defined]  # Locust re-exports it implicitly
 
 from harness.load.people import Person, population
+from harness.load.transport import Exchange
 from harness.model import Arrivals, Outcome, Role, Sample
 
 if TYPE_CHECKING:
@@ -104,11 +104,17 @@ class Callers(User):
         mark = None if exact else self._mark(turn)
         text = message if mark is None else f"{message} {mark}"
         speaker = self.person.user_id if user_id is None else user_id
+        done = Exchange()
         try:
-            done = performance.transport.exchange(speaker, text)
-        except gevent.GreenletExit:
-            performance.record(self._sample(turn, intended_ns, speaker, mark, text, Outcome.ABANDONED))
-            raise
+            performance.transport.exchange(speaker, text, done)
+        finally:
+            # Also when the greenlet is killed in the middle: an arrival that was begun is always accounted for.
+            sample = self._recorded(turn, intended_ns, speaker, mark, text, done)
+        return sample
+
+    def _recorded(
+        self, turn: int, intended_ns: int, user_id: str, mark: str | None, text: str, done: Exchange
+    ) -> Sample:
         sample = Sample(
             callers=type(self).__name__,
             role=self.role,
@@ -116,12 +122,12 @@ class Callers(User):
             ordinal=self.ordinal,
             turn=turn,
             phase=self._arrival.phase,
-            user_id=speaker,
+            user_id=user_id,
             mark=mark,
             intended_ns=intended_ns,
             sent_ns=done.sent_ns,
             first_byte_ns=done.first_byte_ns,
-            end_ns=done.end_ns,
+            end_ns=done.end_ns or self._performance.now_ns(),
             outcome=done.outcome,
             status=done.status,
             error=done.error[:_EXCERPT_CHARS],
@@ -132,32 +138,13 @@ class Callers(User):
             audio_bytes=done.audio_bytes,
             audio_s=done.audio_s,
         )
-        performance.record(sample)
+        self._performance.record(sample)
         return sample
 
     def unserved(self) -> None:
         """Record that this arrival found the cap of requests in flight and was not sent."""
         intended_ns = self._performance.due_ns(self._arrival)
-        self._performance.record(self._sample(0, intended_ns, self.person.user_id, None, "", Outcome.UNSERVED))
-
-    def _sample(
-        self, turn: int, intended_ns: int, user_id: str, mark: str | None, text: str, outcome: Outcome
-    ) -> Sample:
-        return Sample(
-            callers=type(self).__name__,
-            role=self.role,
-            task=self._task,
-            ordinal=self.ordinal,
-            turn=turn,
-            phase=self._arrival.phase,
-            user_id=user_id,
-            mark=mark,
-            intended_ns=intended_ns,
-            end_ns=self._performance.now_ns(),
-            outcome=outcome,
-            message=text[:_EXCERPT_CHARS],
-            message_chars=len(text),
-        )
+        self._recorded(0, intended_ns, self.person.user_id, None, "", Exchange(outcome=Outcome.UNSERVED))
 
     def _mark(self, turn: int) -> str:
         performance = self._performance

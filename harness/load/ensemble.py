@@ -31,6 +31,7 @@ class Ensemble:
         self._runner = runner
         self._latest: dict[int, Report] = {}
         self._count = 0
+        self._lost = 0
         self._scenario = ""
         self._writer: JsonLinesWriter | None = None
         runner.register_message(REPORT, self._on_report)
@@ -51,6 +52,14 @@ class Ensemble:
         return sum(report.scheduled for report in self._latest.values())
 
     @property
+    def trouble(self) -> str:
+        """What went wrong on the load's own side, empty if nothing did: then samples may be missing."""
+        troubles = [report.trouble for report in self._latest.values() if report.trouble]
+        if self._lost:
+            troubles.append(f"{self._lost} load processes did not hand over their last samples")
+        return "; ".join(troubles)
+
+    @property
     def in_flight(self) -> int:
         """Requests under way, by the latest reports; never 0 before every player has reported."""
         silent = max(0, self._count - len(self._latest))
@@ -59,6 +68,7 @@ class Ensemble:
     def rehearse(self, scenario: str, seed: int) -> None:
         """Forget the scenario before, and have the players do beforehand what would make the first arrivals late."""
         self._latest = {}
+        self._lost = 0
         self._runner.send_message(REHEARSE, msgspec.json.encode(Rehearsal(scenario=scenario, seed=seed)))
 
     def play(self, order: PlayOrder, writer: JsonLinesWriter) -> None:
@@ -83,6 +93,7 @@ class Ensemble:
         with gevent.Timeout(_LEAVE_S, False):
             while sum(report.stopped for report in self._latest.values()) < self._count:
                 gevent.sleep(0.01)
+        self._lost = self._count - sum(report.stopped for report in self._latest.values())
         try:
             self._writer.close()
         except EvidenceError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -74,6 +75,8 @@ class Performance:
             for load in planned.load
         }
         self._under_way = Group()
+        self.trouble = ""
+        """What went wrong on the harness's own side: then the samples are not to be trusted."""
         self._dispatcher: gevent.Greenlet | None = None
 
     @property
@@ -93,13 +96,21 @@ class Performance:
 
     def start(self) -> None:
         """Begin to send. Returns at once."""
-        self._dispatcher = gevent.spawn(self._dispatch)
+        self._dispatcher = gevent.spawn(self._guarded, "the dispatcher", self._dispatch)
 
     def stop(self) -> None:
         """Send nothing more; what is under way is recorded as abandoned."""
         if self._dispatcher is not None:
             self._dispatcher.kill(block=True, timeout=1)
         self._under_way.kill(block=True, timeout=2)
+
+    def _guarded(self, who: str, deed: Callable[[], None]) -> None:
+        """Do something of a scenario or of ours, whose mistakes must not vanish with their greenlet."""
+        try:
+            deed()
+        except Exception as error:
+            self.trouble = self.trouble or f"{who} broke with {type(error).__name__}: {error}"
+            logging.getLogger(__name__).exception("%s broke", who)
 
     def _dispatch(self) -> None:
         due = heapq.merge(
@@ -120,4 +131,4 @@ class Performance:
             if len(self._under_way) >= self._max_in_flight:
                 caller.unserved()
             else:
-                self._under_way.spawn(caller.live)
+                self._under_way.spawn(self._guarded, f"a task of {name}", caller.live)

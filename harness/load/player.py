@@ -68,6 +68,8 @@ class Report(Record, frozen=True, kw_only=True):
     in_flight: int
     scheduled: int
     stopped: bool
+    trouble: str
+    """What went wrong on this player's own side."""
 
 
 class Player:
@@ -153,6 +155,7 @@ class Player:
             in_flight=self._performance.in_flight,
             scheduled=self._performance.scheduled,
             stopped=stopped,
+            trouble=self._performance.trouble,
         )
         self._environment.runner.send_message(REPORT, msgspec.msgpack.encode(report))
 

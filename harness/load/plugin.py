@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import time
+import traceback
 from collections import deque
 from datetime import UTC, datetime
 from importlib import metadata
@@ -135,10 +136,16 @@ class _Door:
 
     def _run(self, running: Campaign) -> None:
         watch = gevent.spawn(self._watch_parent, running)
-        running.run()
-        watch.kill()
-        self._environment.process_exit_code = running.exit_code
-        gevent.spawn(self._leave)
+        try:
+            running.run()
+        except Exception as error:  # a mistake of ours: shown whole, and never the reason why Locust runs on for ever
+            _LOG.exception("The campaign broke")
+            traceback.print_exc()
+            _complain(f"The campaign broke with {type(error).__name__}: {error}. This is a mistake of the harness.")
+        finally:
+            watch.kill()
+            self._environment.process_exit_code = running.exit_code
+            gevent.spawn(self._leave)
 
     def _watch_parent(self, running: Campaign) -> None:
         """End the campaign when the command that started it is gone: killed, it cannot say so itself."""
@@ -225,7 +232,7 @@ class Campaign:
             self._stage = WithUpstreams(host, options.upstreams, self.run_dir)
         else:
             self._stage = Bare(host)
-        self._conductor = Conductor(plan.scenarios, size)
+        self._conductor = Conductor(plan.scenarios, size, self._deadline_s)
         self._planned_faults: evidence.JsonLinesWriter | None = None
         self._phases: evidence.JsonLinesWriter | None = None
         self._armed: dict[int, str | None] = {}
@@ -261,6 +268,9 @@ class Campaign:
             self.exit_code = verdict.EXIT_ERROR
         finally:
             self._ensemble.stop()
+            for armed in self._armed.values():
+                if armed is not None:
+                    self._lift(armed)  # upstreams that somebody else started outlive this campaign
             self._stage.close()
             self.finished = True
 
@@ -323,17 +333,25 @@ class Campaign:
         self._armed = {}
         self._say("preparing")
         self._ensemble.rehearse(planned.name, self._plan.seed)
-        preparing = gevent.spawn(self._stage.prepare, planned)
+        preparing = gevent.spawn(self._host_or_trouble, planned)
         while not preparing.ready():
             preparing.join(timeout=_TICK_S)
             if self._interruption is not None:
                 preparing.kill()
                 return campaign.Interrupt(self._interruption)
-        if isinstance(preparing.exception, StageError):
-            _complain(preparing.exception)
-            return campaign.PrepareFailed(str(preparing.exception))
-        self._host = preparing.get()
+        outcome = preparing.get()
+        if isinstance(outcome, StageError):
+            _complain(outcome)
+            return campaign.PrepareFailed(str(outcome))
+        self._host = outcome
         return campaign.Prepared(self._host)
+
+    def _host_or_trouble(self, planned: PlannedScenario) -> str | StageError:
+        # Returned, not raised: gevent prints the traceback of a greenlet that raises, and this is no mistake of ours.
+        try:
+            return self._stage.prepare(planned)
+        except StageError as error:
+            return error
 
     def _play(self, planned: PlannedScenario, begin_ns: int) -> None:
         directory = evidence.scenario_directory(self.run_dir, planned.name)
@@ -387,6 +405,9 @@ class Campaign:
         assert self._planned_faults is not None
         self._phases.close()
         self._planned_faults.close()
+        if self._ensemble.trouble:
+            _complain(f"{planned.name}: {self._ensemble.trouble}")
+            ended = evidence.Ended(how="broken", reason=self._ensemble.trouble)
         try:
             self._stage.end(planned)
         except StageError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import socket
 import subprocess
 import sys
@@ -23,7 +24,9 @@ import gevent
 from harness.evidence import FAULTS, LEDGER, scenario_directory
 from harness.faults import parse as parse_fault
 from harness.model import PlannedScenario
-from harness.verdict import EXIT_ERROR, EXIT_INCONCLUSIVE
+from harness.verdict import EXIT_ERROR, EXIT_INCONCLUSIVE, EXIT_USAGE
+
+_LOG = logging.getLogger("harness")
 
 _QUICK_S: Final = 5.0
 """A control call answers in milliseconds; one that takes this long is never going to."""
@@ -110,6 +113,10 @@ class WithUpstreams:
     def prepare(self, planned: PlannedScenario) -> str:
         del planned
         check_reachable(self._host)
+        for left in call(self._control, "GET", "/_control/faults"):
+            # A campaign that was killed could not lift what it had armed; what it left would be judged as ours.
+            self.lift(left["id"])
+            _LOG.warning("Lifted the fault %s, which was armed before this scenario began.", left.get("fault", left))
         self._since_ns = time.monotonic_ns()
         return self._host
 
@@ -215,11 +222,8 @@ def call(base: str, method: str, path: str, body: Any = None, timeout_s: float =
 
 def call_text(base: str, method: str, path: str, body: Any = None, timeout_s: float = _QUICK_S) -> str:
     """Make one control call and return its answer as text. Raises StageError."""
-    parts = urlsplit(base)
-    if parts.hostname is None:
-        msg = f"{base!r} is no URL; expected something like http://127.0.0.1:8089"
-        raise StageError(msg)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout_s)
+    hostname, port = _address(base)
+    connection = http.client.HTTPConnection(hostname, port, timeout=timeout_s)
     try:
         payload = None if body is None else json.dumps(body)
         connection.request(method, path, body=payload, headers={"Content-Type": "application/json"})
@@ -241,16 +245,24 @@ def call_text(base: str, method: str, path: str, body: Any = None, timeout_s: fl
 
 def check_reachable(host: str) -> None:
     """Raise StageError unless something accepts connections at the URL `host`."""
-    parts = urlsplit(host)
-    if parts.scheme not in ("http", "https") or parts.hostname is None:
-        msg = f"{host!r} is no URL of a target; expected something like http://127.0.0.1:8000"
-        raise StageError(msg)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    hostname, port = _address(host)
     try:
-        socket.create_connection((parts.hostname, port), timeout=_QUICK_S).close()
+        socket.create_connection((hostname, port), timeout=_QUICK_S).close()
     except OSError as error:
         msg = f"Nothing answers at {host} ({error}). Is the agent started, and is the port right?"
         raise StageError(msg) from error
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:  # not a number, or beyond 65535
+        port = 0
+    if parts.scheme not in ("http", "https") or parts.hostname is None or not port:
+        msg = f"{url!r} is no URL of a target or of upstreams; expected something like http://127.0.0.1:8000"
+        raise StageError(msg, EXIT_USAGE)
+    return parts.hostname, port
 
 
 def _last_line(path: Path) -> str:

@@ -22,7 +22,7 @@ _CONNECT_TIMEOUT_S: Final = 5.0
 class Exchange:
     """What became of one request. Times in monotonic nanoseconds."""
 
-    sent_ns: int
+    sent_ns: int | None = None
     first_byte_ns: int | None = None
     end_ns: int = 0
     outcome: Outcome = Outcome.ABANDONED
@@ -54,13 +54,14 @@ class Transport:
             network_timeout=deadline_s,
         )
 
-    def exchange(self, user_id: str, message: str) -> Exchange:
-        """Say `message` as `user_id` and read the answer to its end.
+    def exchange(self, user_id: str, message: str, done: Exchange) -> None:
+        """Say `message` as `user_id`, read the answer to its end, and write into `done` what became of it.
 
-        A failed request is data, not an exception. Only a greenlet that is killed from outside leaves through here.
+        A failed request is data, not an exception. Only a greenlet that is killed from outside leaves through here;
+        then `done` says how far it had come.
         """
         request = build_request(self._target, user_id, message)
-        done = Exchange(sent_ns=time.monotonic_ns())
+        done.sent_ns = time.monotonic_ns()
         deadline = gevent.Timeout(self._deadline_s)
         deadline.start()
         try:
@@ -90,7 +91,6 @@ class Transport:
             deadline.close()
             if not done.end_ns:
                 done.end_ns = time.monotonic_ns()
-        return done
 
     def close(self) -> None:
         """Close the kept connections."""

@@ -52,8 +52,8 @@ def planned(name: str = "one", *faults: FaultPlan) -> PlannedScenario:
 class Stopwatch:
     """Drives a conductor second by second and keeps what it asked for, with the second in which it did."""
 
-    def __init__(self, *scenarios: PlannedScenario) -> None:
-        self.conductor = Conductor(scenarios, "quick")
+    def __init__(self, *scenarios: PlannedScenario, deadline_s: float = 2) -> None:
+        self.conductor = Conductor(scenarios, "quick", deadline_s)
         self.now_ns = 100 * SECOND
         self.asked: list[tuple[float, Action]] = []
         self._begin_ns = 0
@@ -73,6 +73,12 @@ class Stopwatch:
             self.now_ns += round(step_s * SECOND)
             self.tell(Tick(in_flight))
 
+    def settle(self) -> None:
+        """Let nothing be in flight for long enough."""
+        for _ in range(60):
+            self.now_ns += round(0.02 * SECOND)
+            self.tell(Tick(0))
+
     def when(self, kind: type[Action], index: int = 0) -> float:
         return [at_s for at_s, action in self.asked if isinstance(action, kind)][index]
 
@@ -84,7 +90,7 @@ def test_a_scenario_is_prepared_played_ended_and_judged_in_this_order() -> None:
     watch = Stopwatch(planned())
     watch.tell(Prepared("http://127.0.0.1:1"))
     watch.run_to(7.5)
-    watch.tell(Tick(in_flight=0))
+    watch.settle()
     watch.tell(HasEnded())
     watch.tell(Judged(Verdict.PASS))
 
@@ -103,7 +109,7 @@ def test_phases_begin_when_they_are_due_and_windows_have_no_gaps() -> None:
     watch = Stopwatch(planned())
     watch.tell(Prepared("http://127.0.0.1:1"))
     watch.run_to(7.5)
-    watch.tell(Tick(in_flight=0))
+    watch.settle()
 
     entered = [(round(at_s, 1), action.phase) for at_s, action in watch.asked if isinstance(action, Enter)]
     assert entered == [(0.0, "warm_up"), (1.0, "steady"), (3.0, "attack"), (6.0, "recovery"), (7.0, "drain")]
@@ -111,12 +117,32 @@ def test_phases_begin_when_they_are_due_and_windows_have_no_gaps() -> None:
     assert all(a.end_ns == b.begin_ns for a, b in itertools.pairwise(windows))
 
 
-def test_the_drain_ends_as_soon_as_nothing_is_in_flight() -> None:
+def test_the_drain_ends_a_second_after_the_last_answer() -> None:
     watch = Stopwatch(planned())
     watch.tell(Prepared("http://127.0.0.1:1"))
     watch.run_to(7.9)
+    watch.run_to(8.8, in_flight=0)
+    assert "End" not in watch.kinds(), "what the target does after its last answer belongs to the scenario"
+    watch.run_to(9.0, in_flight=0)
+    assert "End" in watch.kinds()
+
+
+def test_something_in_flight_again_begins_the_second_anew() -> None:
+    watch = Stopwatch(planned())
+    watch.tell(Prepared("http://127.0.0.1:1"))
+    watch.run_to(7.9)
+    watch.run_to(8.5, in_flight=0)
+    watch.run_to(8.6, in_flight=1)
+    watch.run_to(9.5, in_flight=0)
     assert "End" not in watch.kinds()
-    watch.tell(Tick(in_flight=0))
+
+
+def test_a_drain_outlasts_the_longest_wait_of_a_caller() -> None:
+    watch = Stopwatch(planned(), deadline_s=30)
+    watch.tell(Prepared("http://127.0.0.1:1"))
+    watch.run_to(37.5)
+    assert "End" not in watch.kinds()
+    watch.run_to(38.1)
     assert "End" in watch.kinds()
 
 
@@ -143,7 +169,7 @@ def test_faults_are_armed_and_lifted_on_time_the_earlier_one_lifted_before_the_n
     watch = Stopwatch(planned("one", first, second, whole))
     watch.tell(Prepared("http://127.0.0.1:1"))
     watch.run_to(7.5)
-    watch.tell(Tick(in_flight=0))
+    watch.settle()
 
     moves = [
         (round(at_s, 1), type(action).__name__, action.plan.spec["fault"])
@@ -164,7 +190,7 @@ def test_the_next_scenario_begins_when_the_one_before_is_judged() -> None:
     watch = Stopwatch(planned("one"), planned("two"))
     watch.tell(Prepared("http://127.0.0.1:1"))
     watch.run_to(7.5)
-    watch.tell(Tick(in_flight=0))
+    watch.settle()
     watch.tell(HasEnded())
     watch.tell(Judged(Verdict.FAIL))
 
@@ -203,7 +229,7 @@ def test_an_interrupt_is_heeded_in_every_state(state: str) -> None:
     if state != "preparing":
         watch.tell(Prepared("http://127.0.0.1:1"))
         watch.run_to(7.5)
-        watch.tell(Tick(in_flight=0))
+        watch.settle()
     if state == "judging":
         watch.tell(HasEnded())
     watch.tell(Interrupt("Ctrl-C"))
@@ -228,4 +254,4 @@ def test_a_second_interrupt_and_events_out_of_place_change_nothing() -> None:
 
 def test_a_campaign_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one scenario"):
-        Conductor((), "quick")
+        Conductor((), "quick", deadline_s=2)
