@@ -39,7 +39,7 @@ check: $(READY)  ## format, lint, types, unit and repository tests: before every
 format: $(READY)  ## rewrite the code the way `make check` wants it
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-bench: $(READY)  ## the figures of the README, measured side by side; not part of any verdict
+bench: $(READY)  ## how fast and how large, measured side by side; not part of any verdict
 	@$(BIN)/python -m tests.bench
 
 clean:  ## remove what setup and runs have made

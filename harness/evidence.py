@@ -15,9 +15,9 @@
             telemetry.jsonl           TelemetryPoint    (process)
             target.jsonl              LogLine           (process)
             judgement.json            Judgement
-            ended.json                {"how": "complete" | "interrupted" | "broken", "reason": ...}
+            ended.json                Ended: how it ended, when, and how many callers were to arrive
 
-A missing file is a missing vantage, an empty file is a vantage that saw nothing. The last line of a file may have been
+A missing file of the ledger or of telemetry is a missing vantage, an empty one is a vantage that saw nothing. The last line of a file may have been
 cut by a kill or a full disk: it is dropped, any other malformed line is an error.
 """
 
