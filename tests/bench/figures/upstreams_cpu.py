@@ -109,8 +109,9 @@ def _notes(bench: Bench) -> tuple[str, ...]:
         f"{bench.pick(3, 1):g} rounds over all endpoints of {bench.pick(1.2, 0.3):g} s each, medians of the rounds. "
         "CPU: user and system of the whole process, from its CPU clock.",
         "Stand-ins: --latency-scale 0 (no timers), ledger kept and written to disk, one armed fault on every upstream "
-        "whose `text` nobody says, 256 messages of each caller that differ by their marks, a new epoch for each window.",
-        "Calls/s where the core was not busy are what the load side could send; the CPU of a call says more.",
+        "whose `text` nobody says, 256 messages of each caller that differ by their marks, a new epoch a window.",
+        "Calls/s of a core that was not busy are what the load side could send, or what other processes left of both "
+        "cores; the CPU of a call says more.",
         "Constant: the same carrier (served.py) answering 700 bytes, a WAV of the same size, or 50 events; no routing, "
         "state, faults or ledger. GET /health of tts has all of these and does no work.",
         f"aimock: {aimock.PACKAGE}, node, fixtures matched by the user's message, its defaults otherwise, silent. It "
