@@ -38,9 +38,9 @@ _Function = Callable[Concatenate[Evidence, _P], Finding]
 _MARKER: Final = "__check__"
 _DECLARED: Final = "declared:"
 _BROUGHT_BY: Final[dict[Vantage, str]] = {
-    "client": "samples.jsonl of the run",
-    "upstream": "`--upstreams URL`, with the target's upstreams pointed at the bundled ones",
-    "process": "`--target target.toml` with a [start] section, so that the harness starts the target",
+    "client": "it is brought by samples.jsonl of the run",
+    "upstream": "it is brought by `--upstreams URL`, with the target's upstreams pointed at the bundled ones",
+    "process": "the harness has to start the target itself: `--target` with a [start] section and no `--host`",
 }
 
 
@@ -48,7 +48,7 @@ class CheckError(ValueError):
     """A scenario asks for a check in a way that cannot be; the message says what would be right."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """One check: what it needs to see, what it asks, which limits it takes."""
 
@@ -57,6 +57,11 @@ class Check:
     question: str
     implicit: bool
     """True for those of validity: judged in every scenario, named in none."""
+    service: bool = False
+    """True where it judges how callers were served, which a steady state that was broken already spoils; False where it
+    counts what must never be, whatever went before."""
+    foundation: bool = False
+    """True for one of validity without which nothing can be said against the quality of service."""
     function: Callable[..., Finding]
 
     @functools.cached_property
@@ -78,7 +83,12 @@ class Check:
 
 
 def check(
-    *, vantages: tuple[Vantage, ...], question: str, implicit: bool = False
+    *,
+    vantages: tuple[Vantage, ...],
+    question: str,
+    implicit: bool = False,
+    service: bool = False,
+    foundation: bool = False,
 ) -> Callable[[_Function[_P]], _Function[_P]]:
     """Make a check of a function `(evidence, *, limits) -> Finding`.
 
@@ -86,6 +96,8 @@ def check(
         vantages: what it needs to see; where one is missing it is not asked, and inconclusive.
         question: what it asks, in a few words, for the table.
         implicit: it is asked of every scenario.
+        service: it judges how callers were served: its fail needs a steady state that held to compare with.
+        foundation: where it does not pass, a fail of a `service` check says nothing.
     """
 
     def decorate(function: _Function[_P]) -> _Function[_P]:
@@ -96,7 +108,15 @@ def check(
                 finding, check=record.name, vantages=vantages, question=question, limits=record.defaults | limits
             )
 
-        record = Check(name=function.__name__, vantages=vantages, question=question, implicit=implicit, function=named)
+        record = Check(
+            name=function.__name__,
+            vantages=vantages,
+            question=question,
+            implicit=implicit,
+            service=service,
+            foundation=foundation,
+            function=named,
+        )
         setattr(named, _MARKER, record)
         return named
 
@@ -199,7 +219,7 @@ def _run(plan: CheckPlan, evidence: Evidence) -> Finding:
     record = catalog()[plan.name]
     absent = [vantage for vantage in record.vantages if vantage not in evidence.vantages]
     if absent:
-        reason = "; ".join(f"the {one} vantage is missing: it is brought by {_BROUGHT_BY[one]}" for one in absent)
+        reason = "; ".join(f"the {one} vantage is missing: {_BROUGHT_BY[one]}" for one in absent)
         return _not_asked(plan, Verdict.INCONCLUSIVE, reason)
     names = sorted({name for value in plan.limits.values() if (name := _declared_name(value))})
     for name in names:

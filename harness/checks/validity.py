@@ -44,7 +44,53 @@ def ended_complete(evidence: Evidence) -> Finding:
     return passed(expected=expected, observed=observed)
 
 
-@check(vantages=("client",), question="Did the load keep its schedule?", implicit=True)
+@check(vantages=("client",), question="Is every caller accounted for?", implicit=True, foundation=True)
+def every_caller_is_accounted_for(evidence: Evidence) -> Finding:
+    """Hold the callers that are among the samples against those who were to arrive; a lost sample is no served one."""
+    scheduled = evidence.ended.scheduled
+    found = len({(sample.callers, sample.ordinal) for sample in evidence.samples})
+    observed = f"{found:,} callers among the samples"
+    if scheduled is None:
+        expected = "as many callers as were scheduled"
+        if evidence.ended.how != "complete":
+            # That it was not played to its end is told by ended_complete, once.
+            return passed(expected=expected, observed=f"{observed}; no schedule, the scenario did not end complete")
+        reason = "how many callers were to arrive was not recorded, so nothing tells whether samples were lost"
+        return inconclusive(expected=expected, observed=observed, reason=reason)
+    expected = f"{scheduled:,} callers, as scheduled"
+    if found == scheduled:
+        return passed(expected=expected, observed=observed)
+    reason = f"{scheduled:,} callers were to arrive and {found:,} are among the samples: " + (
+        "some were never sent or their samples were lost"
+        if found < scheduled
+        else "some came whom nothing had scheduled; was the directory written by two runs?"
+    )
+    return inconclusive(expected=expected, observed=observed, reason=reason)
+
+
+@check(vantages=("client",), question="Was every request waited for?", implicit=True)
+def nothing_was_abandoned(evidence: Evidence) -> Finding:
+    """Count the requests that the harness itself gave up: they are in no other check's figures.
+
+    A run that was interrupted gives up what is under way; that is told by ended_complete.
+    """
+    expected = "no request given up in a scenario that was played to its end"
+    given_up = [sample for sample in evidence.samples if sample.outcome is Outcome.ABANDONED]
+    observed = f"{len(given_up):,} of {len(evidence.samples):,} requests given up"
+    if not evidence.samples:
+        reason = "no request was recorded"
+        return inconclusive(expected=expected, observed=observed, reason=reason)
+    if not given_up or evidence.ended.how != "complete":
+        return passed(expected=expected, observed=observed)
+    reason = (
+        f"{len(given_up):,} requests were given up by the harness before they had ended, so that no check counts them:"
+        f" the drain was too short for the callers' deadline of {evidence.deadline_s:g} s; give the scenario a longer"
+        " drain_s"
+    )
+    return inconclusive(expected=expected, observed=observed, reason=reason, evidence=sample_lines(evidence, given_up))
+
+
+@check(vantages=("client",), question="Did the load keep its schedule?", implicit=True, foundation=True)
 def load_kept_schedule(evidence: Evidence, *, at_most_lag_s: Amount = 0.25, percentile: Percent = 99.0) -> Finding:
     """Judge how late requests were sent. A generator that lags measures itself.
 
@@ -73,7 +119,7 @@ def load_kept_schedule(evidence: Evidence, *, at_most_lag_s: Amount = 0.25, perc
     )
 
 
-@check(vantages=("client",), question="Was the target well before the attack?", implicit=True)
+@check(vantages=("client",), question="Was the target well before the attack?", implicit=True, foundation=True)
 def steady_state_held(evidence: Evidence, *, at_least_share: Share = 0.8, minimum: Minimum = 16) -> Finding:
     """Judge whether real users were served before anything was broken: else there is nothing to compare with.
 
@@ -155,13 +201,15 @@ def upstreams_stayed_up(evidence: Evidence) -> Finding:
 
 
 @check(vantages=("client",), question="Did the attack reach the target?", implicit=True)
-def attack_arrived(evidence: Evidence, *, minimum: Minimum = 1) -> Finding:
+def attack_arrived(evidence: Evidence, *, at_least_share: Share = 0.5, minimum: Minimum = 1) -> Finding:
     """Look whether the attackers' requests came as far as the target.
 
     Args:
-        minimum: attackers' requests that have to have got there.
+        at_least_share: 0 to 1, of the attackers' requests, as counted. Of less than half of an attack nobody would say
+            that it was withstood.
+        minimum: attackers' requests that have to have got there, whatever the share.
     """
-    expected = f"at least {minimum} requests of attackers reach the target"
+    expected = f"at least {percent(at_least_share)} of attackers' requests reach the target, and at least {minimum}"
     attacks = [sample for sample in evidence.samples if sample.role == "attacker"]
     populations = [plan.callers for plan in evidence.load if plan.role == "attacker"]
     if not attacks and not populations:
@@ -169,14 +217,15 @@ def attack_arrived(evidence: Evidence, *, minimum: Minimum = 1) -> Finding:
     arrived = sum(reached(sample) for sample in attacks)
     observed = f"{share(arrived, len(attacks))} of attackers' requests reached the target"
     counted = "requests that were sent and did not end as a broken connection without a byte"
-    if arrived >= minimum:
+    if arrived >= max(minimum, at_least_share * len(attacks)):
         return passed(expected=expected, observed=observed, counted=counted)
     unserved = sum(sample.outcome is Outcome.UNSERVED for sample in attacks)
+    failing = "the attack did not arrive whole" if arrived else "the attack did not arrive"
     reason = (
-        f"the attack did not arrive: of {len(attacks)} requests of attackers {unserved} were never sent and"
+        f"{failing}: of {len(attacks)} requests of attackers {unserved} were never sent and"
         f" {len(attacks) - unserved - arrived} were cut off before a byte came back"
         if attacks
-        else f"the attack did not arrive: {' and '.join(populations)} sent nothing"
+        else f"{failing}: {' and '.join(populations)} sent nothing"
     )
     lines = sample_lines(evidence, attacks)
     return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)

@@ -169,7 +169,8 @@ class Given:
                 "telemetry": None if telemetry is None else tuple(telemetry),
                 "log_lines": None,
                 "faults": tuple(sorted(events, key=lambda event: event.at_ns)),
-                "ended": Ended(how="complete"),
+                # Of nothing, nothing is known: also not that nobody was to come.
+                "ended": Ended(how="complete", scheduled=len({(one.callers, one.ordinal) for one in samples}) or None),
             }
             | fields
         )

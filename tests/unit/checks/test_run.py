@@ -162,7 +162,11 @@ def test_a_declared_figure_of_the_wrong_kind_is_an_error(given):
             {"ledger": None},
             "the upstream vantage is missing: it is brought by `--upstreams",
         ),
-        (plan("target_survived"), {"telemetry": None}, "the process vantage is missing: it is brought by `--target"),
+        (
+            plan("target_survived"),
+            {"telemetry": None},
+            "the process vantage is missing: the harness has to start the target itself: `--target` with",
+        ),
     ],
 )
 def test_a_missing_vantage_says_what_brings_it(given, asked, missing, option):

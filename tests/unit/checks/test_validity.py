@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from harness.checks.validity import (
     attack_arrived,
     ended_complete,
+    every_caller_is_accounted_for,
     faults_fired,
     load_kept_schedule,
+    nothing_was_abandoned,
     something_was_sent,
     steady_state_held,
     upstreams_stayed_up,
@@ -47,6 +50,66 @@ def test_ended_complete_of_nothing(given):
     finding = ended_complete(given.evidence(phases=()))
     assert finding.verdict is Verdict.INCONCLUSIVE
     assert finding.reason.startswith("no phase was recorded")
+
+
+def test_every_caller_is_accounted_for_passes(given):
+    twice = given.sample(ordinal=700)
+    samples = [*given.many(9), twice, msgspec.structs.replace(twice, turn=1)]
+    finding = every_caller_is_accounted_for(given.evidence(samples=samples, ended=Ended(how="complete", scheduled=10)))
+    assert finding.verdict is Verdict.PASS
+    assert finding.observed == "10 callers among the samples"
+
+
+@pytest.mark.parametrize(("scheduled", "why"), [(12, "their samples were lost"), (8, "nothing had scheduled")])
+def test_every_caller_is_accounted_for_is_violated(given, scheduled, why):
+    ended = Ended(how="complete", scheduled=scheduled)
+    finding = every_caller_is_accounted_for(given.evidence(samples=given.many(10), ended=ended))
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert f"{scheduled} callers were to arrive and 10 are among the samples" in finding.reason
+    assert why in finding.reason
+
+
+def test_every_caller_is_accounted_for_of_nothing(given):
+    assert every_caller_is_accounted_for(given.evidence()).verdict is Verdict.INCONCLUSIVE
+
+
+def test_callers_of_two_classes_may_have_the_same_number(given):
+    samples = [given.sample(ordinal=0), given.sample(ordinal=0, role="attacker")]
+    finding = every_caller_is_accounted_for(given.evidence(samples=samples, ended=Ended(how="complete", scheduled=2)))
+    assert finding.verdict is Verdict.PASS
+
+
+def test_a_schedule_that_was_not_recorded_is_inconclusive_once(given):
+    samples = given.many(10)
+    complete = given.evidence(samples=samples, ended=Ended(how="complete"))
+    assert "was not recorded" in every_caller_is_accounted_for(complete).reason
+    # Where the scenario did not end complete, that is said by ended_complete.
+    broken = given.evidence(samples=samples, ended=Ended(how="broken"))
+    assert every_caller_is_accounted_for(broken).verdict is Verdict.PASS
+
+
+def test_nothing_was_abandoned_passes(given):
+    finding = nothing_was_abandoned(given.evidence(samples=given.many(3)))
+    assert finding.verdict is Verdict.PASS
+    assert finding.observed == "0 of 3 requests given up"
+
+
+def test_nothing_was_abandoned_is_violated(given):
+    samples = [*given.many(3), *given.many(2, outcome="abandoned")]
+    finding = nothing_was_abandoned(given.evidence(samples=samples))
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert finding.reason.startswith("2 requests were given up by the harness before they had ended")
+    assert "deadline of 5 s" in finding.reason
+    assert len(finding.evidence) == 2
+
+
+def test_nothing_was_abandoned_of_nothing(given):
+    assert nothing_was_abandoned(given.evidence()).verdict is Verdict.INCONCLUSIVE
+
+
+def test_what_an_interrupted_run_gave_up_is_told_elsewhere(given):
+    evidence = given.evidence(samples=given.many(2, outcome="abandoned"), ended=Ended(how="interrupted"))
+    assert nothing_was_abandoned(evidence).verdict is Verdict.PASS
 
 
 def test_load_kept_schedule_passes(given):
@@ -169,6 +232,19 @@ def test_attack_arrived_is_violated(given, outcome):
     finding = attack_arrived(given.evidence(samples=given.many(4, role="attacker", outcome=outcome)))
     assert finding.verdict is Verdict.INCONCLUSIVE
     assert "the attack did not arrive: of 4 requests of attackers" in finding.reason
+
+
+def test_an_attack_of_which_less_than_half_arrived_did_not(given):
+    def of(arrived):
+        samples = [
+            *given.many(arrived, role="attacker", outcome="refused"),
+            *given.many(10 - arrived, role="attacker", outcome="unserved"),
+        ]
+        return attack_arrived(given.evidence(samples=samples))
+
+    assert of(5).verdict is Verdict.PASS
+    assert of(4).verdict is Verdict.INCONCLUSIVE
+    assert of(4).reason.startswith("the attack did not arrive whole: of 10 requests of attackers 6 were never sent")
 
 
 def test_attack_arrived_of_nothing(given):
