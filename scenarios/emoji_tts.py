@@ -47,8 +47,11 @@ scenario = Scenario(
         check(
             "heard_something",
             roles=("attacker",),
-            at_least_share=0.9,
-            because="a reply that cannot be spoken is replaced by one that can; ten per cent are left for bad luck",
+            at_least_share=0.8,
+            because=(
+                "a reply that cannot be spoken is replaced by one that can; 80 % is what 20 out of 20 can show (the "
+                "95 % interval of all 20 heard begins at 84 %)"
+            ),
         ),
         check(
             "real_users_served",

@@ -38,6 +38,17 @@ scenario = Scenario(
             roles=("probe", "real"),
             because="nothing is broken here: everybody is to be answered",
         ),
+        check(
+            "all_answered",
+            roles=("probe",),
+            at_most_unanswered=1,
+            because="tools that fail at once overlap, too: the answer has to come; one of seven is left for bad luck",
+        ),
+        check(
+            "real_users_served",
+            at_least_share=0.8,
+            because="one answer lost in five is what people call down; the 95 % interval has to stay above it",
+        ),
         check("no_open_generations", because="a generation that nobody waits for still costs money"),
         check("target_survived", because="a process that has to be restarted forgets everyone"),
     ),

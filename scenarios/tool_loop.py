@@ -37,6 +37,17 @@ scenario = Scenario(
             roles=("attacker",),
             because="whoever asked is waiting for an answer, not for the loop to end",
         ),
+        check(
+            "all_answered",
+            roles=("attacker",),
+            at_most_unanswered=1,
+            because="to end the loop with an error is to fail the caller; one of ten is left for bad luck",
+        ),
+        check(
+            "errors_are_clear",
+            roles=("attacker",),
+            because="whoever is not answered must be able to tell 'ask something else' from a broken agent",
+        ),
         check("no_open_generations", because="a loop that goes on after its caller has left costs money for nothing"),
         check(
             "real_users_served",

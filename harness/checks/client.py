@@ -25,10 +25,11 @@ from harness.checks.wording import bounds, figure, moment, people, percent, phas
 from harness.evidence import Evidence
 from harness.model import Finding, Outcome, Sample
 
+_NO_ANSWER = frozenset({Outcome.TIMEOUT, Outcome.UNSERVED, Outcome.DISCONNECTED})
 _FAULT_FAMILIES = frozenset({"upstream", "model", "network", "process"})
 
 
-@check(vantages=("client",), question="Were real users served?")
+@check(vantages=("client",), question="Were real users served?", service=True)
 def real_users_served(
     evidence: Evidence, *, at_least_share: Share, during: Phases = ("attack",), minimum: Minimum = 20
 ) -> Finding:
@@ -52,18 +53,12 @@ def real_users_served(
     if len(asked) < minimum:
         reason = f"too few samples: {len(asked)} requests of real users {phases(during)}, it takes {minimum}"
         return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
-    if likely.low >= at_least_share:
-        return passed(expected=expected, observed=observed, counted=counted, evidence=lines)
-    if likely.high < at_least_share:
-        return failed(expected=expected, observed=observed, counted=counted, evidence=lines)
-    needed = trials_to_show(at_least_share) if good == len(asked) else trials_to_tell(good / len(asked), at_least_share)
-    reason = f"{percent(at_least_share)} lies within the interval of {len(asked)} requests" + (
-        f"; at this share it takes about {needed} requests to tell" if needed else "; no number of requests can tell"
+    return _by_interval(
+        good, len(asked), at_least_share, expected=expected, observed=observed, counted=counted, evidence=lines
     )
-    return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
 
 
-@check(vantages=("client",), question="Did every caller hear back before the deadline?")
+@check(vantages=("client",), question="Did every caller hear back before the deadline?", service=True)
 def answered_before_deadline(
     evidence: Evidence,
     *,
@@ -72,7 +67,7 @@ def answered_before_deadline(
     at_most_unanswered: Amount = 0,
     minimum: Minimum = 1,
 ) -> Finding:
-    """Count the requests that got no answer of any kind before their deadline: timed out, or never served.
+    """Count the requests that got no answer of any kind before their deadline: timed out, cut off, or never served.
 
     Args:
         roles: whose requests.
@@ -85,7 +80,7 @@ def answered_before_deadline(
         f" within {evidence.deadline_s:g} s"
     )
     asked = requests(evidence, roles, during)
-    unanswered = [sample for sample in asked if sample.outcome in (Outcome.TIMEOUT, Outcome.UNSERVED)]
+    unanswered = [sample for sample in asked if sample.outcome in _NO_ANSWER]
     observed = f"{share(len(unanswered), len(asked))} without any answer {phases(during)}"
     counted = f"requests of {people(roles)} due {phases(during)}, {_outcomes(asked)}; an error is an answer here"
     lines = sample_lines(evidence, unanswered)
@@ -97,7 +92,41 @@ def answered_before_deadline(
     return passed(expected=expected, observed=observed, counted=counted, evidence=lines)
 
 
-@check(vantages=("client",), question="Were errors clear ones?")
+@check(vantages=("client",), question="Was everybody really answered?", service=True)
+def all_answered(
+    evidence: Evidence,
+    *,
+    roles: Roles = ("real",),
+    during: Phases = ("attack",),
+    at_most_unanswered: Amount = 0,
+    minimum: Minimum = 5,
+) -> Finding:
+    """Count the requests that did not get what they asked for in time: an error, however clear, is no answer here.
+
+    For so few requests that a share of them would say nothing.
+
+    Args:
+        roles: whose requests.
+        during: the phases in which they were due.
+        at_most_unanswered: how many of them may go without.
+        minimum: requests that it takes to judge at all.
+    """
+    deadline = f"within {evidence.deadline_s:g} s"
+    expected = f"at most {figure(at_most_unanswered)} requests of {people(roles)} not answered {deadline}"
+    asked = requests(evidence, roles, during)
+    without = [sample for sample in asked if not served(evidence, sample)]
+    observed = f"{share(len(without), len(asked))} not answered {phases(during)}"
+    counted = f"requests of {people(roles)} due {phases(during)}, {_outcomes(asked)}; an error is no answer here"
+    lines = sample_lines(evidence, without)
+    if len(without) > at_most_unanswered:
+        return failed(expected=expected, observed=observed, counted=counted, evidence=lines)
+    if len(asked) < minimum:
+        reason = f"too few samples: {len(asked)} requests of {people(roles)} {phases(during)}, it takes {minimum}"
+        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
+    return passed(expected=expected, observed=observed, counted=counted, evidence=lines)
+
+
+@check(vantages=("client",), question="Were errors clear ones?", service=True)
 def errors_are_clear(
     evidence: Evidence,
     *,
@@ -135,7 +164,7 @@ def errors_are_clear(
     return passed(expected=expected, observed=observed, counted=counted, evidence=lines)
 
 
-@check(vantages=("client",), question="Was service back soon after the fault?")
+@check(vantages=("client",), question="Was service back soon after the fault?", service=True)
 def recovers(evidence: Evidence, *, within_s: Amount, minimum: Minimum = 3) -> Finding:
     """Judge how long after the last fault was lifted real users were served again, and stayed so.
 
@@ -178,21 +207,21 @@ def recovers(evidence: Evidence, *, within_s: Amount, minimum: Minimum = 3) -> F
     return passed(expected=expected, observed=observed, counted=counted, evidence=lines)
 
 
-@check(vantages=("client",), question="Did the callers hear something?")
+@check(vantages=("client",), question="Did the callers hear something?", service=True)
 def heard_something(
     evidence: Evidence,
     *,
+    at_least_share: Share,
     roles: Roles = ("real",),
     during: Phases = ("attack",),
-    at_least_share: Share = 1.0,
     minimum: Minimum = 5,
 ) -> Finding:
-    """Count the requests that were answered with audio that a player opens and that is longer than nothing.
+    """Judge the share of requests that were answered with audio that a player opens and that is longer than nothing.
 
     Args:
+        at_least_share: 0 to 1; the whole 95 % Wilson interval has to be on one side of it.
         roles: whose requests.
         during: the phases in which they were due.
-        at_least_share: 0 to 1, of all their requests, as counted (this is a census of what was sent, no estimate).
         minimum: requests that it takes to judge at all.
     """
     expected = f"at least {percent(at_least_share)} of the requests of {people(roles)} answered with playable audio"
@@ -200,7 +229,7 @@ def heard_something(
     silent = [sample for sample in asked if sample.outcome is not Outcome.ANSWERED or sample.audio_s <= 0]
     heard = len(asked) - len(silent)
     mute = sum(sample.outcome is Outcome.ANSWERED for sample in silent)
-    observed = f"{share(heard, len(asked))} heard something {phases(during)}" + (
+    observed = f"{share(heard, len(asked))} heard something {phases(during)}, {bounds(interval(heard, len(asked)))}" + (
         f"; {mute} were answered without playable audio" if mute else ""
     )
     counted = f"requests of {people(roles)} due {phases(during)}, {_outcomes(asked)}"
@@ -208,11 +237,19 @@ def heard_something(
     if len(asked) < minimum:
         reason = f"too few samples: {len(asked)} requests of {people(roles)} {phases(during)}, it takes {minimum}"
         return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
-    conclude = passed if heard >= at_least_share * len(asked) - 1e-9 else failed
-    return conclude(expected=expected, observed=observed, counted=counted, evidence=lines)
+    answers = [sample for sample in evidence.samples if sample.outcome is Outcome.ANSWERED]
+    if answers and not any(sample.audio_s > 0 for sample in answers):
+        reason = (
+            f"the target never answered with audio ({len(answers)} answers to anybody): it does not speak, or its"
+            " target file reads audio from the wrong place; see `audio` under [reply]"
+        )
+        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
+    return _by_interval(
+        heard, len(asked), at_least_share, expected=expected, observed=observed, counted=counted, evidence=lines
+    )
 
 
-@check(vantages=("client",), question="Were the callers answered quickly?")
+@check(vantages=("client",), question="Were the callers answered quickly?", service=True)
 def answered_within(
     evidence: Evidence,
     *,
@@ -258,6 +295,29 @@ def answered_within(
     observed = f"{reached} {phases(during)}, {len(slow)} of {len(asked)} requests above {figure(at_most_s)} s"
     conclude = passed if value <= at_most_s else failed
     return conclude(expected=expected, observed=observed, counted=counted, evidence=lines)
+
+
+def _by_interval(
+    good: int,
+    trials: int,
+    at_least_share: float,
+    *,
+    expected: str,
+    observed: str,
+    counted: str,
+    evidence: tuple[str, ...],
+) -> Finding:
+    """Judge a share: the whole 95 % Wilson interval has to be on one side of the limit."""
+    likely = interval(good, trials)
+    if likely.low >= at_least_share:
+        return passed(expected=expected, observed=observed, counted=counted, evidence=evidence)
+    if likely.high < at_least_share:
+        return failed(expected=expected, observed=observed, counted=counted, evidence=evidence)
+    needed = trials_to_show(at_least_share) if good == trials else trials_to_tell(good / trials, at_least_share)
+    reason = f"{percent(at_least_share)} lies within the interval of {trials} requests" + (
+        f"; at this share it takes about {needed} requests to tell" if needed else "; no number of requests can tell"
+    )
+    return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=evidence)
 
 
 def _outcomes(samples: Iterable[Sample]) -> str:

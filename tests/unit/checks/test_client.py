@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.checks.client import (
+    all_answered,
     answered_before_deadline,
     answered_within,
     errors_are_clear,
@@ -96,7 +97,7 @@ def test_answered_before_deadline_passes(given):
     assert finding.observed == "0 of 20 (0.0 %) without any answer during attack"
 
 
-@pytest.mark.parametrize("outcome", ["timeout", "unserved"])
+@pytest.mark.parametrize("outcome", ["timeout", "unserved", "disconnected"])
 def test_answered_before_deadline_fails(given, outcome):
     samples = [*given.many(10), *given.many(2, outcome=outcome)]
     finding = answered_before_deadline(given.evidence(samples=samples), at_most_unanswered=1)
@@ -116,6 +117,33 @@ def test_only_the_phases_that_were_asked_for_count(given):
     evidence = given.evidence(samples=samples)
     assert answered_before_deadline(evidence).verdict is Verdict.PASS
     assert answered_before_deadline(evidence, during=("attack", "recovery")).verdict is Verdict.FAIL
+
+
+# --- all_answered
+
+
+def test_all_answered_passes(given):
+    samples = [*given.many(6, role="probe"), *given.many(1, role="probe", outcome="clear_error")]
+    finding = all_answered(given.evidence(samples=samples), roles=("probe",), at_most_unanswered=1)
+    assert finding.verdict is Verdict.PASS
+    assert finding.observed == "1 of 7 (14.3 %) not answered during attack"
+
+
+@pytest.mark.parametrize("outcome", ["opaque_error", "clear_error", "disconnected", "timeout", "refused", "unserved"])
+def test_all_answered_fails(given, outcome):
+    samples = [*given.many(5, role="probe"), *given.many(2, role="probe", outcome=outcome)]
+    finding = all_answered(given.evidence(samples=samples), roles=("probe",), at_most_unanswered=1)
+    assert finding.verdict is Verdict.FAIL
+    assert len(finding.evidence) == 2
+
+
+def test_all_answered_of_nothing(given):
+    assert all_answered(given.evidence()).verdict is Verdict.INCONCLUSIVE
+    assert "4 requests of real users" in all_answered(given.evidence(samples=given.many(4))).reason
+
+
+def test_an_answer_that_came_too_late_was_no_answer(given):
+    assert all_answered(given.evidence(samples=given.many(5, latency_s=5.5))).verdict is Verdict.FAIL
 
 
 # --- errors_are_clear
@@ -227,26 +255,46 @@ def test_a_gap_around_the_limit_is_inconclusive(given):
 
 
 def test_heard_something_passes(given):
-    finding = heard_something(given.evidence(samples=given.many(20)))
+    finding = heard_something(given.evidence(samples=given.many(20)), at_least_share=0.8)
     assert finding.verdict is Verdict.PASS
-    assert finding.observed == "20 of 20 (100.0 %) heard something during attack"
+    assert finding.observed == "20 of 20 (100.0 %) heard something during attack, 95 % interval 83.9 to 100.0 %"
 
 
 def test_heard_something_fails(given):
-    samples = [*given.many(18), *given.many(2, audio_s=0.0, audio_bytes=44)]
-    finding = heard_something(given.evidence(samples=samples), at_least_share=0.95)
+    samples = [*given.many(8), *given.many(12, audio_s=0.0, audio_bytes=44)]
+    finding = heard_something(given.evidence(samples=samples), at_least_share=0.8)
     assert finding.verdict is Verdict.FAIL
-    assert "2 were answered without playable audio" in finding.observed
+    assert "12 were answered without playable audio" in finding.observed
+    assert len(finding.evidence) == 12
 
 
 def test_heard_something_of_nothing(given):
-    assert heard_something(given.evidence()).verdict is Verdict.INCONCLUSIVE
+    assert heard_something(given.evidence(), at_least_share=0.8).verdict is Verdict.INCONCLUSIVE
 
 
-def test_a_share_that_is_met_exactly_is_met(given):
-    samples = [*given.many(9, role="attacker"), *given.many(1, role="attacker", outcome="refused")]
-    finding = heard_something(given.evidence(samples=samples), roles=("attacker",), at_least_share=0.9)
-    assert finding.verdict is Verdict.PASS
+def test_a_share_of_heard_replies_within_the_interval_is_inconclusive(given):
+    samples = [*given.many(18, role="attacker"), *given.many(2, role="attacker", outcome="refused")]
+    finding = heard_something(given.evidence(samples=samples), roles=("attacker",), at_least_share=0.8)
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "80 % lies within the interval of 20 requests" in finding.reason
+
+
+def test_a_target_that_never_speaks_is_not_called_mute(given):
+    samples = [*given.many(20, role="attacker", audio_s=0.0), *given.many(20, phase="steady", audio_s=0.0)]
+    finding = heard_something(given.evidence(samples=samples), roles=("attacker",), at_least_share=0.8)
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert finding.reason.startswith("the target never answered with audio (40 answers to anybody): it does not speak")
+
+
+def test_a_target_that_falls_silent_in_the_attack_is_mute(given):
+    samples = [*given.many(20, role="attacker", audio_s=0.0), *given.many(1, phase="steady")]
+    finding = heard_something(given.evidence(samples=samples), roles=("attacker",), at_least_share=0.8)
+    assert finding.verdict is Verdict.FAIL
+
+
+def test_a_target_that_answers_nobody_is_mute(given):
+    samples = given.many(20, outcome="opaque_error")
+    assert heard_something(given.evidence(samples=samples), at_least_share=0.8).verdict is Verdict.FAIL
 
 
 # --- answered_within
