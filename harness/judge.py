@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness import checks, evidence, verdict
+from harness import catalog, checks, evidence, verdict
 from harness.evidence import Evidence, EvidenceError
 from harness.model import CheckPlan, Finding, Judgement, Plan, Verdict
 
@@ -29,7 +29,10 @@ def judge(recorded: Evidence, replay: str) -> Judgement:
     validity = [
         checks.run(CheckPlan(name=one.name, limits={}, because=""), recorded) for one in checks.implicit_checks()
     ]
-    claimed = [_with_size(checks.run(plan, recorded), recorded) for plan in recorded.scenario.checks]
+    claimed = [
+        _with_size(_on_broken_ground(checks.run(plan, recorded), validity), recorded)
+        for plan in recorded.scenario.checks
+    ]
     findings = (*validity, *claimed)
     # Of no check at all the worst is inconclusive: a valid run of a scenario that asks nothing is no pass.
     reached = verdict.worst(
@@ -44,6 +47,22 @@ def judge(recorded: Evidence, replay: str) -> Judgement:
         replay=replay,
         vantages=recorded.vantages,
     )
+
+
+def _on_broken_ground(finding: Finding, validity: Sequence[Finding]) -> Finding:
+    """Take back a fail about the quality of service where nothing is left to hold it against.
+
+    What is counted (live conversations, characters, tool calls) must not be, however the target did before, and stays.
+    """
+    known = checks.catalog()
+    if finding.verdict is not Verdict.FAIL or not known[finding.check].service:
+        return finding
+    broken = [one for one in validity if known[one.check].foundation and one.verdict is not Verdict.PASS]
+    if not broken:
+        return finding
+    why = "; ".join(f"{one.check}: {one.reason}" for one in broken)
+    reason = f"this fail is not laid to the target, because the steady state was broken already: {why}"
+    return msgspec.structs.replace(finding, verdict=Verdict.INCONCLUSIVE, reason=reason)
 
 
 def _with_size(finding: Finding, recorded: Evidence) -> Finding:
@@ -74,7 +93,7 @@ def _sentence(text: str) -> str:
 
 def replay_command(plan: Plan, scenario: str) -> str:
     """Return the command that plays one scenario of a run again, with its seed and its target."""
-    words = ["harness", "run", scenario]
+    words = ["harness", "run", scenario, *_own_directory(plan, scenario)]
     given = iter(plan.command)
     for word in given:
         option, equals, value = word.partition("=")
@@ -85,6 +104,15 @@ def replay_command(plan: Plan, scenario: str) -> str:
     words += ["--seed", str(plan.seed)]
     words += ["--full"] if plan.size == "full" else []
     return shlex.join(words)
+
+
+def _own_directory(plan: Plan, scenario: str) -> list[str]:
+    """Return the option that names the directory of a scenario that is not a bundled one."""
+    path = next((Path(one.path) for one in plan.scenarios if one.name == scenario and one.path), None)
+    # By what the harness ships today: the same scenario of another checkout of it is a team's own.
+    if path is None or path.resolve().parent == catalog.BUNDLED.resolve():
+        return []
+    return ["--scenarios", str(path.parent)]
 
 
 def judge_stored(run: Path, plan: Plan, scenario: str) -> Judgement:

@@ -8,9 +8,11 @@ import sys
 import msgspec
 import pytest
 
-from harness import evidence, judge
+from harness import checks, evidence, judge
+from harness.catalog import BUNDLED
 from harness.evidence import Ended, Evidence, JsonLinesWriter, write_json
 from harness.model import (
+    Call,
     CheckPlan,
     Durations,
     Outcome,
@@ -89,6 +91,7 @@ def recorded(*checks, attack="answered", **fields):
             "telemetry": None,
             "log_lines": None,
             "faults": (),
+            "ended": Ended(how="complete", scheduled=40),
         }
         | fields
     )
@@ -103,6 +106,8 @@ def test_a_pass_says_the_claim():
     assert [finding.check for finding in judgement.findings] == [
         "something_was_sent",
         "ended_complete",
+        "every_caller_is_accounted_for",
+        "nothing_was_abandoned",
         "load_kept_schedule",
         "steady_state_held",
         "faults_fired",
@@ -147,6 +152,71 @@ def test_a_scenario_that_asks_nothing_does_not_pass():
     assert judgement.summary == "The scenario has no check, so nothing was asked."
 
 
+BROKEN_GROUND = {
+    "steady_state_held": {"steady": "opaque_error"},
+    "every_caller_is_accounted_for": {"scheduled": 41},
+    "load_kept_schedule": {"lag_s": 1},
+}
+
+
+@pytest.mark.parametrize("ground", BROKEN_GROUND)
+def test_a_fail_of_service_on_broken_ground_is_inconclusive(ground):
+    given = {"steady": "answered", "scheduled": 40, "lag_s": 0} | BROKEN_GROUND[ground]
+    sent = tuple(
+        msgspec.structs.replace(
+            one,
+            sent_ns=one.intended_ns + given["lag_s"] * S,
+            end_ns=one.end_ns + given["lag_s"] * S,
+            outcome=Outcome(given["steady"]) if one.phase == "steady" else one.outcome,
+        )
+        for one in samples("opaque_error")
+    )
+    ended = Ended(how="complete", scheduled=given["scheduled"])
+    judgement = judge.judge(recorded(CLEAR, samples=sent, ended=ended), "")
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    finding = judgement.findings[-1]
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "because the steady state was broken already: " in finding.reason
+    assert f"{ground}: " in finding.reason
+    assert finding.observed.startswith("20 of 20")
+
+
+def test_what_is_counted_stays_a_fail_on_broken_ground():
+    many = tuple(
+        Call(
+            seq=seq,
+            upstream="openai",
+            route="POST /v1/threads",
+            path="/v1/threads",
+            begin_ns=5 * S,
+            end_ns=5 * S,
+            status=200,
+            conversation=f"t{seq}",
+        )
+        for seq in range(1, 9)
+    )
+    plans = (check("live_conversations_bounded", at_most=4), CLEAR)
+    broken = recorded(*plans, attack="opaque_error", ledger=many, ended=Ended(how="complete", scheduled=41))
+    judgement = judge.judge(broken, "")
+    assert [finding.verdict for finding in judgement.findings[-2:]] == [Verdict.FAIL, Verdict.INCONCLUSIVE]
+    assert judgement.verdict is Verdict.FAIL
+    assert "8" in judgement.summary
+
+
+def test_the_checks_of_service_are_marked():
+    marked = {name for name, one in checks.catalog().items() if one.service}
+    assert marked == {
+        "real_users_served",
+        "heard_something",
+        "answered_before_deadline",
+        "all_answered",
+        "answered_within",
+        "recovers",
+        "errors_are_clear",
+    }
+    assert {name for name, one in checks.catalog().items() if one.foundation} == set(BROKEN_GROUND)
+
+
 @pytest.mark.parametrize(("size", "said"), [("quick", True), ("full", False)])
 def test_a_quick_run_says_what_it_left_out(size, said):
     judgement = judge.judge(recorded(CLEAR, size=size), "")
@@ -158,7 +228,7 @@ def test_a_quick_run_says_what_it_left_out(size, said):
 
 
 def plan(*checks, **fields):
-    planned = PlannedScenario(name="outage", path="scenarios/outage.py", declaration=scenario(*checks), load=())
+    planned = PlannedScenario(name="outage", path=str(BUNDLED / "outage.py"), declaration=scenario(*checks), load=())
     return Plan(
         **{
             "run_id": "r1",
@@ -191,7 +261,7 @@ def run(tmp_path):
         for record in records:
             writer.add(record)
         writer.close()
-    write_json(directory / evidence.ENDED, Ended(how="complete"))
+    write_json(directory / evidence.ENDED, Ended(how="complete", scheduled=40))
     return tmp_path
 
 
@@ -263,3 +333,9 @@ def test_the_replay_names_host_and_size():
     assert judge.replay_command(stored, "outage") == (
         "harness run outage --upstreams http://x --host http://127.0.0.1:8000 --seed 7 --full"
     )
+
+
+def test_the_replay_names_the_directory_of_a_scenario_of_ones_own():
+    own = PlannedScenario(name="outage", path="/srv/my scenarios/outage.py", declaration=scenario(), load=())
+    stored = plan(scenarios=(own,), command=(), variant=None)
+    assert judge.replay_command(stored, "outage") == "harness run outage --scenarios '/srv/my scenarios' --seed 7"
