@@ -16,8 +16,8 @@ scenario = Scenario(
     ),
     claim="Live conversations stay within the bound that the agent declares; real users are served and keep theirs.",
     quick=Durations(warm_up_s=1, steady_s=5, attack_s=6, recovery_s=2, drain_s=8),
-    full=Durations(warm_up_s=5, steady_s=30, attack_s=500, recovery_s=30, drain_s=30),
-    not_played="the quick size sends 90 new user ids, the documented attack has 100,000 (--full)",
+    full=Durations(warm_up_s=5, steady_s=30, attack_s=4000, recovery_s=30, drain_s=30),
+    not_played="the quick size sends 90 new user ids, the documented attack has 100,000 (--full, 68 minutes)",
     checks=(
         check(
             "live_conversations_bounded",
@@ -64,9 +64,10 @@ class ThreadBombingUsers(RealUsers):
 class ThreadBombers(Attackers):
     """The attack as documented: a new id for every request, and nothing but 「hi」."""
 
-    # 15 a second, with the real users, is below what the documented agent can take (40 threads, a second each): it must
-    # fail by what it keeps, not by being overrun.
-    arrivals = ConstantRate(per_s=15, full_per_s=200, during=("attack",))
+    # The documented agent must fail by what it keeps, not by being overrun: it has 40 threads and needs 1.0 to 1.15 s a
+    # turn, so that it can take about 35 a second. With the real users' 8, 15 is well below that, and 25 is just what it
+    # can take: 100,000 ids in 4,000 s, which is why the full size takes 68 minutes.
+    arrivals = ConstantRate(per_s=15, full_per_s=25, during=("attack",))
 
     @task
     def bomb(self) -> None:

@@ -58,10 +58,12 @@ scenario = Scenario(
         check(
             "upstream_calls_bounded",
             upstream="openai",
-            at_most_per_request=12.0,
+            at_most_per_request=6.0,
+            during=("attack", "recovery"),
             because=(
-                "an undisturbed turn makes about 5 calls (message, run, polls, reply); twice that leaves room for "
-                "polling and one retry, and none for a retry storm"
+                "an undisturbed turn makes 5 to 6 calls (message, run, polls, reply), and an outage must not make it "
+                "dearer; most turns of an outage end at their first call (measured: 2.4 and 3.2 a turn, hardened and "
+                "documented), so that trying each call three times is above it"
             ),
         ),
         check(
