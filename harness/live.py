@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model import Moment, Verdict
+from reports.content.outside_text import one_line
 
 STYLE = {
     Verdict.PASS: ("✔ pass", "green"),
@@ -29,11 +30,13 @@ class LiveDisplay:
         console: where to draw; one that is no terminal gets a line as each scenario begins and ends.
         title: what is played, e.g. the variant.
         scenarios: their names, in the order of play.
+
+    Titles, names and summaries come from outside: they are printed as `Text`, which is never read as markup.
     """
 
     def __init__(self, console: Console, title: str, scenarios: tuple[str, ...]) -> None:
         self._console = console
-        self._title = title
+        self._title = one_line(title)
         self._scenarios = scenarios
         self._verdicts: dict[str, Moment] = {}
         self._current: Moment | None = None
@@ -46,7 +49,7 @@ class LiveDisplay:
         if self._console.is_terminal:
             self._live.start()
         else:
-            self._console.print(f"{self._title}: {len(self._scenarios)} scenarios", highlight=False)
+            self._console.print(Text(f"{self._title}: {len(self._scenarios)} scenarios"), soft_wrap=True)
         return self
 
     def __exit__(
@@ -70,7 +73,8 @@ class LiveDisplay:
             self._current = None
             if not self._console.is_terminal:
                 mark, _ = STYLE[moment.verdict or Verdict.ERROR]
-                self._console.print(f"  {mark:15} {moment.scenario}: {moment.text}", highlight=False, soft_wrap=True)
+                line = one_line(f"{moment.scenario}: {moment.text}", limit=2000)
+                self._console.print(Text(f"  {mark:15} {line}"), soft_wrap=True)
             return
         self._current = moment
 
@@ -83,7 +87,7 @@ class LiveDisplay:
             judged = self._verdicts.get(name)
             if judged is not None:
                 mark, style = STYLE[judged.verdict or Verdict.ERROR]
-                table.add_row(Text(mark, style), name, Text(judged.text, "dim"))
+                table.add_row(Text(mark, style), Text(name), Text(one_line(judged.text), "dim"))
             elif self._current is not None and self._current.scenario == name:
                 table.add_row(self._spinner, Text(name, "bold"), self._progress(self._current))
             else:
@@ -102,5 +106,6 @@ class LiveDisplay:
         row.add_column(width=9)
         row.add_column()
         phase = (moment.phase or "").replace("_", "-")
-        row.add_row(bar, phase, f"{moment.sent} sent, {moment.answered} answered, {moment.in_flight} in flight")
+        counted = f"{moment.sent} sent, {moment.answered} answered, {moment.in_flight} in flight"
+        row.add_row(bar, Text(phase), Text(counted))
         return row
