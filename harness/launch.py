@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 
 from harness.evidence import CAMPAIGN, EvidenceError
-from harness.model import Moment
-from harness.verdict import EXIT_ERROR, EXIT_INTERRUPTED
+from harness.model import Moment, Verdict
+from harness.verdict import EXIT_ERROR, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_USAGE, exit_code
 
 COMPLAINT: Final = "harness: "
 """How a line on standard error begins that says, to a person, why a campaign could not be played."""
@@ -24,6 +24,10 @@ COMPLAINT: Final = "harness: "
 _POLL_S: Final = 0.1
 _LEAVE_IN_ORDER_S: Final = 30.0
 """After Ctrl-C: stopping the target takes 2 s at most, judging about one."""
+
+_OF_A_VERDICT: Final = frozenset(exit_code(verdict) for verdict in Verdict)
+_WITHOUT_A_VERDICT: Final = frozenset({EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_ERROR, EXIT_INTERRUPTED})
+"""What a campaign that never came to a verdict may say by its exit code. Not 1: that is also Python's for a crash."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,10 @@ class Order:
 
 @dataclass(frozen=True)
 class Played:
-    """How a campaign ended: the exit code, and the sentence that explains one that could not be played."""
+    """How a campaign ended: the exit code, and the sentence that explains one that could not be played.
+
+    The exit code is always one that `harness.verdict` knows, whatever that of the child was.
+    """
 
     exit_code: int
     trouble: str = ""
@@ -81,6 +88,7 @@ def play(order: Order, follow: Callable[[Moment], None]) -> Played:
         How it ended. Ctrl-C ends it in order: what was recorded is judged, no process is left behind.
 
     Raises:
+        KeyboardInterrupt: a second Ctrl-C, while the first was being carried out; the campaign has been killed.
         EvidenceError: the run directory cannot be made or written.
     """
     try:
@@ -109,22 +117,30 @@ def play(order: Order, follow: Callable[[Moment], None]) -> Played:
     if interrupted:
         return Played(EXIT_INTERRUPTED)
     if moments.finished:
-        return Played(code, moments.trouble)
+        if code in _OF_A_VERDICT or code in _WITHOUT_A_VERDICT:
+            return Played(code, moments.trouble)
+        return Played(EXIT_ERROR, f"Locust {_how_it_ended(code)}, though the campaign was over.")
     # It never came to a verdict: its last words say why.
     lines = (order.run_dir / "locust.err").read_text(encoding="utf-8", errors="replace").strip().splitlines()
     complaints = [line.removeprefix(COMPLAINT) for line in lines if line.startswith(COMPLAINT)]
-    trouble = (complaints or lines or [f"Locust ended with exit code {code} and said nothing."])[-1]
-    return Played(code if code > 0 else EXIT_ERROR, trouble)
+    trouble = (complaints or lines or [f"Locust {_how_it_ended(code)} and said nothing."])[-1]
+    return Played(code if code in _WITHOUT_A_VERDICT else EXIT_ERROR, trouble)
+
+
+def _how_it_ended(code: int) -> str:
+    return f"ended with exit code {code}" if code >= 0 else f"was killed by signal {-code}"
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     child.send_signal(signal.SIGINT)
     try:
         child.wait(timeout=_LEAVE_IN_ORDER_S)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        # A second Ctrl-C, or it hangs. The supervisor notices that its string is cut, and stops everything it started.
+    except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
+        # It hangs, or a second Ctrl-C. The supervisor notices that its string is cut, and stops everything it started.
         child.kill()
         child.wait()
+        if isinstance(error, KeyboardInterrupt):
+            raise
 
 
 class _Follower:
