@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -209,6 +210,9 @@ def alone(**options: Any) -> None:
         click.echo()
         for variable, value in addresses.exports.items():
             click.echo(f"export {variable}={value}")
+        # Clients of OpenAI refuse to start without a key, though any is taken here unless --api-key says otherwise.
+        keys: tuple[str, ...] = options["api_keys"]
+        click.echo(f"export OPENAI_API_KEY={shlex.quote(keys[0]) if keys else 'any'}")
         click.echo("\nServing until Ctrl-C.")
 
     _serve(ready, **options)
