@@ -17,8 +17,8 @@
             judgement.json            Judgement
             ended.json                Ended: how it ended, when, and how many callers were to arrive
 
-A missing file of the ledger or of telemetry is a missing vantage, an empty one is a vantage that saw nothing. The last line of a file may have been
-cut by a kill or a full disk: it is dropped, any other malformed line is an error.
+A missing file of the ledger or of telemetry is a missing vantage, an empty one is a vantage that saw nothing. The last
+line of a file may have been cut by a kill or a full disk: it is dropped, any other malformed line is an error.
 """
 
 from __future__ import annotations
