@@ -221,7 +221,11 @@ def _campaigns(
 
 def _verdicts(run_dir: Path) -> list[Verdict]:
     """Return the verdict on every scenario of a run: inconclusive where there is none, error where it is unreadable."""
-    return [_verdict_on(run_dir, planned.name) for planned in evidence.read_plan(run_dir).scenarios]
+    try:
+        names = [planned.name for planned in evidence.read_plan(run_dir).scenarios]
+    except evidence.EvidenceError:
+        return [Verdict.ERROR]  # the report, which comes next, says why
+    return [_verdict_on(run_dir, name) for name in names]
 
 
 def _verdict_on(run_dir: Path, scenario: str) -> Verdict:
