@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 _INTERRUPTED = "Interrupted."
@@ -9,7 +10,6 @@ try:
     # Half a second of imports, in which a Ctrl-C is as likely as in any other.
     import contextlib
     import os
-    import signal
     import subprocess
     import traceback
     from collections.abc import Iterable, Sequence
@@ -30,6 +30,7 @@ try:
     from harness.target import TargetError, bare_target, read_target
     from harness.upstreams.process import alone
 except KeyboardInterrupt:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one while Python cleans up changes nothing
     sys.stderr.write(f"{_INTERRUPTED}\n")
     raise SystemExit(130) from None
 

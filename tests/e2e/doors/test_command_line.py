@@ -1,4 +1,4 @@
-"""What the command line promises: exit codes, one sentence for every Ctrl-C, a judge that says what it could not judge."""
+"""What the command line promises: exit codes, one sentence for every Ctrl-C, a judge that says what it could not do."""
 
 from __future__ import annotations
 
