@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -420,7 +421,7 @@ class SqliteSessionStore:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         where = ":memory:" if self._path is None else str(self._path)
         db = sqlite3.connect(where, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA journal_mode = WAL")
+        _into_wal(db)
         db.execute("PRAGMA synchronous = NORMAL")  # what a power cut loses is a few turns' times, never a table
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version not in (0, _VERSION):
@@ -430,6 +431,21 @@ class SqliteSessionStore:
         db.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
         self._db = db
         return db
+
+
+def _into_wal(db: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log. SQLite's own time-out does not hold for this statement: replicas that start in the
+    same moment are told at once that the file is locked."""
+    give_up_at = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() >= give_up_at:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def open_session_store(where: str, bounds: Bounds) -> SessionStore:

@@ -94,6 +94,15 @@ async def test_replicas_take_turns_of_one_user_one_after_the_other(tmp_path: Pat
         await store.close()
 
 
+async def test_replicas_that_start_in_the_same_moment_all_get_the_store(tmp_path: Path) -> None:
+    for attempt in range(10):
+        stores = [SqliteSessionStore(tmp_path / f"{attempt}.sqlite", bounds(settings())) for _ in range(6)]
+        begun = await asyncio.gather(*(store.begin_turn(f"u{n}", "r", 100.0, 105.0) for n, store in enumerate(stores)))
+        assert all(begun)
+        for store in stores:
+            await store.close()
+
+
 async def test_a_replica_that_dies_in_a_turn_holds_its_user_only_for_a_while(tmp_path: Path) -> None:
     store = SqliteSessionStore(tmp_path / "sessions.sqlite", bounds(settings()))
     assert await store.begin_turn("u", "dead", 100.0, 105.0)
