@@ -27,14 +27,6 @@ class HalfClose(UpstreamFault, frozen=True, kw_only=True, tag="half_close"):
         return wire.scripted(self._closed(proceed()))
 
     def _closed(self, reply: Reply) -> Iterator[Step]:
-        left = self.after_bytes if reply.script is not None else min(self.after_bytes, max(len(reply.body) - 1, 0))
-        for step in reply.steps():
-            if isinstance(step, wire.Data):
-                if len(step.body) > left:
-                    if left:
-                        yield wire.Data(step.body[:left])
-                    break
-                left -= len(step.body)
-            yield step
+        yield from wire.beginning(reply, self.after_bytes)
         yield wire.HalfClose()
         yield wire.Hang()

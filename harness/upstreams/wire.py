@@ -208,3 +208,16 @@ def json_reply(
         headers: beside the content type.
     """
     return Reply(status, _ENCODER.encode(document), (JSON_TYPE, *headers), after_s)
+
+
+def beginning(reply: Reply, after_bytes: int) -> Iterator[Step]:
+    """Yield a reply's steps up to `after_bytes` bytes of its body; a body that is not longer loses its last byte."""
+    left = after_bytes if reply.script is not None else min(after_bytes, max(len(reply.body) - 1, 0))
+    for step in reply.steps():
+        if isinstance(step, Data):
+            if len(step.body) > left:
+                if left:
+                    yield Data(step.body[:left])
+                return
+            left -= len(step.body)
+        yield step
