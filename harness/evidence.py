@@ -15,7 +15,7 @@
             telemetry.jsonl           TelemetryPoint    (process)
             target.jsonl              LogLine           (process)
             judgement.json            Judgement
-            ended.json                Ended: how it ended, when, and how many callers were to arrive
+            ended.json                Ended: how it ended, how many callers were to arrive, how much was recorded
 
 A missing file of the ledger or of telemetry is a missing vantage, an empty one is a vantage that saw nothing. The last
 line of a file may have been cut by a kill or a full disk: it is dropped, any other malformed line is an error.
@@ -82,9 +82,10 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     scheduled: int | None = None
     """How many callers were to arrive; each has to be found among the samples."""
-    at_ns: int | None = None
-    """When it ended, monotonic. Target and upstreams may live on until the next scenario: what they record after this
-    is no evidence, so that a run judged again tomorrow is judged by what it was judged by today."""
+    sealed: dict[str, int] | None = None
+    """How many bytes each file of records held when it ended. Target and upstreams may live on until the next scenario,
+    and what they recorded a moment before may still be in a buffer: what reaches a file after this is no evidence, so
+    that a run judged again tomorrow is judged by what it was judged by today."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +139,13 @@ class Evidence:
         return min(window.begin_ns for window in windows), max(window.end_ns for window in windows)
 
 
-def read_jsonl(path: Path, record: type[_R] | Any) -> list[_R]:
+def read_jsonl(path: Path, record: type[_R] | Any, size: int | None = None) -> list[_R]:
     """Read a file of JSON lines.
 
     Args:
         path: the file.
         record: the type (or union of tagged types) of every line.
+        size: how many bytes of it count; None for all there are.
 
     Returns:
         The records. A last line without a line end is dropped: it was being written when the writer was killed.
@@ -153,10 +155,12 @@ def read_jsonl(path: Path, record: type[_R] | Any) -> list[_R]:
     """
     decoder = msgspec.json.Decoder(record)
     records: list[_R] = []
+    read = 0
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
-                if not line.endswith(b"\n"):
+                read += len(line)
+                if not line.endswith(b"\n") or (size is not None and read > size):
                     break
                 try:
                     records.append(decoder.decode(line))
@@ -311,10 +315,9 @@ def read_evidence(run: Path, plan: Plan, scenario: str) -> Evidence:
 
     def optional(name: str, record: Any) -> tuple[Any, ...] | None:
         path = directory / name
-        if not path.exists():
+        if not path.exists() or (ended.sealed is not None and name not in ended.sealed):
             return None
-        records = read_jsonl(path, record)
-        return tuple(one for one in records if ended.at_ns is None or _when_ns(one) <= ended.at_ns)
+        return tuple(read_jsonl(path, record, None if ended.sealed is None else ended.sealed[name]))
 
     faults = [event for name in (PLANNED, FAULTS, EVENTS) for event in optional(name, FaultEvent) or ()]
     samples = optional(SAMPLES, Sample) or ()
@@ -338,9 +341,18 @@ def read_evidence(run: Path, plan: Plan, scenario: str) -> Evidence:
     )
 
 
-def _when_ns(record: Any) -> int:
-    """Return when a record was complete."""
-    return int(record.at_ns if hasattr(record, "at_ns") else record.end_ns)
+def seal(directory: Path, ended: Ended) -> None:
+    """Close the evidence of a scenario: write how it ended, and how much had been recorded by then.
+
+    Raises:
+        EvidenceError: the directory cannot be read or written.
+    """
+    try:
+        sealed = {path.name: path.stat().st_size for path in sorted(directory.glob("*.jsonl"))}
+    except OSError as error:
+        msg = f"Cannot read {directory}: {error.strerror or error}."
+        raise EvidenceError(msg) from error
+    write_json(directory / ENDED, msgspec.structs.replace(ended, sealed=sealed))
 
 
 def read_judgement(run: Path, scenario: str) -> Judgement | None:
@@ -394,5 +406,6 @@ __all__ = [
     "read_plan",
     "run_directories",
     "scenario_directory",
+    "seal",
     "write_json",
 ]

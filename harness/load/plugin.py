@@ -415,8 +415,7 @@ class Campaign:
             if ended.how == "complete":
                 ended = evidence.Ended(how="broken", reason=str(error))
         directory = evidence.scenario_directory(self.run_dir, planned.name)
-        closed = msgspec.structs.replace(ended, scheduled=scheduled, at_ns=time.monotonic_ns())
-        evidence.write_json(directory / evidence.ENDED, closed)
+        evidence.seal(directory, msgspec.structs.replace(ended, scheduled=scheduled))
         self._say("ended", text=ended.reason)
 
     def _judge(self, planned: PlannedScenario) -> Event:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness import evidence
@@ -311,23 +312,38 @@ def test_what_was_flushed_is_readable_while_the_writer_goes_on(tmp_path):
     assert read_jsonl(path, Sample) == SAMPLES[:2]
 
 
-def test_what_was_recorded_after_the_end_is_no_evidence(tmp_path: Path) -> None:
-    plan = PLAN
-    name = plan.scenarios[0].name
+def test_what_reaches_a_file_after_the_end_is_no_evidence(tmp_path: Path) -> None:
+    name = PLAN.scenarios[0].name
     directory = scenario_directory(tmp_path, name)
-    write_json(directory / evidence.ENDED, Ended(how="complete", at_ns=500))
     writer = JsonLinesWriter(directory / evidence.TELEMETRY)
-    for at_ns in (400, 500, 600):
-        writer.add(TelemetryPoint(at_ns=at_ns, rss_bytes=1, cpu_s=0, threads=1, open_files=1))
+
+    def point(at_ns: int) -> TelemetryPoint:
+        return TelemetryPoint(at_ns=at_ns, rss_bytes=1, cpu_s=0, threads=1, open_files=1)
+
+    writer.add(point(400))
+    writer.flush()
+    writer.add(point(500))  # in time, but still in the buffer when the scenario is judged
+    evidence.seal(directory, Ended(how="complete", scheduled=3))
+    judged = read_evidence(tmp_path, PLAN, name)
+    writer.add(point(600))
     writer.close()
-    ledger = JsonLinesWriter(directory / evidence.LEDGER)
-    for end_ns in (450, 550):
-        ledger.add(
-            Call(seq=end_ns, upstream="tts", route="POST /speak", path="/speak", begin_ns=1, end_ns=end_ns, status=200)
-        )
-    ledger.close()
+    JsonLinesWriter(directory / evidence.LEDGER).close()
 
-    read = read_evidence(tmp_path, plan, name)
+    again = read_evidence(tmp_path, PLAN, name)
 
-    assert [point.at_ns for point in read.telemetry or ()] == [400, 500]
-    assert [call.seq for call in read.calls] == [450]
+    assert [one.at_ns for one in again.telemetry or ()] == [400]
+    assert again == judged
+    assert again.ledger is None, "a vantage that came after the end was missing"
+    assert (again.ended.how, again.ended.scheduled) == ("complete", 3)
+
+
+def test_a_line_that_was_being_written_at_the_end_is_no_evidence(tmp_path: Path) -> None:
+    name = PLAN.scenarios[0].name
+    directory = scenario_directory(tmp_path, name)
+    line = msgspec.json.encode(TelemetryPoint(at_ns=1, rss_bytes=1, cpu_s=0, threads=1, open_files=1)) + b"\n"
+    directory.mkdir(parents=True)
+    (directory / evidence.TELEMETRY).write_bytes(line + line[:10])
+    evidence.seal(directory, Ended(how="complete"))
+    (directory / evidence.TELEMETRY).write_bytes(line + line)
+
+    assert len(read_evidence(tmp_path, PLAN, name).telemetry or ()) == 1
