@@ -11,7 +11,8 @@ from harness.upstreams.thought import Fate
 class Stuck(ModelFault, frozen=True, kw_only=True, tag="stuck"):
     """Generations begun while it is armed stay in `state` until they are cancelled or expire, also after it is lifted.
 
-    A generation stuck in `cancelling` does not react to being cancelled: it stays there until it expires.
+    A generation stuck in `cancelling` does not react to being cancelled: it stays there until it expires. A completion,
+    or a response that is not made in the background, is cancelled when its caller leaves.
     """
 
     state: Literal["queued", "in_progress", "cancelling"] = "in_progress"

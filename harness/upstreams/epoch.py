@@ -226,15 +226,23 @@ class Epoch:
     ) -> None:
         """Record a call that is over: answered, broken off, or left by its caller."""
         self._in_flight.pop(id(exchange), None)
+        if client_gone:
+            # What was due before the caller left has happened before.
+            self.advance(now_ns)
+            exchange.leaving(now_ns)
         self.ledger.record_call(
             exchange, end_ns=now_ns, status=status, response_bytes=response_bytes, client_gone=client_gone
         )
 
+    def is_under_way(self, exchange: Exchange) -> bool:
+        """Return whether a call was begun in this epoch and is not over."""
+        return id(exchange) in self._in_flight
+
     def record_unfinished(self, now_ns: int, *, older_than_s: float = 0.0) -> None:
         """Record calls that are still under way as they stand: what hangs for ever has happened too."""
-        for exchange in list(self._in_flight.values()):
+        for exchange in self._in_flight.values():
             if now_ns - exchange.begin_ns >= older_than_s * 1e9:
-                self.finish(exchange, now_ns, status=None, response_bytes=0, client_gone=False)
+                self.ledger.record_call(exchange, end_ns=now_ns, status=None, response_bytes=0, client_gone=False)
 
     def close(self, now_ns: int) -> None:
         """End the epoch: faults are lifted, what is under way is recorded, the files are closed."""

@@ -41,6 +41,7 @@ class Exchange:
         "fault",
         "fault_id",
         "generation",
+        "leaving",
         "mark",
         "model",
         "params",
@@ -86,6 +87,8 @@ class Exchange:
         self.reply: Reply | None = None
         self.error_reply: Callable[[int, str | None], Reply] = _no_error_reply
         """(status, message) -> the upstream's own error of that status."""
+        self.leaving: Callable[[int], None] = _goes_on
+        """Is told when the caller left before the answer was whole: what works for nobody any more may end."""
         self._json: Any = msgspec.UNSET
         self._query: dict[str, str] | None = None
 
@@ -165,6 +168,10 @@ class Exchange:
             unexpected=self.unexpected,
             error=self.error,
         )
+
+
+def _goes_on(at_ns: int) -> None:
+    """Let the work of a call whose caller left go on: as runs do, and what is made in the background."""
 
 
 def _no_error_reply(status: int, message: str | None) -> Reply:

@@ -55,9 +55,9 @@ class UpstreamHandler:
     def finish(self, call: Call, *, status: int | None, response_bytes: int, client_gone: bool) -> None:
         """Record the call in the epoch that answered it; in none where that epoch is over, since it recorded it."""
         assert isinstance(call, Exchange)
-        if call.recorded:
-            return
         epoch = self._server.epoch
+        if call.recorded and not epoch.is_under_way(call):
+            return
         epoch.finish(call, time.monotonic_ns(), status=status, response_bytes=response_bytes, client_gone=client_gone)
         # At once, not in a while: a kill of this process loses no call that is over.
         epoch.ledger.flush()

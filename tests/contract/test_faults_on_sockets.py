@@ -489,3 +489,22 @@ def test_a_fault_that_comes_later_and_goes_by_itself(stand: Any) -> None:
     assert "fired" in seen
     assert seen[-1] == "lifted"
     assert answer_to(stand).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_a_client_that_loses_patience_ends_what_was_made_for_it(stand: Any, api: str, stream: bool) -> None:
+    stand.arm("stuck", upstream="openai")
+    with stand.openai(timeout=0.3) as client, pytest.raises((openai.APITimeoutError, httpx2.ReadTimeout)):
+        if api == "chat":
+            chat = client.chat.completions
+            list(chat.create(model="m", messages=[{"role": "user", "content": "hi"}], stream=stream))
+        else:
+            list(client.responses.create(model="m", input="hi", stream=stream))
+    deadline = time.monotonic() + 5
+    while json.loads(stand.ask("GET", "/open")[1]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [one["state"] for one in stand.lines("/ledger") if one["type"] == "generation"] == [
+        "in_progress",
+        "cancelled",
+    ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.model import GenerationState
+from harness.model import GenerationState, ToolCall
 from harness.upstreams.exchange import Exchange, mark_in
 from harness.upstreams.openai.body import (
     body_of,
@@ -46,6 +46,8 @@ class Completion:
     messages: list[dict[str, Any]]
     message_ids: list[str]
     metadata: dict[str, str]
+    is_told: bool = False
+    """Its last words were sent: who leaves now has it."""
 
     def document(self) -> dict[str, Any]:
         """Return it as the API writes it."""
@@ -183,7 +185,8 @@ class Chat:
         )
         exchange.completion_tokens = completion.usage()["completion_tokens"]
         exchange.cost_usd = self._api.epoch.prices.of_tokens(model, exchange.prompt_tokens, exchange.completion_tokens)
-        self._record(exchange, completion, held=held, failed=fate.ends_as in ("failed", "expired"))
+        ends_ns = exchange.begin_ns + round(1e9 * max(turn.total_s for turn in turns))
+        self._record(exchange, completion, None if held else ends_ns, failed=fate.ends_as in ("failed", "expired"))
         if flag(body, "store") and fate.ends_as is None:
             self._stored[id_] = completion
         stream = flag(body, "stream")
@@ -197,25 +200,48 @@ class Chat:
             return scripted(_stream(completion, with_usage=with_usage))
         return json_reply(completion.document(), after_s=max(turn.total_s for turn in turns))
 
-    def _record(self, exchange: Exchange, completion: Completion, *, held: bool, failed: bool) -> None:
+    def _record(self, exchange: Exchange, completion: Completion, ends_ns: int | None, *, failed: bool) -> None:
+        """Record that a completion is being made, and how it ends: by itself, or because its caller leaves.
+
+        Args:
+            exchange: the call that asked for it.
+            completion: what it comes to.
+            ends_ns: when; None: never.
+            failed: whether it fails.
+        """
         epoch = self._api.epoch
         mark, model = exchange.mark, completion.model
-        epoch.record_generation(
-            completion.id, "in_progress", exchange.begin_ns, conversation=None, mark=mark, model=model
-        )
-        if held:
-            return
-        calls = tuple(call for turn in completion.turns for call in turn.calls)
-        ends_ns = exchange.begin_ns + round(1e9 * max(turn.total_s for turn in completion.turns))
-        truncated = any(turn.truncated for turn in completion.turns)
+        is_open = True
 
-        def end(at_ns: int) -> None:
-            state: GenerationState = "failed" if failed else "incomplete" if truncated else "completed"
+        def end(state: GenerationState, at_ns: int, calls: tuple[ToolCall, ...] = ()) -> None:
+            nonlocal is_open
+            is_open = False
             epoch.record_generation(
                 completion.id, state, at_ns, conversation=None, mark=mark, model=model, tool_calls=calls
             )
 
-        self._api.due.at(ends_ns, end)
+        def end_by_itself(at_ns: int) -> None:
+            truncated = any(turn.truncated for turn in completion.turns)
+            calls = tuple(call for turn in completion.turns for call in turn.calls)
+            if is_open:
+                end("failed" if failed else "incomplete" if truncated else "completed", at_ns, calls)
+
+        def cancel(at_ns: int) -> None:
+            if not is_open or completion.is_told:
+                return
+            end("cancelled", at_ns)
+            self._stored.pop(completion.id, None)
+            after_s = (at_ns - exchange.begin_ns) / 1e9
+            tokens = 0 if ends_ns is None else sum(turn.tokens_after(after_s) for turn in completion.turns)
+            exchange.completion_tokens = tokens
+            exchange.cost_usd = epoch.prices.of_tokens(model, exchange.prompt_tokens, exchange.completion_tokens)
+
+        epoch.record_generation(
+            completion.id, "in_progress", exchange.begin_ns, conversation=None, mark=mark, model=model
+        )
+        exchange.leaving = cancel
+        if ends_ns is not None:
+            self._api.due.at(ends_ns, end_by_itself)
 
     # --- stored ones ----------------------------------------------------------------------------------------------
 
@@ -391,6 +417,7 @@ def _stream(completion: Completion, *, with_usage: bool) -> Iterator[Step]:
         for piece in pieces:
             yield delta(index, piece)
             yield between
+        completion.is_told = turn is completion.turns[-1]
         yield delta(index, {}, _finish(turn))
     if with_usage:
         yield event(frame | {"choices": [], "usage": completion.usage()})

@@ -1,6 +1,8 @@
 """Responses: `/v1/responses`, plain, streamed and in the background.
 
-    queued -> in_progress -> completed | incomplete      queued, in_progress -> cancelled (in the background only)
+    queued -> in_progress -> completed | incomplete      queued, in_progress -> cancelled
+
+Those that are made in the background are cancelled by a call of their own, the others by a caller who leaves.
 
 A response that asks for tools is completed too; their outputs come with the next one.
 """
@@ -89,6 +91,8 @@ class Response:
     output: list[Item] = field(default_factory=list)
     ends_s: int = 0
     """When it will be over, in seconds since 1970."""
+    is_told: bool = False
+    """Its last words were sent: who leaves now has it."""
     completed_s: int | None = None
 
     @property
@@ -192,7 +196,7 @@ class Responses:
             return scripted(self._stream(response))
         if background:
             return self._api.ok(exchange, response.document(), "write")
-        if response.fate.stays_in in ("queued", "in_progress"):
+        if response.fate.stays_in == "in_progress":
             return scripted((Hang(),))
         return json_reply(response.document(response.end), after_s=response.turn.total_s)
 
@@ -219,6 +223,9 @@ class Responses:
         exchange.conversation = chain
         exchange.generation = id_
         fate = api.epoch.faults.fate(exchange)
+        if fate.stays_in == "queued" and not background:
+            # Only what is made in the background is ever queued.
+            fate = Fate(stays_in="in_progress")
         turn = take_turn(
             api,
             exchange,
@@ -265,7 +272,21 @@ class Responses:
             conversation.locked_by = id_
             conversation.add(own)
         self._enter(response, "queued" if background else "in_progress", exchange.begin_ns)
+        if not background:
+            exchange.leaving = lambda at_ns: self._leave(response, exchange, at_ns)
         return response
+
+    def _leave(self, response: Response, exchange: Exchange, at_ns: int) -> None:
+        """Cancel a response for which nobody waits any more; what was written until then is paid for."""
+        if response.state not in OPEN_STATES or response.is_told:
+            return
+        is_held = response.fate.stays_in == "in_progress"
+        turn = response.turn
+        exchange.completion_tokens = 0 if is_held else turn.tokens_after((at_ns - exchange.begin_ns) / 1e9)
+        exchange.cost_usd = self._api.epoch.prices.of_tokens(
+            response.body["model"], turn.prompt_tokens, exchange.completion_tokens
+        )
+        self._enter(response, "cancelled", at_ns)
 
     def _earlier(self, body: dict[str, Any]) -> tuple[Conversation | None, list[Item], str | None]:
         """Return the conversation, what was said before, and what the ledger calls it."""
@@ -384,6 +405,7 @@ class Responses:
                 yield Wait(between_s)
             else:
                 yield from self._text_events(item, place, pieces, between_s)
+        response.is_told = True
         if response.state != "cancelled":
             yield {"type": f"response.{response.end}", "response": response.document(response.end)}
 

@@ -38,6 +38,12 @@ class Turn:
     first_token_s: float
     total_s: float
 
+    def tokens_after(self, seconds: float) -> int:
+        """Return how many tokens have been written so many seconds after the turn began."""
+        writes_for_s = self.total_s - self.first_token_s
+        share = (seconds - self.first_token_s) / writes_for_s if writes_for_s > 0 else float(seconds >= self.total_s)
+        return int(self.completion_tokens * min(max(share, 0.0), 1.0))
+
     def between_s(self, count: int) -> float:
         """Return the seconds between `count` events after the first token."""
         return (self.total_s - self.first_token_s) / max(count, 1)

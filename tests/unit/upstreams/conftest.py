@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -67,7 +68,9 @@ class Caller:
         *,
         query: str = "",
         headers: dict[str, str] | None = None,
+        patience_s: float = math.inf,
     ) -> Answer:
+        """Make one call; who has no patience leaves when so many seconds have passed or the answer hangs."""
         request = wire.Request(
             method=method,
             path=path,
@@ -78,13 +81,20 @@ class Caller:
         exchange = self.epoch.begin(upstream, request, self.now_ns)
         assert exchange.reply is not None
         steps: list[wire.Step] = []
+        client_gone = False
         for step in exchange.reply.steps():
             steps.append(step)
+            seconds = math.inf if isinstance(step, wire.Hang) else step.seconds if isinstance(step, wire.Wait) else 0.0
+            client_gone = patience_s < math.inf and seconds > patience_s
+            if client_gone:
+                self.sleep(patience_s)
+                break
             if isinstance(step, wire.Wait):
-                self.sleep(step.seconds)
+                patience_s -= seconds
+                self.sleep(seconds)
         answer = Answer(steps)
         self.epoch.finish(
-            exchange, self.now_ns, status=answer.status, response_bytes=len(answer.body), client_gone=False
+            exchange, self.now_ns, status=answer.status, response_bytes=len(answer.body), client_gone=client_gone
         )
         return answer
 
