@@ -26,10 +26,12 @@ class Tally:
     events: int = 0
     first_event_s: list[float] = field(default_factory=list)
     """From sending a request to the first event of its answer."""
+    first_byte_s: list[float] = field(default_factory=list)
+    """From sending a request to the first byte of the body of its answer."""
     whole_s: list[float] = field(default_factory=list)
     """From sending a request to the end of its answer."""
     refused: str = ""
-    """The first answer that was no success."""
+    """The first answer that was not what was expected."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,10 @@ def get(path: str) -> bytes:
 class _Connection(asyncio.Protocol):
     """One connection, one call at a time."""
 
-    def __init__(self, talk: Talk, tally: Tally, ended: asyncio.Event) -> None:
+    def __init__(self, talk: Talk, tally: Tally, ended: asyncio.Event, expected: bytes) -> None:
         self._talk = talk
         self._tally = tally
+        self._expected = b"http/1.1 " + expected
         self.ended = ended
         self.over = False
         self._transport: asyncio.Transport | None = None
@@ -73,6 +76,7 @@ class _Connection(asyncio.Protocol):
         self._length: int | None = None
         self._is_stream = False
         self._has_event = False
+        self._has_byte = False
         self._sent_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -96,7 +100,7 @@ class _Connection(asyncio.Protocol):
     def _send(self, request: bytes) -> None:
         assert self._transport is not None
         self._received, self._body_at = b"", -1
-        self._has_event = False
+        self._has_event = self._has_byte = False
         self._sent_s = time.perf_counter()
         self._transport.write(request)
 
@@ -114,6 +118,9 @@ class _Connection(asyncio.Protocol):
             self._received = self._received[-8:] + data
         else:
             self._received += data
+        if data and not self._has_byte:
+            self._has_byte = True
+            self._tally.first_byte_s.append(time.perf_counter() - self._sent_s)
         if self._is_stream:
             count = data.count(b"data: ")
             if count and not self._has_event:
@@ -127,7 +134,7 @@ class _Connection(asyncio.Protocol):
             self._answered()
 
     def _read_head(self, head: bytes) -> None:
-        if not head.startswith(b"http/1.1 2") and not self._tally.refused:
+        if not head.startswith(self._expected) and not self._tally.refused:
             self._tally.refused = self._received[:400].decode(errors="replace")
         at = head.find(b"\r\ncontent-length:")
         self._length = int(head[at + 17 :].split(b"\r\n", 1)[0]) if at >= 0 else None
@@ -146,29 +153,30 @@ class _Connection(asyncio.Protocol):
             self._send(request)
 
 
-async def _connect(port: int, talks: Sequence[Talk], tally: Tally) -> list[_Connection]:
+async def _connect(port: int, talks: Sequence[Talk], tally: Tally, expected: bytes) -> list[_Connection]:
     loop = asyncio.get_running_loop()
     connections = []
     for talk in talks:
-        connection = _Connection(talk, tally, asyncio.Event())
+        connection = _Connection(talk, tally, asyncio.Event(), expected)
         await loop.create_connection(lambda made=connection: made, "127.0.0.1", port)  # type: ignore[misc]
         connections.append(connection)
     return connections
 
 
-async def play(port: int, talks: Sequence[Talk], within_s: float = 60.0) -> Tally:
+async def play(port: int, talks: Sequence[Talk], within_s: float = 60.0, expected: bytes = b"2") -> Tally:
     """Play talks that end by themselves, all at once.
 
     Args:
         port: of the server, on loopback.
         talks: one for each connection.
         within_s: seconds that they may take.
+        expected: how the status of every answer begins.
 
     Raises:
         BenchError: they did not end, or something was refused.
     """
     tally = Tally()
-    connections = await _connect(port, talks, tally)
+    connections = await _connect(port, talks, tally, expected)
     for connection in connections:
         connection.begin()
     try:
@@ -185,7 +193,14 @@ async def play(port: int, talks: Sequence[Talk], within_s: float = 60.0) -> Tall
 
 
 async def play_for(
-    port: int, talks: Sequence[Talk], cpu_s: Callable[[], float], *, warm_s: float, window_s: float, most_calls: int
+    port: int,
+    talks: Sequence[Talk],
+    cpu_s: Callable[[], float],
+    *,
+    warm_s: float,
+    window_s: float,
+    most_calls: int,
+    expected: bytes = b"2",
 ) -> Window:
     """Play talks that never end for a while.
 
@@ -196,12 +211,13 @@ async def play_for(
         warm_s: seconds before the window.
         window_s: seconds that are looked at.
         most_calls: the window ends after so many calls at the latest.
+        expected: how the status of every answer begins.
 
     Raises:
         BenchError: something was refused, or nothing answered.
     """
     tally = Tally()
-    connections = await _connect(port, talks, tally)
+    connections = await _connect(port, talks, tally, expected)
     for connection in connections:
         connection.begin()
     await asyncio.sleep(warm_s)

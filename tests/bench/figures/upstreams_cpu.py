@@ -52,9 +52,8 @@ class _Side:
     renew: Callable[[], None] = lambda: None
 
     def cpu_s(self) -> float:
-        """Return what its process has used so far, user and system, all its threads, to the nanosecond."""
-        # What /proc/PID/stat rounds to 10 ms, see clock_getcpuclockid(3): CPUCLOCK_SCHED of that process.
-        return time.clock_gettime((~self.child.pid << 3) | 2)
+        """Return what its process has used so far, user and system, all its threads."""
+        return self.child.cpu_s()
 
 
 @dataclass(frozen=True)
