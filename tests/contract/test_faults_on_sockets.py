@@ -495,12 +495,15 @@ def test_a_fault_that_comes_later_and_goes_by_itself(stand: Any) -> None:
 @pytest.mark.parametrize("api", ["chat", "responses"])
 def test_a_client_that_loses_patience_ends_what_was_made_for_it(stand: Any, api: str, stream: bool) -> None:
     stand.arm("stuck", upstream="openai")
-    with stand.openai(timeout=0.3) as client, pytest.raises((openai.APITimeoutError, httpx2.ReadTimeout)):
-        if api == "chat":
-            chat = client.chat.completions
-            list(chat.create(model="m", messages=[{"role": "user", "content": "hi"}], stream=stream))
-        else:
-            list(client.responses.create(model="m", input="hi", stream=stream))
+    with stand.openai(timeout=0.3) as client:
+        create = {
+            "chat": lambda: client.chat.completions.create(
+                model="m", messages=[{"role": "user", "content": "hi"}], stream=stream
+            ),
+            "responses": lambda: client.responses.create(model="m", input="hi", stream=stream),
+        }[api]
+        with pytest.raises((openai.APITimeoutError, httpx2.ReadTimeout)):
+            list(create())
     deadline = time.monotonic() + 5
     while json.loads(stand.ask("GET", "/open")[1]) and time.monotonic() < deadline:
         time.sleep(0.01)
