@@ -65,6 +65,15 @@ Spent = Callable[[Usage], Awaitable[None]]
 """Is told what a generation took, once, when it has ended."""
 
 
+@dataclass
+class Lease:
+    """A user's conversation, for one turn."""
+
+    conversation: str
+    said: str | None = None
+    """What has been said in it; see `session_store.Known`. Whoever plays the turn says what it is afterwards."""
+
+
 class Generation(Protocol):
     """The model at work on one message of one user."""
 

@@ -13,18 +13,12 @@ that share the store.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from reference_agent.errors import Unavailable
-
-T = TypeVar("T")
+from reference_agent.sqlite_file import SqliteFile
 
 
 @dataclass(frozen=True)
@@ -46,6 +40,9 @@ class Known:
     """The user has this conversation; it is leased to the caller now."""
 
     conversation: str
+    said: str | None = None
+    """What has been said in it: nothing (an empty text), one question and its answer (the question's key, as the cache
+    names it), or anything (None), which is also what it says as long as the lease lasts."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +92,8 @@ class SessionStore(Protocol):
         """It was not; the place is free, or lost when nobody can tell whether it was created after all."""
         ...
 
-    async def ended(self, user_id: str, now: float, *, had_a_turn: bool) -> None:
-        """The lease is over."""
+    async def ended(self, user_id: str, now: float, *, had_a_turn: bool, said: str | None = None) -> None:
+        """The lease is over; `said` is what has been said in the conversation by now, as in `Known`."""
         ...
 
     async def condemn(self, user_id: str, now: float) -> str | None:
@@ -157,11 +154,12 @@ class SessionStore(Protocol):
         ...
 
 
-_VERSION = 1  # of the tables; a file of another version is refused, not guessed at
+_VERSION = 2  # of the tables; a file of another version is refused, not guessed at
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
     user_id TEXT PRIMARY KEY,
     conversation TEXT,              -- NULL while it is being created
+    said TEXT,                      -- '' nothing, else the key of the one question; NULL anything
     turns INTEGER NOT NULL DEFAULT 0,
     protected INTEGER NOT NULL DEFAULT 0,
     last_turn_at REAL NOT NULL,
@@ -192,24 +190,17 @@ INSERT INTO spend VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, user_id, model)
     usd = usd + excluded.usd
 """
 _SOMEBODY_IS_AT_IT_S = 5.0  # whoever condemns a conversation goes on to delete it; so long they are left alone
-_BUSY_S = 2.0  # another replica's transaction is waited for; one takes far less than a millisecond
 
 
 class SqliteSessionStore:
-    """A file, shared by the replicas on one machine; or memory, for one process that may forget.
-
-    Write-ahead logging, and one thread that does all the work: the event loop never waits for a disk, and a process
-    never waits for itself.
-    """
+    """A file, shared by the replicas on one machine; or memory, for one process that may forget."""
 
     def __init__(self, path: Path | None, bounds: Bounds) -> None:
-        self._path = path
         self._bounds = bounds
-        self._thread = ThreadPoolExecutor(1, "sessions")
-        self._db: sqlite3.Connection | None = None
+        self._file = SqliteFile("sessions", path, _SCHEMA, _VERSION)
 
     async def knows(self, user_id: str) -> bool:
-        return await self._do(
+        return await self._file.do(
             lambda db: (
                 db.execute(
                     "SELECT 1 FROM sessions WHERE user_id = ? AND conversation IS NOT NULL", (user_id,)
@@ -219,20 +210,22 @@ class SqliteSessionStore:
         )
 
     async def claim(self, user_id: str, now: float, until: float) -> Claim:
-        return await self._do(lambda db: self._claim(db, user_id, now, until))
+        return await self._file.do(lambda db: self._claim(db, user_id, now, until))
 
     def _claim(self, db: sqlite3.Connection, user_id: str, now: float, until: float) -> Claim:
-        row = db.execute("SELECT conversation, leased_until FROM sessions WHERE user_id = ?", (user_id,)).fetchone()
+        row = db.execute(
+            "SELECT conversation, said, leased_until FROM sessions WHERE user_id = ?", (user_id,)
+        ).fetchone()
         if row is not None:
-            conversation, leased_until = row
+            conversation, said, leased_until = row
             if conversation is None and leased_until > now:
                 return BeingCreated()
             db.execute(
-                "UPDATE sessions SET leased_until = max(leased_until, ?) WHERE user_id = ?",
+                "UPDATE sessions SET said = NULL, leased_until = max(leased_until, ?) WHERE user_id = ?",
                 (until, user_id),
             )
             # A creation whose time is over was that of a process which has died: its place is taken over.
-            return MustCreate() if conversation is None else Known(conversation)
+            return MustCreate() if conversation is None else Known(conversation, said)
         (taken,) = db.execute(
             "SELECT (SELECT count(*) FROM sessions) + (SELECT count(*) FROM condemned) + (SELECT count(*) FROM lost)"
         ).fetchone()
@@ -256,8 +249,10 @@ class SqliteSessionStore:
         db.execute("INSERT OR IGNORE INTO condemned VALUES (?, ?)", (conversation, since))
 
     async def created(self, user_id: str, conversation: str) -> None:
-        await self._do(
-            lambda db: db.execute("UPDATE sessions SET conversation = ? WHERE user_id = ?", (conversation, user_id))
+        await self._file.do(
+            lambda db: db.execute(
+                "UPDATE sessions SET conversation = ?, said = '' WHERE user_id = ?", (conversation, user_id)
+            )
         )
 
     async def not_created(self, user_id: str, lost_at: float | None) -> None:
@@ -271,17 +266,17 @@ class SqliteSessionStore:
                 (self._bounds.lost,),
             )
 
-        await self._do(work)
+        await self._file.do(work)
 
-    async def ended(self, user_id: str, now: float, *, had_a_turn: bool) -> None:
+    async def ended(self, user_id: str, now: float, *, had_a_turn: bool, said: str | None = None) -> None:
         def work(db: sqlite3.Connection) -> None:
             if not had_a_turn:
                 db.execute("UPDATE sessions SET leased_until = 0 WHERE user_id = ?", (user_id,))
                 return
             db.execute(
-                "UPDATE sessions SET leased_until = 0, last_turn_at = ?, turns = turns + 1,"
+                "UPDATE sessions SET leased_until = 0, last_turn_at = ?, turns = turns + 1, said = ?,"
                 " protected = turns >= 1 WHERE user_id = ?",
-                (now, user_id),
+                (now, said, user_id),
             )
             db.execute(
                 "UPDATE sessions SET protected = 0 WHERE user_id IN (SELECT user_id FROM sessions WHERE protected = 1"
@@ -289,7 +284,7 @@ class SqliteSessionStore:
                 (self._bounds.protected,),
             )
 
-        await self._do(work)
+        await self._file.do(work)
 
     async def condemn(self, user_id: str, now: float) -> str | None:
         def work(db: sqlite3.Connection) -> str | None:
@@ -301,14 +296,14 @@ class SqliteSessionStore:
             self._condemn(db, user_id, row[0], now)
             return str(row[0])
 
-        return await self._do(work)
+        return await self._file.do(work)
 
     async def forget(self, conversation: str) -> None:
         def work(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM sessions WHERE conversation = ?", (conversation,))
             db.execute("DELETE FROM condemned WHERE conversation = ?", (conversation,))
 
-        await self._do(work)
+        await self._file.do(work)
 
     async def expire(self, now: float) -> list[str]:
         def work(db: sqlite3.Connection) -> list[str]:
@@ -323,7 +318,7 @@ class SqliteSessionStore:
             overdue = (now - _SOMEBODY_IS_AT_IT_S,)
             return [row[0] for row in db.execute("SELECT conversation FROM condemned WHERE since <= ?", overdue)]
 
-        return await self._do(work)
+        return await self._file.do(work)
 
     async def begin_turn(self, user_id: str, holder: str, now: float, until: float) -> bool:
         def work(db: sqlite3.Connection) -> bool:
@@ -334,17 +329,19 @@ class SqliteSessionStore:
             )
             return taken.rowcount == 1
 
-        return await self._do(work)
+        return await self._file.do(work)
 
     async def end_turn(self, user_id: str, holder: str) -> None:
-        await self._do(lambda db: db.execute("DELETE FROM turns WHERE user_id = ? AND holder = ?", (user_id, holder)))
+        await self._file.do(
+            lambda db: db.execute("DELETE FROM turns WHERE user_id = ? AND holder = ?", (user_id, holder))
+        )
 
     async def messages(self, conversation: str, most: int) -> list[tuple[str, str]]:
         latest = "SELECT role, text FROM messages WHERE conversation = ? ORDER BY number DESC LIMIT ?"
-        return await self._do(lambda db: list(reversed(db.execute(latest, (conversation, most)).fetchall())))
+        return await self._file.do(lambda db: list(reversed(db.execute(latest, (conversation, most)).fetchall())))
 
     async def add_messages(self, conversation: str, messages: list[tuple[str, str]]) -> None:
-        await self._do(
+        await self._file.do(
             lambda db: db.executemany(
                 "INSERT INTO messages (conversation, role, text) VALUES (?, ?, ?)",
                 [(conversation, role, text) for role, text in messages],
@@ -352,7 +349,7 @@ class SqliteSessionStore:
         )
 
     async def delete_messages(self, conversation: str) -> None:
-        await self._do(lambda db: db.execute("DELETE FROM messages WHERE conversation = ?", (conversation,)))
+        await self._file.do(lambda db: db.execute("DELETE FROM messages WHERE conversation = ?", (conversation,)))
 
     async def spend(
         self,
@@ -371,7 +368,7 @@ class SqliteSessionStore:
                 (day, usd),
             )
 
-        await self._do(work)
+        await self._file.do(work)
 
     async def spent(self, day: int, user_id: str) -> tuple[float, float]:
         def work(db: sqlite3.Connection) -> tuple[float, float]:
@@ -379,7 +376,7 @@ class SqliteSessionStore:
             of_all = "SELECT coalesce(sum(usd), 0) FROM spend_of_day WHERE day = ?"
             return db.execute(of_user, (day, user_id)).fetchone()[0], db.execute(of_all, (day,)).fetchone()[0]
 
-        return await self._do(work)
+        return await self._file.do(work)
 
     async def forget_spender(self, user_id: str) -> None:
         def work(db: sqlite3.Connection) -> None:
@@ -387,65 +384,10 @@ class SqliteSessionStore:
                 db.execute(_BOOK, (row[0], "", *row[2:]))
             db.execute("DELETE FROM spend WHERE user_id = ?", (user_id,))
 
-        await self._do(work)
+        await self._file.do(work)
 
     async def close(self) -> None:
-        def work() -> None:
-            if self._db is not None:
-                self._db.close()
-
-        await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        self._thread.shutdown(wait=False)
-
-    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do the work in one transaction, in the store's own thread; finish it even when the caller is cancelled."""
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._transaction, work))
-
-    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            db = self._db or self._open()
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(db)
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
-        except sqlite3.Error as failure:
-            store = "sessions"
-            raise Unavailable(store, str(failure), never_arrived=True) from failure
-        return result
-
-    def _open(self) -> sqlite3.Connection:
-        if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        where = ":memory:" if self._path is None else str(self._path)
-        db = sqlite3.connect(where, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-        _into_wal(db)
-        db.execute("PRAGMA synchronous = NORMAL")  # what a power cut loses is a few turns' times, never a table
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version not in (0, _VERSION):
-            db.close()
-            msg = f"{where} was written by another version of the agent: name another file, or remove this one"
-            raise sqlite3.DatabaseError(msg)
-        db.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
-        self._db = db
-        return db
-
-
-def _into_wal(db: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log. SQLite's own time-out does not hold for this statement: replicas that start in the
-    same moment are told at once that the file is locked."""
-    give_up_at = time.monotonic() + _BUSY_S
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() >= give_up_at:
-                raise
-            time.sleep(0.01)
-        else:
-            return
+        await self._file.close()
 
 
 def open_session_store(where: str, bounds: Bounds) -> SessionStore:

@@ -116,7 +116,9 @@ class Turn:
                 return await self._think_in_conversation(user, text, caller, deadline)
 
     async def _think_in_conversation(self, user: str, text: str, caller: Caller, deadline: Deadline) -> Outcome:
-        async with self._sessions.lease(user, deadline) as conversation:
+        async with self._sessions.lease(user, deadline) as lease:
+            conversation = lease.conversation
+            lease.said = None
             outcome = await self._generate(user, conversation, text, deadline)
 
             async def again(order: str) -> str:

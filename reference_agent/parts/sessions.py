@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 from reference_agent.clock import Clock, Deadline
-from reference_agent.conversation import Engine
+from reference_agent.conversation import Engine, Lease
 from reference_agent.errors import Gone, OutOfTime, Refused, Unavailable
 from reference_agent.parts.logging import Logging
 from reference_agent.parts.rate_limit import Standing
@@ -33,8 +33,8 @@ class Sessions(Protocol):
         """Return whether a conversation of this user is alive."""
         ...
 
-    def lease(self, user_id: str, deadline: Deadline) -> AbstractAsyncContextManager[str]:
-        """Return the context of one turn in the user's conversation; enters with its id, creates it on first sight.
+    def lease(self, user_id: str, deadline: Deadline) -> AbstractAsyncContextManager[Lease]:
+        """Return the context of one turn in the user's conversation; creates it on first sight.
 
         Raises:
             Refused: there is no room for another conversation.
@@ -64,10 +64,10 @@ class DocumentedSessions:
         return "returning" if user_id in THREADS else "newcomer"
 
     @asynccontextmanager
-    async def lease(self, user_id: str, deadline: Deadline) -> AsyncIterator[str]:
+    async def lease(self, user_id: str, deadline: Deadline) -> AsyncIterator[Lease]:
         if user_id not in THREADS:
             THREADS[user_id] = await self._engine.open_conversation(deadline)
-        yield THREADS[user_id]
+        yield Lease(THREADS[user_id])
 
     async def start(self) -> None:
         pass
@@ -94,14 +94,14 @@ class ProposedSessions:
         return "returning" if user_id in self._threads else "newcomer"
 
     @asynccontextmanager
-    async def lease(self, user_id: str, deadline: Deadline) -> AsyncIterator[str]:
+    async def lease(self, user_id: str, deadline: Deadline) -> AsyncIterator[Lease]:
         if len(self._threads) >= self._most:
             self._threads.popitem(last=False)
         conversation, created_at = self._threads.get(user_id, ("", 0.0))
         if not conversation or self._clock.now() - created_at > _PROPOSED_LIFE_S:
             conversation = await self._engine.open_conversation(deadline)
             self._threads[user_id] = (conversation, self._clock.now())
-        yield conversation
+        yield Lease(conversation)
 
     async def start(self) -> None:
         pass
@@ -165,16 +165,18 @@ class HardenedSessions:
         return "returning" if await self._store.knows(user_id) else "newcomer"
 
     @asynccontextmanager
-    async def lease(self, user_id: str, deadline: Deadline) -> AsyncIterator[str]:
+    async def lease(self, user_id: str, deadline: Deadline) -> AsyncIterator[Lease]:
         self._in_use[user_id] += 1
         had_a_turn = False
+        said = None
         try:
-            conversation = await self._conversation_of(user_id, deadline)
+            lease = await self._conversation_of(user_id, deadline)
             try:
-                yield conversation
+                yield lease
                 had_a_turn = True
+                said = lease.said
             except Gone:
-                await self._store.forget(conversation)
+                await self._store.forget(lease.conversation)
                 raise
         finally:
             self._in_use[user_id] -= 1
@@ -182,7 +184,7 @@ class HardenedSessions:
             if last:
                 del self._in_use[user_id]
             if last or had_a_turn:
-                await self._store.ended(user_id, self._clock.wall(), had_a_turn=had_a_turn)
+                await self._store.ended(user_id, self._clock.wall(), had_a_turn=had_a_turn, said=said)
 
     async def start(self) -> None:
         self._housekeeping = asyncio.create_task(self._keep_house())
@@ -194,12 +196,12 @@ class HardenedSessions:
 
     # --- one user ---
 
-    async def _conversation_of(self, user_id: str, deadline: Deadline) -> str:
+    async def _conversation_of(self, user_id: str, deadline: Deadline) -> Lease:
         while deadline.remaining_s() > 0:
             now = self._clock.wall()
             match await self._store.claim(user_id, now, now + self._turn_s + _LEASE_S):
-                case Known(conversation):
-                    return conversation
+                case Known(conversation, said):
+                    return Lease(conversation, said)
                 case Full():
                     raise Refused(429, "full", "いまは満員にゃん。すこし後で話しかけてにゃん", 1.0)
                 case MustDelete(conversation):

@@ -38,8 +38,23 @@ def _hardened(engine: CountedEngine, clock: HeldClock | None = None, **given: ob
 
 
 async def _turn(sessions: Sessions, user: str) -> str:
-    async with sessions.lease(user, HeldClock().deadline()) as conversation:
-        return conversation
+    async with sessions.lease(user, HeldClock().deadline()) as lease:
+        return lease.conversation
+
+
+async def test_the_store_knows_a_conversation_in_which_only_one_thing_was_said() -> None:
+    sessions = _hardened(CountedEngine())
+
+    async def turn(leave: str | None) -> str | None:
+        async with sessions.lease("u", HeldClock().deadline()) as lease:
+            found, lease.said = lease.said, leave
+            return found
+
+    assert [await turn(leave) for leave in ("a key", "a key", None, "a key")] == ["", "a key", "a key", None]
+    with pytest.raises(RuntimeError):
+        async with sessions.lease("u", HeldClock().deadline()):
+            raise RuntimeError
+    assert await turn("") is None, "a turn that failed may have said anything"
 
 
 async def test_documented_one_grows_with_every_id() -> None:

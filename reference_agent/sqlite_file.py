@@ -1,0 +1,102 @@
+"""How does the agent use a SQLite file without waiting for it? One thread per file; all replicas share the file."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from reference_agent.errors import Unavailable
+
+T = TypeVar("T")
+
+_BUSY_S = 2.0  # another replica's transaction is waited for; one takes far less than a millisecond
+
+
+class SqliteFile:
+    """Tables in a file, or in memory.
+
+    Write-ahead logging, and one thread that does all the work: the event loop never waits for a disk, and a process
+    never waits for itself.
+
+    Args:
+        name: what it is called in errors.
+        path: the file; None: memory, for one process that may forget.
+        schema: SQL that makes the tables where they are not there yet.
+        version: of the tables; a file of another version is refused, not guessed at.
+    """
+
+    def __init__(self, name: str, path: Path | None, schema: str, version: int) -> None:
+        self._name = name
+        self._path = path
+        self._schema = schema
+        self._version = version
+        self._thread = ThreadPoolExecutor(1, name)
+        self._db: sqlite3.Connection | None = None
+
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do the work in one transaction, in the file's own thread; finish it even when the caller is cancelled.
+
+        Raises:
+            Unavailable: the file cannot be used.
+        """
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._transaction, work))
+
+    async def close(self) -> None:
+        """Close the file."""
+
+        def work() -> None:
+            if self._db is not None:
+                self._db.close()
+
+        await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        self._thread.shutdown(wait=False)
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            db = self._db or self._open()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(db)
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+        except sqlite3.Error as failure:
+            raise Unavailable(self._name, str(failure), never_arrived=True) from failure
+        return result
+
+    def _open(self) -> sqlite3.Connection:
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        where = ":memory:" if self._path is None else str(self._path)
+        db = sqlite3.connect(where, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        _into_wal(db)
+        db.execute("PRAGMA synchronous = NORMAL")  # what a power cut loses is a few turns' times, never a table
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version not in (0, self._version):
+            db.close()
+            msg = f"{where} was written by another version of the agent: name another file, or remove this one"
+            raise sqlite3.DatabaseError(msg)
+        db.executescript(f"{self._schema} PRAGMA user_version = {self._version};")
+        self._db = db
+        return db
+
+
+def _into_wal(db: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log. SQLite's own time-out does not hold for this statement: replicas that start in the
+    same moment are told at once that the file is locked."""
+    give_up_at = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() >= give_up_at:
+                raise
+            time.sleep(0.01)
+        else:
+            return
