@@ -104,14 +104,15 @@ class RedisServer:
 
 
 @pytest.fixture(scope="session")
-def _redis_program(missing: Callable[[str], NoReturn]) -> str:
+def redis_program(missing: Callable[[str], NoReturn]) -> str:
+    """Return the path of a redis-server."""
     return find_redis_server() or missing(NO_SERVER)
 
 
 @pytest.fixture(scope="session")
-def shared_redis(_redis_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def shared_redis(redis_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """Return a Redis for all tests of this worker. Never break it: `own_redis` is there for that."""
-    server = RedisServer(_redis_program, tmp_path_factory.mktemp("redis"))
+    server = RedisServer(redis_program, tmp_path_factory.mktemp("redis"))
     yield server
     server.kill()
 
@@ -129,8 +130,8 @@ def _redis_url(shared_redis: RedisServer) -> str:
 
 
 @pytest.fixture
-def own_redis(_redis_program: str, tmp_path: Path) -> Iterator[RedisServer]:
+def own_redis(redis_program: str, tmp_path: Path) -> Iterator[RedisServer]:
     """Return a Redis of this test's own, to be killed, paused and started again."""
-    server = RedisServer(_redis_program, tmp_path)
+    server = RedisServer(redis_program, tmp_path)
     yield server
     server.kill()

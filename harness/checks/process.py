@@ -48,9 +48,10 @@ def target_survived(evidence: Evidence) -> Finding:
 
 
 def _was_planned(evidence: Evidence, death: FaultEvent, events: Sequence[FaultEvent]) -> bool:
-    """Return whether a planned fault of the process explains an end: it is that deed, or follows it at once."""
+    """Return whether a planned fault of that very process explains an end: it is that deed, or follows it at once."""
     if death.event == "oom":
         return False
+    events = [event for event in events if event.where == death.where]
     names = {str(plan.spec.get("fault")) for plan in evidence.scenario.faults}
     if death.fault in names:
         return True

@@ -4,7 +4,7 @@
     +-- UpstreamFault   wraps the answer of an upstream: around(exchange, proceed) -> Reply
     +-- ModelFault      wraps what the model says: think(ask, proceed) -> Thought, or decides the fate of a generation
     +-- NetworkFault    takes the whole listening socket of an upstream away
-    +-- ProcessFault    done to the target's process by the supervisor
+    +-- ProcessFault    done by the supervisor to a process of the target, or to the Redis that it uses
     +-- CallerFault     done by the load: hang up, read slowly, send twice
 
 A fault returns None where it does not apply; only what applied is a firing.
@@ -113,14 +113,19 @@ class NetworkFault(Fault, frozen=True, kw_only=True):
 
 
 class ProcessFault(Fault, frozen=True, kw_only=True):
-    """Parent of what is done to the target's process, by the supervisor."""
+    """Parent of what is done by the supervisor to a process that it started."""
 
     family: ClassVar[Family] = "process"
 
+    process: Literal["target", "redis"] = "target"
+    """Whose process: the target's, or the Redis that the target was given."""
     replica: int = 0
     """Which replica of the target, from 0."""
 
     def validate(self) -> None:
+        if self.replica and self.process != "target":
+            msg = f"`replica` is {self.replica}, but there is only one {self.process}: expected `replica` left out."
+            raise ValueError(msg)
         if self.replica < 0:
             msg = f"`replica` is {self.replica}, expected 0 or more."
             raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""Kill: the target's process dies at once, without a chance to clean up."""
+"""Kill: a process of the target, or its Redis, dies at once, without a chance to clean up."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from harness.faults.fault import ProcessFault
 
 
 class Kill(ProcessFault, frozen=True, kw_only=True, tag="kill"):
-    """SIGKILL to the replica and everything it started."""
+    """SIGKILL to it and everything it started."""

@@ -1,4 +1,4 @@
-"""Pause: the target's process stands still, its sockets open."""
+"""Pause: a process stands still, its sockets open."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from harness.faults.fault import ProcessFault
 
 
 class Pause(ProcessFault, frozen=True, kw_only=True, tag="pause"):
-    """SIGSTOP to the replica; `resume` lets it go on."""
+    """SIGSTOP; `resume` lets it go on."""

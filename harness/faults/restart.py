@@ -1,4 +1,4 @@
-"""Restart: the target is stopped and started again, as a deployment does."""
+"""Restart: a process is stopped and started again, as a deployment does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resume: a paused target goes on."""
+"""Resume: a paused process goes on."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from harness.faults.fault import ProcessFault
 
 
 class Resume(ProcessFault, frozen=True, kw_only=True, tag="resume"):
-    """SIGCONT to the replica."""
+    """SIGCONT."""

@@ -3,9 +3,11 @@
 `python -m harness.stack --run-dir DIR --target target.toml [--variant NAME] [--size quick|full] [--seed N]
 [--set ENV=VALUE ...]` prints one JSON line when it is ready, `{"url": ..., "upstreams": ...}`, and serves on `url`:
 
-    POST /scenario      {"name", "latency", "latency_scale"}: fresh upstreams, fresh target; answers when it is ready
+    POST /scenario      {"name", "latency", "latency_scale"}: fresh upstreams, fresh target, and an empty Redis where
+                        its command or environment names {redis}; answers when it is ready
     POST /scenario/end  everything recorded so far is on disk
-    POST /fault         {"fault": "kill" | "pause" | "resume" | "restart", "replica": 0} -> {"id"}
+    POST /fault         {"fault": "kill" | "pause" | "resume" | "restart", "replica": 0} -> {"id"}; with
+                        "process": "redis" instead of a replica it is done to the Redis
     DELETE /fault/ID    lifts it: a pause is resumed
     GET  /status        what is running
     POST /shutdown      stops everything, itself last
@@ -14,7 +16,9 @@ It ends when its standard input does. What it started ends with it, however it e
 children (PR_SET_PDEATHSIG), and everywhere a warden process kills whatever those have left behind.
 
     supervisor   one scenario after another: fresh upstreams, fresh target, their records
-    replica      one process of the target: started, watched every 10 ms, broken, stopped
+    process      one process at one address: started, watched every 10 ms, broken, stopped
+    replica      one process of the target, and its telemetry
+    redis        a Redis for what the target shares between its replicas
     upstreams    the stand-ins' process and its control API
     records      what is written to the run directory
     child        how a process is started so that it cannot outlive the supervisor

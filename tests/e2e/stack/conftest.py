@@ -28,6 +28,8 @@ env = {{ OPENAI_BASE_URL = "{{openai}}", HOME_AGAIN = "{{home}}", DEADLINE = "{{
 answer_within_s = 5
 [variants.special]
 env = {{ MODE = "special" }}
+[variants.sharing]
+env = {{ SHARED = "{{redis}}" }}
 """
 
 
@@ -58,9 +60,9 @@ class Stack:
         self.url = ""
         self.mark = ""
 
-    def target(self, mode: str = "", ready: str = '{path = "/health", within_s = 20}') -> Path:
+    def target(self, mode: str = "", ready: str = '{path = "/health", within_s = 20}', more: str = "") -> Path:
         path = self.directory / "target.toml"
-        path.write_text(TARGET.format(agent=HERE / "stand_in_agent.py", mode=mode, ready=ready))
+        path.write_text(TARGET.format(agent=HERE / "stand_in_agent.py", mode=mode, ready=ready) + more)
         return path
 
     def launch(

@@ -318,7 +318,7 @@ def said_when_ending(stack: Any, exit_code: int, *arguments: str, **options: Any
     ("arguments", "sentence"),
     [
         (["--target", "none.toml"], "none.toml does not exist: expected a target file"),
-        (["--variant", "speciall"], "has no variant 'speciall': it has special. Did you mean 'special'?"),
+        (["--variant", "speciall"], "has no variant 'speciall': it has sharing, special. Did you mean 'special'?"),
         (["--set", "x"], "--set 'x': expected ENV=VALUE, e.g. --set LOG_LEVEL=debug."),
         (["--size", "big"], "invalid choice: 'big'"),
         (["--run-dir", "/dev/null/run"], "Cannot write /dev/null/run/scenarios"),

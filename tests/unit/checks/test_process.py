@@ -44,6 +44,17 @@ def test_a_planned_kill_and_the_exit_that_follows_are_excused(given):
     assert finding.observed == "exited at 9.00 s"
 
 
+def test_a_planned_kill_of_another_process_excuses_nothing(given):
+    events = [
+        given.event("kill", "killed", 7, family="process", where="redis"),
+        given.event("target", "exited", 7.1, id="", family="process", where="replica 0"),
+    ]
+    evidence = given.evidence(telemetry=[given.point(1, 80)], events=events, planned=[given.fault_plan("kill")])
+    finding = target_survived(evidence)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.observed == "exited at 7.10 s"
+
+
 def test_running_out_of_memory_is_never_excused(given):
     events = [
         given.event("kill", "killed", 7, family="process"),
