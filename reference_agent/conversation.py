@@ -83,6 +83,21 @@ class Generation(Protocol):
         """Hand over what the user said and start the model."""
         ...
 
+    async def resume(self, generation: str) -> None:
+        """Go on with what an earlier process has begun, instead of beginning.
+
+        Args:
+            generation: the id that the trace was told; empty: the process died before it was told one.
+
+        Raises:
+            Gone: there is nothing to go on with, or it came to nothing.
+        """
+        ...
+
+    def disown(self) -> None:
+        """Leave it to somebody else who goes on with it: it is not open any more, as far as this process goes."""
+        ...
+
     async def next(self) -> Step:
         """Wait until the model wants something, or is done."""
         ...

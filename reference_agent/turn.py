@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 from dataclasses import dataclass
 
 from reference_agent.caller import CALLER, Caller, Hints
 from reference_agent.clock import Clock, Deadline
-from reference_agent.conversation import Engine
+from reference_agent.conversation import Engine, Generation
 from reference_agent.errors import Gone
 from reference_agent.parts.audio import Audio, Speech
 from reference_agent.parts.cost import Cost
@@ -24,6 +26,7 @@ from reference_agent.parts.speech_text import SpeechText
 from reference_agent.parts.tool_loop import Outcome, ToolLoop
 from reference_agent.parts.turn_order import TurnOrder
 from reference_agent.settings import Settings
+from reference_agent.trace import TRACE, Left
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Turn:
             caller = self._locale.caller(text, hints)
             CALLER.set(caller)
             self._metrics.heard(text, caller)
-            outcome = await self._think(user, text, caller, deadline.earlier_by(self._settings.speech_reserve_s))
+            outcome = await self._outcome(user, text, caller, deadline.earlier_by(self._settings.speech_reserve_s))
             self._logging.said(user, outcome.reply)
             pieces = self._speech_text.pieces(outcome.reply)
             mood = self._emotion.vector(_analysis(outcome))
@@ -106,6 +109,25 @@ class Turn:
             if speech is not None:
                 await self._cost.spoke(user, sum(map(len, pieces)))
         return Answer(outcome.reply, speech)
+
+    async def give_up(self, user_id: str, left: Left) -> None:
+        """End upstream what an attempt has left running and nobody will go on with; what it took is booked."""
+        generation = self._engine.generation(
+            left.conversation,
+            Deadline.after(self._clock, self._settings.openai_call_s),
+            functools.partial(self._cost.thought, user_id),
+        )
+        async with self._polling.watching(generation):
+            with contextlib.suppress(Gone):
+                await generation.resume(left.generation)
+
+    async def _outcome(self, user: str, text: str, caller: Caller, deadline: Deadline) -> Outcome:
+        trace = TRACE.get()
+        if reply := trace.known_reply():
+            return Outcome(reply)
+        outcome = await self._think(user, text, caller, deadline)
+        await trace.replied(outcome.reply)
+        return outcome
 
     async def _think(self, user: str, text: str, caller: Caller, deadline: Deadline) -> Outcome:
         async with self._turn_order.turn_of(user, deadline):
@@ -130,8 +152,26 @@ class Turn:
     async def _generate(self, user: str, conversation: str, text: str, deadline: Deadline) -> Outcome:
         generation = self._engine.generation(conversation, deadline, functools.partial(self._cost.thought, user))
         async with self._polling.watching(generation):
-            await generation.begin(text)
-            return await self._tool_loop.run(generation, deadline)
+            try:
+                await self._begin(generation, text)
+                return await self._tool_loop.run(generation, deadline)
+            except asyncio.CancelledError:
+                if not TRACE.get().is_ours:
+                    generation.disown()
+                raise
+
+    async def _begin(self, generation: Generation, text: str) -> None:
+        trace = TRACE.get()
+        left = trace.take_left(generation.conversation)
+        if left is not None:
+            try:
+                await generation.resume(left.generation)
+            except Gone:
+                pass  # nothing came of it: what was said is said again
+            else:
+                return
+        await trace.speaks(generation.conversation)
+        await generation.begin(text)
 
 
 def _analysis(outcome: Outcome) -> str | None:

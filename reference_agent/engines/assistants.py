@@ -18,6 +18,7 @@ from reference_agent.errors import Gone, Unavailable
 from reference_agent.parts.assistant import Assistant
 from reference_agent.parts.polling import Polling
 from reference_agent.parts.retries import Retries
+from reference_agent.trace import TRACE
 
 T = TypeVar("T")
 
@@ -104,6 +105,23 @@ class _Run:
             self._may_be_open = not failure.never_arrived
             raise
         self._run_id = run.id
+        await TRACE.get().runs(run.id)
+
+    async def resume(self, generation: str) -> None:
+        if not generation:
+            # Between the start of the run and the note of its id: whether there is a run, only its thread knows.
+            found = await self._call(lambda: self._api.active_runs(self.conversation), repeatable=True)
+            if not found:
+                raise Gone(self.conversation)
+            generation = found[0].id
+        run = await self._call(lambda: self._api.look_at_run(self.conversation, generation), repeatable=True)
+        if run.status not in ACTIVE and run.status != "completed":
+            raise Gone(generation)
+        self._run_id = run.id
+        self._may_be_open = True
+
+    def disown(self) -> None:
+        self._may_be_open = False
 
     async def next(self) -> Step:
         run = await self._polling.until(self._look, _wants_something, self._deadline)

@@ -23,6 +23,7 @@ from reference_agent.conversation import (
     ToolOutput,
     Usage,
 )
+from reference_agent.errors import Gone
 from reference_agent.parts.persona import Persona
 from reference_agent.parts.retries import Retries
 from reference_agent.session_store import SessionStore
@@ -146,6 +147,12 @@ class _Completions:
     async def begin(self, text: str) -> None:
         self._text = text
         self._messages += [*await self._history.of(self.conversation), {"role": "user", "content": text}]
+
+    async def resume(self, generation: str) -> None:
+        raise Gone(self.conversation)  # it ended with the connection of whoever began it
+
+    def disown(self) -> None:
+        pass
 
     async def next(self) -> Step:
         async def attempt() -> Any:

@@ -34,6 +34,7 @@ from reference_agent.parts.polling import Polling
 from reference_agent.parts.retries import Retries
 from reference_agent.settings import Settings
 from reference_agent.toolbox import Toolbox
+from reference_agent.trace import TRACE
 from reference_agent.wire import settled
 
 T = TypeVar("T")
@@ -153,11 +154,29 @@ class _Chain:
     async def begin(self, text: str) -> None:
         self._said = [{"type": "message", "role": "user", "content": text}]
 
+    async def resume(self, generation: str) -> None:
+        if not generation:
+            raise Gone(self.conversation)
+        try:
+            response = await self._call(lambda: settled(self._api.responses.retrieve(generation)), self._deadline)
+        except openai.NotFoundError as missing:
+            raise Gone(generation) from missing
+        if response.status not in _ACTIVE and response.status != "completed":
+            raise Gone(generation)
+        self._response_id = response.id
+
+    def disown(self) -> None:
+        self._response_id = None
+        self._unanswered = ()
+
     async def next(self) -> Step:
-        created = await self._call(self._create, self._deadline, repeatable=False)
-        self._response_id = created.id
-        response = created
-        if created.status in _ACTIVE:
+        if self._response_id is None:
+            response = await self._call(self._create, self._deadline, repeatable=False)
+            self._response_id = response.id
+            await TRACE.get().runs(response.id)
+        else:
+            response = await self._look()
+        if response.status in _ACTIVE:
             response = await self._polling.until(self._look, lambda seen: seen.status not in _ACTIVE, self._deadline)
         await self._over(response, self._deadline)
         if response.status != "completed":

@@ -197,3 +197,43 @@ async def test_hardened_assistant_that_somebody_deleted_is_made_anew() -> None:
     await generation.begin("hi")
     assert await generation.next() == Replied("はいにゃん")
     assert len(server.assistants) == 1
+
+
+async def _cut_off(server: AssistantsServer) -> AssistantsEngine:
+    """Begin a run, as a process does that dies in the middle of it; return the engine of another process."""
+    deadline, engine = HeldClock().deadline(), _engine(server)
+    await engine.generation(await engine.open_conversation(deadline), deadline, Books()).begin("hi")
+    return _engine(server)
+
+
+@pytest.mark.parametrize("known", ["run_0", ""])
+async def test_another_process_goes_on_with_a_run_and_starts_no_second_one(known: str) -> None:
+    server = AssistantsServer({"status": "in_progress"}, {"status": "completed"})
+    engine = await _cut_off(server)
+    said = [body for body in server.bodies if body]
+    generation = engine.generation("thread_0", HeldClock().deadline(), Books())
+    await generation.resume(known)
+    assert generation.is_open()
+    assert await generation.next() == Replied("はいにゃん")
+    assert [body for body in server.bodies if body] == said, "nothing was said and nothing started again"
+
+
+@pytest.mark.parametrize("came_to", ["failed", "cancelled", "expired"])
+async def test_a_run_that_came_to_nothing_is_not_gone_on_with(came_to: str) -> None:
+    server = AssistantsServer({"status": came_to})
+    engine = await _cut_off(server)
+    for known in ("run_0", ""):
+        server.run = {"status": came_to}
+        generation = engine.generation("thread_0", HeldClock().deadline(), Books())
+        with pytest.raises(Gone):
+            await generation.resume(known)
+        assert not generation.is_open()
+
+
+async def test_a_run_that_is_somebody_elses_now_is_left_alone() -> None:
+    server = AssistantsServer({"status": "in_progress"})
+    engine = await _cut_off(server)
+    generation = engine.generation("thread_0", HeldClock().deadline(), Books())
+    await generation.resume("run_0")
+    generation.disown()
+    assert not generation.is_open()

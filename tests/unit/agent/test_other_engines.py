@@ -229,6 +229,29 @@ async def test_responses_one_that_cannot_be_deleted_does_not_spoil_the_answer() 
     assert log.events == ["response_not_deleted"]
 
 
+async def test_responses_another_process_goes_on_with_one_and_makes_no_second() -> None:
+    upstream, books = _upstream_of_responses(), Books()
+    generation = _responses(upstream).generation("conv_1", HeldClock().deadline(), books)
+    await generation.resume("resp_1")
+    assert generation.is_open()
+    assert await generation.next() == Replied("はいにゃん")
+    assert "POST /responses" not in upstream.calls
+    assert len(books.entries) == 1
+
+
+async def test_responses_what_came_to_nothing_is_not_gone_on_with_and_what_is_somebody_elses_is_left_alone() -> None:
+    upstream = _upstream_of_responses()
+    upstream.on("GET /responses/resp_2", _response("cancelled"))
+    generation = _responses(upstream).generation("conv_1", HeldClock().deadline(), Books())
+    for nothing in ("", "resp_2", "resp_unheard_of"):
+        with pytest.raises(Gone):
+            await generation.resume(nothing)
+        assert not generation.is_open()
+    await generation.resume("resp_1")
+    generation.disown()
+    assert not generation.is_open()
+
+
 # --- chat completions ---
 
 
@@ -304,6 +327,12 @@ async def test_chat_a_turn_that_came_to_nothing_leaves_no_trace(history: Callabl
         assert await generation.next() == Failed("content_filter", "")
         assert len(upstream.body_of("POST /chat/completions")["messages"]) == 2
         assert not generation.is_open()
+
+
+async def test_chat_nothing_is_gone_on_with_as_it_ended_with_its_connection() -> None:
+    generation = _chat(Upstream(), ProcessHistory()).generation("chat_1", HeldClock().deadline(), Books())
+    with pytest.raises(Gone):
+        await generation.resume("chatcmpl_1")
 
 
 # --- all ---
