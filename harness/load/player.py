@@ -107,7 +107,7 @@ class Player:
         planned, classes = played(self._environment.user_classes)[order.scenario]
         self._order = order
         self._recorder = Recorder(self._environment, shift_ns=-ahead_ns)
-        self._transport = Transport(order.target, order.host, planned.declaration.max_in_flight, order.deadline_s)
+        self._transport = Transport(order.target, order.host, order.deadline_s)
         self._performance = Performance(
             self._environment,
             planned,
