@@ -12,15 +12,18 @@ import traceback
 from collections import deque
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 from urllib.parse import unquote
 
 import httptools
 
 from harness.upstreams import wire
 
+if TYPE_CHECKING:
+    from harness.upstreams.web_socket import WebSocket
+
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {529: "Site is overloaded"}
-_LARGEST_BODY_BYTES = 64 * 1024 * 1024
+LARGEST_BODY_BYTES = 64 * 1024 * 1024
 
 
 class Call(Protocol):
@@ -70,6 +73,10 @@ class Connection(asyncio.Protocol):
         self._writable = True
         self.hangs_on: str | None = None
         """Id of the fault on which the answer hangs."""
+        self._early: bytes | None = None
+        """What came behind a request to speak another protocol, which is not answered yet."""
+        self._dialogue: wire.Dialogue | None = None
+        self._web_socket: WebSocket | None = None
 
     # --- asyncio.Protocol ------------------------------------------------------------------------------------------
 
@@ -79,13 +86,23 @@ class Connection(asyncio.Protocol):
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._web_socket is not None:
+            self._web_socket.receive(data)
+            return
+        if self._early is not None:
+            self._early += data
+            return
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._early = data[upgrade.args[0] :]
+            if self._call is None:
+                self._go_on_as_http()
         except httptools.HttpParserCallbackError:
             # A mistake of ours, not of the caller.
             traceback.print_exc()
             self.reset()
-        except (httptools.HttpParserUpgrade, httptools.HttpParserError):
+        except httptools.HttpParserError:
             self._refuse_bytes()
 
     def eof_received(self) -> bool:
@@ -97,12 +114,18 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._end_call(client_gone=True)
         self._waiting.clear()
+        if self._web_socket is not None:
+            self._web_socket.lost()
 
     def pause_writing(self) -> None:
         self._writable = False
+        if self._web_socket is not None:
+            self._web_socket.pause_writing()
 
     def resume_writing(self) -> None:
         self._writable = True
+        if self._web_socket is not None:
+            self._web_socket.resume_writing()
         if self._steps is not None and self._timer is None and self.hangs_on is None:
             self._go_on()
 
@@ -126,7 +149,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
-        if self._body_bytes > _LARGEST_BODY_BYTES:
+        if self._body_bytes > LARGEST_BODY_BYTES:
             self._refuse_bytes()
             return
         self._body.append(body)
@@ -174,15 +197,35 @@ class Connection(asyncio.Protocol):
             return
         self._status = reply.status
         self._sent_bytes = len(reply.body)
-        body = b"" if self._is_head else reply.body
         # Recorded before it is sent: whoever has the answer finds the call in the ledger, even if we are killed now.
         self._end_call(client_gone=False)
-        self._transport.write(self._head(reply.status, reply.headers, len(reply.body)) + body)
+        self._write_whole(self._transport, reply)
         self._next()
+
+    def _write_whole(self, transport: asyncio.Transport, reply: wire.Reply) -> None:
+        body = b"" if self._is_head else reply.body
+        transport.write(self._head(reply.status, reply.headers, len(reply.body)) + body)
+
+    def _write_head(self, transport: asyncio.Transport, head: wire.Head) -> None:
+        transport.write(self._head(head.status, head.headers, head.length))
+
+    def _write_data(self, transport: asyncio.Transport, body: bytes) -> None:
+        if not self._chunked:
+            transport.write(body)
+        elif body:
+            transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+
+    def _write_end(self, transport: asyncio.Transport) -> None:
+        if self._chunked:
+            transport.write(b"0\r\n\r\n")
+            self._chunked = False
 
     def _head(self, status: int, headers: tuple[tuple[str, str], ...], length: int | None) -> bytes:
         lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\n"]
         lines.extend(f"{name}: {value}\r\n" for name, value in headers)
+        if status == HTTPStatus.SWITCHING_PROTOCOLS:
+            lines.append("\r\n")
+            return "".join(lines).encode("latin-1")
         lines.append("transfer-encoding: chunked\r\n" if length is None else f"content-length: {length}\r\n")
         lines.append("\r\n" if self._keep_alive else "connection: close\r\n\r\n")
         return "".join(lines).encode("latin-1")
@@ -203,10 +246,7 @@ class Connection(asyncio.Protocol):
                 return
             if isinstance(step, wire.Data):
                 self._sent_bytes += len(step.body)
-                if not self._chunked:
-                    self._transport.write(step.body)
-                elif step.body:
-                    self._transport.write(b"%x\r\n%b\r\n" % (len(step.body), step.body))
+                self._write_data(self._transport, step.body)
             elif isinstance(step, wire.Wait):
                 # Waits add up from the beginning of the call: what is late now is not late for ever.
                 self._due_s += step.seconds
@@ -215,15 +255,15 @@ class Connection(asyncio.Protocol):
             elif isinstance(step, wire.Head):
                 self._status = step.status
                 self._chunked = step.length is None
-                self._transport.write(self._head(step.status, step.headers, step.length))
+                self._write_head(self._transport, step)
             elif isinstance(step, wire.Hang):
                 self.hangs_on = self._call.fault_id if self._call is not None and step.ends_when_lifted else None
                 self._steps = None
                 return
             elif isinstance(step, wire.End):
-                if self._chunked:
-                    self._transport.write(b"0\r\n\r\n")
-                    self._chunked = False
+                self._write_end(self._transport)
+            elif isinstance(step, wire.Upgrade):
+                self._dialogue = step.dialogue
             elif isinstance(step, wire.HalfClose):
                 if self._transport.can_write_eof():
                     self._transport.write_eof()
@@ -243,15 +283,37 @@ class Connection(asyncio.Protocol):
 
     def _finish_steps(self) -> None:
         self._end_call(client_gone=False)
-        if self._chunked and self._transport is not None:
-            self._transport.write(b"0\r\n\r\n")
-        self._next()
+        if self._transport is None:
+            return
+        self._write_end(self._transport)
+        if self._dialogue is None:
+            self._next()
+        else:
+            self._become_web_socket(self._transport, self._dialogue)
+
+    def _become_web_socket(self, transport: asyncio.Transport, dialogue: wire.Dialogue) -> None:
+        # Imported here: most processes never need it, and it takes a tenth of their start.
+        from harness.upstreams.web_socket import WebSocket
+
+        self._web_socket = WebSocket(transport, dialogue, self._handler, self._connections)
+        early, self._early = self._early, None
+        if early:
+            self._web_socket.receive(early)
+
+    def _go_on_as_http(self) -> None:
+        """Read on after an answer that did not take up the offer to speak another protocol."""
+        early, self._early = self._early, None
+        self._parser = httptools.HttpRequestParser(self)
+        if early:
+            self.data_received(early)
 
     def _next(self) -> None:
         if self._transport is None:
             return
         if not self._keep_alive:
             self._transport.close()
+        elif self._early is not None:
+            self._go_on_as_http()
         elif self._waiting and self._call is None:
             self._begin(*self._waiting.popleft())
 

@@ -7,7 +7,7 @@ each upstream and each fault is written once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -60,7 +60,36 @@ class GoDown(msgspec.Struct, frozen=True):
     seconds: float
 
 
-Step = Wait | Head | Data | Reset | Close | HalfClose | Hang | End | GoDown
+class Telling(Protocol):
+    """How one reply is told over a WebSocket."""
+
+    def head(self, status: int, headers: tuple[tuple[str, str], ...]) -> None:
+        """Hear how the reply begins."""
+
+    def data(self, body: bytes) -> list[str]:
+        """Return the messages that are whole with this piece of the body."""
+
+    def end(self) -> list[str]:
+        """Return the messages that are whole now that the reply is."""
+
+
+class Dialogue(Protocol):
+    """What passes over a WebSocket: each message of the caller is a request, and each reply is told in messages."""
+
+    def hear(self, message: str) -> tuple[str, Request]:
+        """Return a message's lane and the request that it stands for. A lane's requests are answered in turn."""
+
+    def tell(self, lane: str) -> Telling:
+        """Return how the reply to a lane's request is told."""
+
+
+class Upgrade(msgspec.Struct, frozen=True):
+    """The connection becomes a WebSocket, whose handshake is answered by a head of status 101 before."""
+
+    dialogue: Dialogue
+
+
+Step = Wait | Head | Data | Reset | Close | HalfClose | Hang | End | GoDown | Upgrade
 """One thing that a carrier does. Steps that end the connection end the reply."""
 
 

@@ -28,7 +28,7 @@ from harness.upstreams.openai.body import (
     tool_choice_of,
 )
 from harness.upstreams.openai.conversations import Conversation, item_page
-from harness.upstreams.openai.errors import ApiError, missing, wrong_type
+from harness.upstreams.openai.errors import ApiError, missing, wrong_type, wrong_value
 from harness.upstreams.openai.items import (
     Item,
     answer_item,
@@ -39,12 +39,13 @@ from harness.upstreams.openai.items import (
     text_of,
     unpacked,
 )
-from harness.upstreams.openai.turn import TOKENS_A_MESSAGE, Turn, pieces_of, take_turn
+from harness.upstreams.openai.socket_mode import KEY, ResponsesDialogue, handshake_headers
+from harness.upstreams.openai.turn import NO_TURN, TOKENS_A_MESSAGE, Turn, pieces_of, take_turn
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
 from harness.upstreams.sse import event, stream_head
 from harness.upstreams.thought import Ask, Fate
-from harness.upstreams.wire import Hang, Reply, Step, Wait, json_reply, scripted
+from harness.upstreams.wire import Hang, Head, Reply, Step, Upgrade, Wait, json_reply, scripted
 
 if TYPE_CHECKING:
     from harness.upstreams.openai.upstream import OpenAI
@@ -153,12 +154,18 @@ class Responses:
     def __init__(self, api: OpenAI) -> None:
         self._api = api
         self.known: dict[str, Response] = {}
+        self._latest: dict[str, Response] = {}
+        """By WebSocket: what was said last there can be gone on from, though it is not stored."""
+
+    def _earlier_one(self, exchange: Exchange, id_: Any) -> Response | None:
+        latest = self._latest.get(exchange.request.headers.get(KEY, ""))
+        return latest if latest is not None and latest.id == id_ else self.known.get(str(id_))
 
     def identify(self, exchange: Exchange) -> None:
         """Note whose request for a response this is: from its conversation, what came before, and its own input."""
         body = exchange.json_object
         conversation = self._api.conversations.known.get(_conversation_id(body) or "")
-        previous = self.known.get(str(body.get("previous_response_id")))
+        previous = self._earlier_one(exchange, body.get("previous_response_id"))
         for earlier in (conversation, previous):
             if earlier is not None:
                 exchange.conversation = earlier.id if isinstance(earlier, Conversation) else earlier.chain
@@ -179,6 +186,38 @@ class Responses:
         user = body.get("safety_identifier") or body.get("user")
         exchange.caller = user if isinstance(user, str) else None
 
+    # --- over a WebSocket ------------------------------------------------------------------------------------------
+
+    @routed("GET /v1/responses")
+    def connect(self, exchange: Exchange) -> Reply:
+        """Become a WebSocket, on which each `response.create` is a call of `create`."""
+        headers = exchange.request.headers
+        if headers.get("upgrade", "").lower() != "websocket" or KEY not in headers:
+            exchange.unexpected = True
+            raise ApiError(404, "Invalid URL (GET /v1/responses)")
+        return scripted(
+            (
+                Wait(self._api.epoch.takes(exchange, "read")),
+                Head(101, handshake_headers(headers[KEY]), 0),
+                Upgrade(ResponsesDialogue(exchange.request)),
+            )
+        )
+
+    @routed("WS /v1/responses")
+    def hear(self, exchange: Exchange) -> Reply:
+        """Answer a message that creates nothing. Nothing is steered here, as with most models."""
+        event = exchange.json_object
+        if event.get("type") != "response.steer":
+            raise wrong_value("type", event.get("type"), ("response.create", "response.steer"))
+        steer = {name: event.get(name) for name in ("input", "previous_response_id")}
+        error = {
+            "type": "invalid_request_error",
+            "code": "steering_not_supported",
+            "message": "This model does not support steering.",
+        }
+        failed = {"type": "response.steer.failed", "sequence_number": 0, "steer": steer, "error": error}
+        return self._api.ok(exchange, failed)
+
     # --- making one -----------------------------------------------------------------------------------------------
 
     @routed("POST /v1/responses")
@@ -189,6 +228,8 @@ class Responses:
         stored = flag(body, "store", otherwise=True)
         background = flag(body, "background")
         stream = flag(body, "stream")
+        if background and KEY in exchange.request.headers:
+            raise ApiError(400, "Background mode is not supported over WebSocket.", param="background")
         if background and not stored:
             raise ApiError(400, "Background mode requires store to be true.", param="background")
         response = self._begin(exchange, body, stored=stored, background=background)
@@ -202,7 +243,7 @@ class Responses:
 
     def _begin(self, exchange: Exchange, body: dict[str, Any], *, stored: bool, background: bool) -> Response:
         api = self._api
-        conversation, before, chain = self._earlier(body)
+        conversation, before, chain = self._earlier(exchange, body)
         if body.get("input") is None and conversation is None and not before:
             raise ApiError(
                 400,
@@ -226,26 +267,31 @@ class Responses:
         if fate.stays_in == "queued" and not background:
             # Only what is made in the background is ever queued.
             fate = Fate(stays_in="in_progress")
-        turn = take_turn(
-            api,
-            exchange,
-            Ask(
-                seed=api.epoch.seed,
-                subject=exchange.mark or chain,
-                ordinal=history.turns,
-                instructions=instructions,
-                messages=history.messages,
-                tools=functions_in(tools),
-                results=history.results,
-                tool_choice="auto" if history.results else tool_choice_of(body.get("tool_choice") or "auto"),
-            ),
-            model=body["model"],
-            most_tokens=1 if fate.ends_as == "incomplete" else optional_integer(body, "max_output_tokens"),
-            parallel_tool_calls=flag(body, "parallel_tool_calls", otherwise=True),
-            # The bound counts what is called in one response; earlier ones of a turn count in their own.
-            most_calls=most_calls,
-            answer_schema=_answer_schema(body),
+        # Over a WebSocket a response may be prepared that nothing is generated for.
+        generates = KEY not in exchange.request.headers or flag(body, "generate", otherwise=True)
+        ask = Ask(
+            seed=api.epoch.seed,
+            subject=exchange.mark or chain,
+            ordinal=history.turns,
+            instructions=instructions,
+            messages=history.messages,
+            tools=functions_in(tools),
+            results=history.results,
+            tool_choice="auto" if history.results else tool_choice_of(body.get("tool_choice") or "auto"),
         )
+        turn = NO_TURN
+        if generates:
+            turn = take_turn(
+                api,
+                exchange,
+                ask,
+                model=body["model"],
+                most_tokens=1 if fate.ends_as == "incomplete" else optional_integer(body, "max_output_tokens"),
+                parallel_tool_calls=flag(body, "parallel_tool_calls", otherwise=True),
+                # The bound counts what is called in one response; earlier ones of a turn count in their own.
+                most_calls=most_calls,
+                answer_schema=_answer_schema(body),
+            )
         response = Response(
             id=id_,
             created_s=api.wall_s(exchange.begin_ns),
@@ -263,11 +309,13 @@ class Responses:
             conversation=conversation,
             fate=fate,
         )
-        response.output = self._output(turn)
+        response.output = self._output(turn) if generates else []
         takes_s = turn.total_s + self._queue_s(response)
         response.ends_s = api.wall_s(exchange.begin_ns + round(1e9 * takes_s))
         if stored:
             self.known[id_] = response
+        if KEY in exchange.request.headers:
+            self._latest[exchange.request.headers[KEY]] = response
         if conversation is not None:
             conversation.locked_by = id_
             conversation.add(own)
@@ -288,7 +336,7 @@ class Responses:
         )
         self._enter(response, "cancelled", at_ns)
 
-    def _earlier(self, body: dict[str, Any]) -> tuple[Conversation | None, list[Item], str | None]:
+    def _earlier(self, exchange: Exchange, body: dict[str, Any]) -> tuple[Conversation | None, list[Item], str | None]:
         """Return the conversation, what was said before, and what the ledger calls it."""
         previous_id = optional_text(body, "previous_response_id")
         conversation_id = _conversation_id(body)
@@ -304,7 +352,7 @@ class Responses:
             self._api.conversations.check_unlocked(conversation)
             return conversation, list(conversation.items), conversation.id
         if previous_id:
-            previous = self.known.get(previous_id)
+            previous = self._earlier_one(exchange, previous_id)
             if previous is None and self._api.epoch.settings.adopt_unknown_ids:
                 return None, [], previous_id
             if previous is None:
@@ -482,7 +530,7 @@ class Responses:
     def input_tokens(self, exchange: Exchange) -> Reply:
         """Count the tokens of what a response would be given."""
         body = body_of(exchange)
-        _, before, _ = self._earlier(body)
+        _, before, _ = self._earlier(exchange, body)
         items = [*before, *read_items(body.get("input") or [], self._api.new_id)]
         count = tokens_in(optional_text(body, "instructions") or "") + _tokens(items)
         return self._api.ok(exchange, {"object": "response.input_tokens", "input_tokens": count})
@@ -492,7 +540,7 @@ class Responses:
         """Return the user's messages and one item that stands for everything."""
         body = body_of(exchange)
         text_field(body, "model")
-        _, before, _ = self._earlier(body)
+        _, before, _ = self._earlier(exchange, body)
         if body.get("input") is None and not before:
             raise missing("input")
         items = unpacked([*before, *read_items(body.get("input") or [], self._api.new_id)])

@@ -49,6 +49,10 @@ class Turn:
         return (self.total_s - self.first_token_s) / max(count, 1)
 
 
+NO_TURN = Turn(text="", calls=(), prompt_tokens=0, completion_tokens=0, truncated=False, first_token_s=0.0, total_s=0.0)
+"""What nobody asked the model for."""
+
+
 def pieces_of(text: str) -> list[str]:
     """Return a text in the pieces in which it streams, one to four letters each; together they are the text."""
     return _PIECE.findall(text)
