@@ -43,7 +43,10 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
         print(f"reference_agent: {bad}", file=sys.stderr)
         return EXIT_USAGE
     config = uvicorn.Config(
-        create_app(composition), log_level="warning", access_log=False, timeout_graceful_shutdown=_SHUTDOWN_S
+        create_app(composition),
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+        proxy_headers=False,  # who calls through a proxy is found out by us, and only believed of proxies we know
+        **{"access_log": False, **composition.get("logging").take_over()},
     )
     uvicorn.Server(config).run(sockets=[listener])
     return 0

@@ -23,6 +23,6 @@ def create_app(composition: Composition) -> FastAPI:
         await composition.close()
 
     app = FastAPI(title="Reference chat agent", lifespan=life)
-    for part in ("handler", "erasure", "health", "metrics"):
+    for part in ("handler", "erasure", "health", "metrics", "logging"):
         composition.get(part).install(app)
     return app

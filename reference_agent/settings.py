@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     budget_usd: float = Field(500.0, gt=0, description="spend of everybody a day (US dollars)")
     usd_per_1k_tokens: float = Field(0.03, ge=0, description="price of 1,000 tokens (US dollars)")
     usd_per_1k_spoken: float = Field(0.015, ge=0, description="price of 1,000 spoken characters (US dollars)")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged, at least")
+    log_texts: bool = Field(False, description="whether what users say and hear is logged, redacted")
 
     body_bytes: int = Field(65536, ge=256, description="size of a request, at most (bytes)")
     message_chars: int = Field(2000, ge=1, description="length of a message, at most")

@@ -16,6 +16,7 @@ import openai
 
 from reference_agent.clock import Clock, LoopClock, ThreadClock
 from reference_agent.errors import BlockedOnLoop
+from reference_agent.request_id import passed_on
 
 T = TypeVar("T")
 
@@ -88,6 +89,14 @@ def run_without_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     raise BlockedOnLoop(msg)
 
 
+def _say_for_whom(request: Any) -> None:
+    request.headers.update(passed_on())
+
+
+async def _say_for_whom_later(request: Any) -> None:
+    _say_for_whom(request)
+
+
 class _LoopBody:
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
@@ -114,15 +123,19 @@ class LoopWire:
         self._clients: list[openai.AsyncOpenAI] = []
 
     def openai_client(self, **options: Any) -> openai.AsyncOpenAI:
-        client = openai.AsyncOpenAI(**options)
+        client = openai.AsyncOpenAI(
+            **options, http_client=openai.DefaultAsyncHttpxClient(event_hooks={"request": [_say_for_whom_later]})
+        )
         self._clients.append(client)
         return client
 
     async def request(self, method: str, url: str, **options: Any) -> httpx.Response:
-        return await self._http.request(method, url, **options)
+        return await self._http.request(method, url, headers=passed_on(), **options)
 
     async def open(self, method: str, url: str, **options: Any) -> Body:
-        return _LoopBody(await self._http.send(self._http.build_request(method, url, **options), stream=True))
+        return _LoopBody(
+            await self._http.send(self._http.build_request(method, url, headers=passed_on(), **options), stream=True)
+        )
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -157,15 +170,19 @@ class ThreadWire:
         self._clients: list[openai.OpenAI] = []
 
     def openai_client(self, **options: Any) -> openai.OpenAI:
-        client = openai.OpenAI(**options)
+        client = openai.OpenAI(
+            **options, http_client=openai.DefaultHttpxClient(event_hooks={"request": [_say_for_whom]})
+        )
         self._clients.append(client)
         return client
 
     async def request(self, method: str, url: str, **options: Any) -> httpx.Response:
-        return self._http.request(method, url, **options)
+        return self._http.request(method, url, headers=passed_on(), **options)
 
     async def open(self, method: str, url: str, **options: Any) -> Body:
-        return _ThreadBody(self._http.send(self._http.build_request(method, url, **options), stream=True))
+        return _ThreadBody(
+            self._http.send(self._http.build_request(method, url, headers=passed_on(), **options), stream=True)
+        )
 
     async def close(self) -> None:
         self._http.close()

@@ -212,7 +212,7 @@ class _Chain:
         try:
             await self._call(lambda: settled(self._api.responses.delete(response.id)), deadline)
         except (Unavailable, OutOfTime, openai.NotFoundError):
-            self._logging.noted("response_not_deleted", id=response.id)
+            self._logging.warned("response_not_deleted", id=response.id)
 
     async def _call(self, attempt: Callable[[], Awaitable[Any]], deadline: Deadline, *, repeatable: bool = True) -> Any:
         return await self._retries.call("openai", attempt, deadline, repeatable=repeatable)

@@ -124,7 +124,7 @@ class HardenedAssistant:
             except (Unavailable, OutOfTime) as failure:
                 # Up without its assistant, it can at least say so; the first turn that finds the upstream well looks
                 # again.
-                self._logging.noted("assistant_not_ready", reason=str(failure))
+                self._logging.warned("assistant_not_ready", reason=str(failure))
                 await self._clock.sleep(min(0.5, deadline.remaining_s()))
             else:
                 return

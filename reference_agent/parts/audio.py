@@ -112,7 +112,7 @@ class HardenedAudio:
             await _close(opened)
             if not _speech_server_is_to_blame(failure):
                 raise
-            self._logging.noted("speech_unavailable", pieces=len(pieces))
+            self._logging.warned("speech_unavailable", pieces=len(pieces))
             return None
         return Speech(_joined(head, opened))
 

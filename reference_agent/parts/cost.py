@@ -71,7 +71,7 @@ class HardenedCost:
     async def allow(self, user_id: str) -> None:
         user_usd, all_usd = await self._store.spent(self._day(), user_id)
         if all_usd >= self._settings.budget_usd:
-            self._logging.noted("budget_spent", usd=round(all_usd, 4))
+            self._logging.warned("budget_spent", usd=round(all_usd, 4))
             raise Refused(429, "budget_spent", "今日はもうお店じまいにゃん。また明日にゃん", self._until_tomorrow_s())
         if user_usd >= self._settings.user_budget_usd:
             raise Refused(

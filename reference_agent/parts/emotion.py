@@ -86,7 +86,7 @@ class HardenedEmotion:
         except Exception as failure:
             if not isinstance(failure, Unavailable | OutOfTime) and trouble_in(failure) is None:
                 raise
-            self._logging.noted("emotion_unavailable", reason=type(failure).__name__)
+            self._logging.warned("emotion_unavailable", reason=type(failure).__name__)
             answer = {"emotion": "中立", "all_scores": {"中立": 1.0}}
         return json.dumps(answer, ensure_ascii=False)
 
@@ -103,7 +103,7 @@ class HardenedEmotion:
             elif isinstance(score, int | float):
                 vector[index] = min(1.0, max(0.0, float(score)))
         if unknown:
-            self._logging.noted("emotion_labels_unknown", labels=unknown[:8])
+            self._logging.warned("emotion_labels_unknown", labels=unknown[:8])
         return vector if any(vector) else NEUTRAL
 
 

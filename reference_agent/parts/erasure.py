@@ -86,7 +86,7 @@ class HardenedErasure:
             try:
                 await self._engine.delete_conversation(conversation, deadline)
             except (Unavailable, OutOfTime) as failure:
-                self._logging.noted("erasure_incomplete", reason=str(failure))
+                self._logging.warned("erasure_incomplete", reason=str(failure))
                 return ["conversation"]
             await self._store.forget(conversation)
             return []

@@ -41,17 +41,17 @@ class HardenedFailures:
             case Refused():
                 return _error(failure.status, failure.code, failure.message, failure.retry_after_s)
             case Unavailable():
-                self._logging.noted("unavailable", upstream=failure.upstream, reason=failure.reason)
+                self._logging.warned("unavailable", upstream=failure.upstream, reason=failure.reason)
                 message = "いまは考えられないにゃん。すこし後で話しかけてにゃん"
                 return _error(503, f"{failure.upstream}_unavailable", message, failure.retry_after_s)
             case OutOfTime():
-                self._logging.noted("out_of_time", what=failure.what)
+                self._logging.warned("out_of_time", what=failure.what)
                 return _error(504, "out_of_time", "時間切れにゃん。もう一度話しかけてにゃん", 1.0)
             case Gone():
-                self._logging.noted("conversation_gone")
+                self._logging.warned("conversation_gone")
                 return _error(503, "conversation_gone", "話をわすれちゃったにゃん。もう一度話しかけてにゃん", 0.0)
             case HandledFailure():
-                self._logging.noted("generation_failed")
+                self._logging.warned("generation_failed")
                 return _error(502, "generation_failed", "うまく考えられなかったにゃん", None)
         self._logging.bug("turn_failed", failure)
         return _error(500, "internal", "なにかがおかしいにゃん。調べておくにゃん", None)

@@ -1,12 +1,30 @@
-"""What is written down about a turn?"""
+"""What is written down about a turn, and about everything else that this process has to say?"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import logging
+import re
 import sys
 import traceback
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO
+
+import openai
+import structlog
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from reference_agent.clock import Clock
+from reference_agent.errors import OutOfTime, Unavailable
+from reference_agent.redaction import redacted, redacted_text
+from reference_agent.request_id import HEADER, REQUEST_ID, request_id_of
+from reference_agent.settings import Settings
 
 
 class Logging(Protocol):
@@ -24,8 +42,20 @@ class Logging(Protocol):
         """Something worth knowing happened; `facts` hold no user's text."""
         ...
 
+    def warned(self, event: str, **facts: Any) -> None:
+        """Something happened that an operator should look into when it happens often; `facts` as above."""
+        ...
+
     def bug(self, event: str, exception: BaseException) -> None:
         """Something happened that only a mistake of ours explains."""
+        ...
+
+    def install(self, app: FastAPI) -> None:
+        """Stand around every request."""
+        ...
+
+    def take_over(self) -> dict[str, Any]:
+        """Let all that is logged in this process come out here; return what uvicorn's `Config` is given for that."""
         ...
 
 
@@ -41,37 +71,237 @@ class DocumentedLogging:
     def noted(self, event: str, **facts: Any) -> None:
         pass
 
+    def warned(self, event: str, **facts: Any) -> None:
+        pass
+
     def bug(self, event: str, exception: BaseException) -> None:
         print(event, exception, flush=True)
 
+    def install(self, app: FastAPI) -> None:
+        pass
+
+    def take_over(self) -> dict[str, Any]:
+        return {"log_level": "warning"}
+
+
+_TEXT_CHARS = 4000
+"""Longer texts are cut before they are looked through: redaction takes 5 ms for that many at the very worst."""
+_PLACES = 6
+_CAUSES = 4
+_SECRET_CHARS = 8  # a shorter "key" would blank out half the log
+_USER_IN_PATH = re.compile(r"(?<=/users/)[^\s\"?]+")
+_LOUD_ENOUGH = logging.WARNING
+"""Libraries are heard from here on: below, the clients quote what they send, and with it what users say."""
+
+_Event = MutableMapping[str, Any]
+
 
 class HardenedLogging:
-    """One JSON object a line, without any user's text; users appear as a hash that joins their lines."""
+    """One JSON object a line: level, time, event, the request's id, and never a user's text.
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream
+    Users appear as a keyed hash that joins their lines (and those of all replicas with the same model key), and that
+    nobody can look up without the key. E-mail addresses, telephone and card numbers and keys are taken out of every
+    value, wherever it comes from. Of an exception its type and places are told, not its text, which may quote what a
+    user said. What other libraries, uvicorn and `warnings` have to say goes the same way.
+
+    With AGENT_LOG_TEXTS the texts are there too, redacted: names stay in, so it is not for production.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, stream: TextIO | None = None) -> None:
+        self._clock = clock
+        self._texts = settings.log_texts
+        self._level = getattr(logging, settings.log_level.upper())
+        keys = (settings.openai_api_key, settings.weather_api_key, settings.news_api_key)
+        self._secrets = tuple(key for key in keys if len(key) >= _SECRET_CHARS)
+        self._pseudonym_key = hashlib.sha256(f"log:{settings.openai_api_key}".encode()).digest()
+        self._lines = _Lines(stream)
+        self._log = structlog.wrap_logger(
+            self._lines,
+            processors=[self._told, self._rendered],
+            wrapper_class=structlog.make_filtering_bound_logger(self._level),
+            cache_logger_on_first_use=True,
+        ).bind()
 
     def heard(self, user_id: str, message: str) -> None:
-        self._write("heard", user=_pseudonym(user_id), chars=len(message))
+        self._of_user("heard", user_id, message)
 
     def said(self, user_id: str, reply: str) -> None:
-        self._write("said", user=_pseudonym(user_id), chars=len(reply))
+        self._of_user("said", user_id, reply)
 
     def noted(self, event: str, **facts: Any) -> None:
-        self._write(event, **facts)
+        self._log.info(event, **facts)
+
+    def warned(self, event: str, **facts: Any) -> None:
+        self._log.warning(event, **facts)
 
     def bug(self, event: str, exception: BaseException) -> None:
-        # Where it happened, but not the exception's text: it may quote what a user said.
-        places = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(exception.__traceback__)]
-        self._write(event, level="error", exception=type(exception).__name__, places=places[-5:])
+        self._log.error(event, exc_info=exception)
 
-    def _write(self, event: str, level: str = "info", **facts: Any) -> None:
-        line = json.dumps({"level": level, "event": event, **facts}, ensure_ascii=False)
-        (self._stream or sys.stderr).write(line + "\n")
+    def install(self, app: FastAPI) -> None:
+        app.add_middleware(_Requests, logging=self)
+
+    def take_over(self) -> dict[str, Any]:
+        handler = logging.StreamHandler(self._lines)
+        handler.setFormatter(
+            structlog.stdlib.ProcessorFormatter(
+                foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name],
+                processors=[
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    _without_others_texts,
+                    self._told,
+                    self._rendered,
+                ],
+            )
+        )
+        logging.captureWarnings(True)
+        root = logging.getLogger()
+        root.handlers[:] = [handler]
+        root.setLevel(max(self._level, _LOUD_ENOUGH))
+        for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+            of_uvicorn = logging.getLogger(name)
+            of_uvicorn.handlers.clear()
+            of_uvicorn.propagate = True
+            of_uvicorn.setLevel(self._level)
+        # Requests are written down below, with their ids and without what callers put into paths.
+        return {"log_config": None, "access_log": False}
+
+    def request(self, method: str, path: str, status: int, took_s: float) -> None:
+        """A request has been answered; `path` as the route has it, without what the caller put in."""
+        write = self._log.info if method != "GET" else self._log.debug
+        write("request", method=method, path=path, status=status, took_s=round(took_s, 4))
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        return self._clock.now()
+
+    def _of_user(self, event: str, user_id: str, text: str) -> None:
+        told = {"text": text} if self._texts else {}
+        self._log.info(event, user=self._pseudonym(user_id), chars=len(text), **told)
+
+    def _pseudonym(self, user_id: str) -> str:
+        name = hashlib.blake2b(user_id.encode("utf-8", "replace"), key=self._pseudonym_key, digest_size=6)
+        return f"u_{name.hexdigest()}"
+
+    def _told(self, _: Any, method: str, event: _Event) -> _Event:
+        """Put a line together out of what is told, and nothing that must not be."""
+        exc_info = event.pop("exc_info", None)
+        event.pop("stack_info", None)
+        at = datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(timespec="milliseconds")
+        line: dict[str, Any] = {"level": event.pop("level", method), "at": at, "event": event.pop("event", "")}
+        request_id = REQUEST_ID.get()
+        if request_id:
+            line["request_id"] = request_id
+        line.update(event)
+        line = redacted(line, self._clean)
+        exception = _exception_in(exc_info)
+        if exception is not None:
+            line["exception"] = redacted(_facts_of(exception, with_text=self._texts), self._clean)
+        return line
+
+    def _clean(self, text: str) -> str:
+        if len(text) > _TEXT_CHARS:
+            text = text[:_TEXT_CHARS] + f"… ({len(text)} characters)"
+        return redacted_text(text, self._secrets)
+
+    @staticmethod
+    def _rendered(_: Any, __: str, line: _Event) -> str:
+        return json.dumps(line, ensure_ascii=False)
 
 
-def _pseudonym(user_id: str) -> str:
-    return hashlib.sha256(user_id.encode("utf-8", "replace")).hexdigest()[:12]
+class _Lines:
+    """Where lines go; one that cannot be written is lost, and nothing else is."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        self.write(line + "\n")
+
+    debug = info = warning = error = critical = msg
+
+    def write(self, text: str) -> None:
+        stream = self._stream or sys.stderr
+        try:
+            # Half a surrogate pair is JSON, and no UTF-8.
+            stream.write(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+        except (OSError, ValueError):
+            return
+
+    def flush(self) -> None:
+        pass
+
+
+class _Requests:
+    """Gives every request its id, says it in the answer, and writes down how it went."""
+
+    def __init__(self, app: ASGIApp, logging: HardenedLogging) -> None:
+        self._app = app
+        self._logging = logging
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = request_id_of(Headers(scope=scope).get(HEADER, ""))
+        token = REQUEST_ID.set(request_id)
+        begin, status = self._logging.now(), 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as bug:
+            self._logging.bug("request_failed", bug)
+            if status:
+                raise  # half an answer is out: the connection has to break, so that nobody takes it for a whole one
+            await PlainTextResponse("Internal Server Error", 500)(scope, receive, send_with_id)
+        finally:
+            path = getattr(scope.get("route"), "path", "(none)")
+            self._logging.request(scope["method"], path, status, self._logging.now() - begin)
+            REQUEST_ID.reset(token)
+
+
+def _without_others_texts(_: Any, __: str, event: _Event) -> _Event:
+    """Cut what libraries are known to quote: user ids in paths, and the text of exceptions that nobody fetched."""
+    text = str(event["event"])
+    if event.get("logger") == "asyncio":
+        text = text.partition("\n")[0]
+    event["event"] = _USER_IN_PATH.sub("…", text)
+    return event
+
+
+def _exception_in(exc_info: Any) -> BaseException | None:
+    """Return the exception that structlog or the standard library hands over in one of their ways."""
+    if exc_info is True:
+        exc_info = sys.exc_info()
+    if isinstance(exc_info, tuple):
+        exc_info = exc_info[1]
+    return exc_info if isinstance(exc_info, BaseException) else None
+
+
+def _facts_of(exception: BaseException, *, with_text: bool, depth: int = 0) -> dict[str, Any]:
+    """Return what an exception is, where it came from and what it came of, without its text: that may quote a user."""
+    facts: dict[str, Any] = {"type": type(exception).__name__}
+    if with_text or isinstance(exception, Unavailable | OutOfTime):
+        facts["text"] = str(exception)
+    if isinstance(exception, openai.APIStatusError):
+        facts |= {"status": exception.status_code, "code": exception.code, "upstream_request_id": exception.request_id}
+    places = traceback.extract_tb(exception.__traceback__)
+    if places:
+        facts["places"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in places[-_PLACES:]]
+    within = list(exception.exceptions) if isinstance(exception, BaseExceptionGroup) else []
+    cause = exception.__cause__ or (None if exception.__suppress_context__ else exception.__context__)
+    if depth < _CAUSES:
+        if within:
+            facts["of"] = [_facts_of(one, with_text=with_text, depth=depth + 1) for one in within[:_CAUSES]]
+        if cause is not None and not isinstance(cause, asyncio.CancelledError):
+            facts["cause"] = _facts_of(cause, with_text=with_text, depth=depth + 1)
+    return facts
 
 
 VARIANTS = {

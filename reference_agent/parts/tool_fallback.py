@@ -90,7 +90,7 @@ class HardenedToolFallback:
             return _to_model(str(bad))
         except Exception as failure:
             if isinstance(failure, Unavailable | OutOfTime) or trouble_in(failure) is not None:
-                self._logging.noted("tool_unavailable", tool=call.name, reason=type(failure).__name__)
+                self._logging.warned("tool_unavailable", tool=call.name, reason=type(failure).__name__)
             else:
                 self._logging.bug("tool_failed", failure)
             language = CALLER.get().language

@@ -90,7 +90,7 @@ class HardenedToolLoop:
                     )
                     why = self._too_much(rounds, len(outcome.outputs) + len(fresh))
                     if why:
-                        self._logging.noted("tool_loop_ended", why=why, rounds=len(rounds))
+                        self._logging.warned("tool_loop_ended", why=why, rounds=len(rounds))
                         # The generation is still open: whoever watches over it ends it upstream.
                         outcome.reply = _CONFUSED
                         return outcome

@@ -58,8 +58,16 @@ class KeptLog:
         self.events.append(event)
         self.facts.append(facts)
 
+    warned = noted
+
     def bug(self, event: str, exception: BaseException) -> None:
         self.noted(f"bug:{event}", exception=exception)
+
+    def install(self, app: Any) -> None:
+        pass
+
+    def take_over(self) -> dict[str, Any]:
+        return {}
 
 
 class ScriptedGeneration:
