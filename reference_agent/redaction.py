@@ -96,7 +96,7 @@ def redacted(value: Any, text: Callable[[str], str] = redacted_text, depth: int 
         return "…"
     if isinstance(value, Mapping):
         return {
-            text(str(name)): KEY if _SECRET_NAME.search(str(name)) and item else redacted(item, text, depth + 1)
+            text(str(name)): KEY if _is_secret(str(name)) and item else redacted(item, text, depth + 1)
             for name, item in value.items()
         }
     if isinstance(value, list | tuple | set | frozenset):
@@ -108,6 +108,12 @@ def redacted(value: Any, text: Callable[[str], str] = redacted_text, depth: int 
     return text(repr(value))
 
 
+@functools.lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name[:_NAME_CHARS]) is not None
+
+
+_NAME_CHARS = 100
 _DEPTH = 6
 _LONGEST_PLAIN = 10**9  # below, a figure is no telephone number with its area code, and no card
 _DIGITS_SHOWN = 40

@@ -6,6 +6,8 @@ import re
 import uuid
 from contextvars import ContextVar
 
+from reference_agent.redaction import redacted_text
+
 HEADER = "X-Request-ID"
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """Empty: nobody gave this request an id, or nothing is done for any request."""
@@ -20,9 +22,9 @@ def request_id_of(given: str) -> str:
         given: what the request's own header says; empty: nothing.
 
     Returns:
-        The one that was given, where it can stand in a log line and in a header as it is; else a new one.
+        The one that was given, where it can stand in a log line, and in a header to others, as it is; else a new one.
     """
-    return given if _HARMLESS.fullmatch(given) else uuid.uuid4().hex
+    return given if _HARMLESS.fullmatch(given) and redacted_text(given) == given else uuid.uuid4().hex
 
 
 def passed_on() -> dict[str, str]:

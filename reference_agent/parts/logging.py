@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import json
 import logging
@@ -93,6 +94,16 @@ _USER_IN_PATH = re.compile(r"(?<=/users/)[^\s\"?]+")
 _LOUD_ENOUGH = logging.WARNING
 """Libraries are heard from here on: below, the clients quote what they send, and with it what users say."""
 
+_SHORT_CHARS = 48
+_SHORT_REMEMBERED = 1024
+
+
+class _Pseudonym(str):
+    """A hash of ours: there is nothing in it to be redacted, although it may look like a number."""
+
+    __slots__ = ()
+
+
 _Event = MutableMapping[str, Any]
 
 
@@ -114,6 +125,8 @@ class HardenedLogging:
         keys = (settings.openai_api_key, settings.weather_api_key, settings.news_api_key)
         self._secrets = tuple(key for key in keys if len(key) >= _SECRET_CHARS)
         self._pseudonym_key = hashlib.sha256(f"log:{settings.openai_api_key}".encode()).digest()
+        # Most of what is told are words of ours, again and again: events, names of facts, upstreams, routes.
+        self._clean_short = functools.lru_cache(_SHORT_REMEMBERED)(lambda text: redacted_text(text, self._secrets))
         self._lines = _Lines(stream)
         self._log = structlog.wrap_logger(
             self._lines,
@@ -180,25 +193,27 @@ class HardenedLogging:
 
     def _pseudonym(self, user_id: str) -> str:
         name = hashlib.blake2b(user_id.encode("utf-8", "replace"), key=self._pseudonym_key, digest_size=6)
-        return f"u_{name.hexdigest()}"
+        return _Pseudonym(f"u_{name.hexdigest()}")
 
     def _told(self, _: Any, method: str, event: _Event) -> _Event:
         """Put a line together out of what is told, and nothing that must not be."""
         exc_info = event.pop("exc_info", None)
         event.pop("stack_info", None)
         at = datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(timespec="milliseconds")
-        line: dict[str, Any] = {"level": event.pop("level", method), "at": at, "event": event.pop("event", "")}
+        name = self._clean(str(event.pop("event", "")))
+        line: dict[str, Any] = {"level": event.pop("level", method), "at": at, "event": name}
         request_id = REQUEST_ID.get()
         if request_id:
             line["request_id"] = request_id
-        line.update(event)
-        line = redacted(line, self._clean)
+        line.update(redacted(event, self._clean))
         exception = _exception_in(exc_info)
         if exception is not None:
             line["exception"] = redacted(_facts_of(exception, with_text=self._texts), self._clean)
         return line
 
     def _clean(self, text: str) -> str:
+        if len(text) <= _SHORT_CHARS:
+            return text if type(text) is _Pseudonym else self._clean_short(text)
         if len(text) > _TEXT_CHARS:
             text = text[:_TEXT_CHARS] + f"… ({len(text)} characters)"
         return redacted_text(text, self._secrets)

@@ -217,7 +217,7 @@ async def test_every_line_of_a_request_has_its_id_and_so_has_the_answer(log: Log
     assert REQUEST_ID.get() == ""
 
 
-@pytest.mark.parametrize("given", ["", "two\twords", "x" * 65, "名前"])
+@pytest.mark.parametrize("given", ["", "two\twords", "x" * 65, "名前", "09012345678", "sk-0123456789"])
 async def test_an_id_is_made_where_none_fits(log: Log, given: str) -> None:
     response = await _post(log, "/users/u", **({"X-Request-ID": given.encode()} if given else {}))  # type: ignore[arg-type]
     made = response.headers["x-request-id"]
