@@ -12,7 +12,6 @@ from typing import Literal, Protocol
 import msgspec
 
 import harness.upstreams
-from harness.model import Generation, GenerationState, ToolCall
 from harness.upstreams.armed import ArmedFaults
 from harness.upstreams.described import Described, Description, DescriptionError
 from harness.upstreams.exchange import Exchange
@@ -277,28 +276,3 @@ class Epoch:
     def think(self, exchange: Exchange, ask: Ask) -> Thought:
         """Return what the model says, faults included."""
         return self.faults.think(exchange, ask, self._model)
-
-    def record_generation(
-        self,
-        id_: str,
-        state: GenerationState,
-        at_ns: int,
-        *,
-        conversation: str | None,
-        mark: str | None,
-        model: str | None,
-        tool_calls: tuple[ToolCall, ...] = (),
-    ) -> None:
-        """Record that a generation entered a state."""
-        self.ledger.record_generation(
-            lambda seq: Generation(
-                seq=seq,
-                at_ns=at_ns,
-                id=id_,
-                conversation=conversation,
-                state=state,
-                mark=mark,
-                model=model,
-                tool_calls=tool_calls,
-            )
-        )

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from harness.evidence import FAULTS, LEDGER, EvidenceError, JsonLinesWriter
-from harness.model import OPEN_STATES, Call, FaultEvent, Generation, LedgerEntry
+from harness.model import OPEN_STATES, Call, FaultEvent, Generation, GenerationState, LedgerEntry, ToolCall
 from harness.upstreams.exchange import Exchange
 
 _DECODER: msgspec.json.Decoder[LedgerEntry] = msgspec.json.Decoder(LedgerEntry)
@@ -51,10 +51,12 @@ class Ledger:
         self._by_mark: dict[str, array[int]] = {}
         self._by_conversation: dict[str, array[int]] = {}
         self._events: list[FaultEvent] = []
-        self._encoder = msgspec.json.Encoder()
+        self._encode = msgspec.json.Encoder().encode
         self._directory = directory
         self._writer: JsonLinesWriter | None = None
         self._event_writer: JsonLinesWriter | None = None
+        self._written_lines = 0
+        self._written_events = 0
         if at_once:
             self._open()
         self._live_conversations: set[str] = set()
@@ -65,8 +67,6 @@ class Ledger:
         self._calls = 0
         self._unexpected = 0
         self._cost_usd = 0.0
-        self.unwritten = False
-        """Something was recorded since the last flush."""
         self.complain: Callable[[str], None] = lambda message: None
         """Is told, once, that the files can no longer be written: the disk is full, say."""
 
@@ -85,24 +85,42 @@ class Ledger:
             caller, model = entry.caller or "", entry.model or entry.upstream
             self._spend_by_caller[caller] = self._spend_by_caller.get(caller, 0.0) + entry.cost_usd
             self._spend_by_model[model] = self._spend_by_model.get(model, 0.0) + entry.cost_usd
-        self._append(entry, entry.mark, entry.conversation)
+        self._append(entry)
 
-    def record_generation(self, make: Callable[[int], Generation]) -> None:
-        """Record that a generation entered a state; `make` is given the sequence number."""
-        entry = make(len(self._lines) + 1)
-        if entry.state in OPEN_STATES:
-            self._open_generations[entry.id] = entry
+    def record_generation(
+        self,
+        id_: str,
+        state: GenerationState,
+        at_ns: int,
+        *,
+        conversation: str | None,
+        mark: str | None,
+        model: str | None,
+        tool_calls: tuple[ToolCall, ...] = (),
+    ) -> None:
+        """Record that a generation entered a state."""
+        entry = Generation(
+            seq=len(self._lines) + 1,
+            at_ns=at_ns,
+            id=id_,
+            conversation=conversation,
+            state=state,
+            mark=mark,
+            model=model,
+            tool_calls=tool_calls,
+        )
+        if state in OPEN_STATES:
+            self._open_generations[id_] = entry
         else:
-            self._open_generations.pop(entry.id, None)
-        if entry.tool_calls:
-            turn = entry.mark or entry.conversation or entry.id
-            self._tool_calls[turn] = self._tool_calls.get(turn, 0) + len(entry.tool_calls)
-        self._append(entry, entry.mark, entry.conversation)
+            self._open_generations.pop(id_, None)
+        if tool_calls:
+            turn = mark or conversation or id_
+            self._tool_calls[turn] = self._tool_calls.get(turn, 0) + len(tool_calls)
+        self._append(entry)
 
     def record_event(self, event: FaultEvent) -> None:
         """Record what became of a fault."""
         self._events.append(event)
-        self._write(event, lambda: self._event_writer)
 
     def conversation_began(self, conversation: str) -> None:
         """Count a conversation as live."""
@@ -112,29 +130,13 @@ class Ledger:
         """Count a conversation as deleted or expired."""
         self._live_conversations.discard(conversation)
 
-    def _write(self, record: object, writer: Callable[[], JsonLinesWriter | None]) -> None:
-        try:
-            self._open()
-            to = writer()
-            if to is not None:
-                to.add(record)
-                self.unwritten = True
-        except EvidenceError as error:
-            self.complain(str(error))
-
-    def _open(self) -> None:
-        if self._writer is None and self._directory is not None:
-            self._writer = JsonLinesWriter(self._directory / LEDGER)
-            self._event_writer = JsonLinesWriter(self._directory / FAULTS)
-
-    def _append(self, entry: LedgerEntry, mark: str | None, conversation: str | None) -> None:
+    def _append(self, entry: Call | Generation) -> None:
         position = len(self._lines)
-        self._lines.append(self._encoder.encode(entry))
-        if mark is not None:
-            self._by_mark.setdefault(mark, array("I")).append(position)
-        if conversation is not None:
-            self._by_conversation.setdefault(conversation, array("I")).append(position)
-        self._write(msgspec.Raw(self._lines[position]), lambda: self._writer)
+        self._lines.append(self._encode(entry))
+        if entry.mark is not None:
+            _note(self._by_mark, entry.mark, position)
+        if entry.conversation is not None:
+            _note(self._by_conversation, entry.conversation, position)
 
     def lines(
         self, *, after: int = 0, limit: int | None = None, mark: str | None = None, conversation: str | None = None
@@ -220,14 +222,33 @@ class Ledger:
         ]
 
     def flush(self) -> None:
-        """Hand everything to the operating system, so that a kill of this process loses nothing of it."""
-        self.unwritten = False
-        for writer in (self._writer, self._event_writer):
-            if writer is not None:
-                try:
-                    writer.flush()
-                except EvidenceError as error:
-                    self.complain(str(error))
+        """Hand everything to the operating system, so that a kill of this process loses nothing of it.
+
+        What was recorded since the last flush goes out in one write for each file.
+        """
+        lines, events = self._lines[self._written_lines :], self._events[self._written_events :]
+        if self._directory is None or not (lines or events):
+            return
+        self._written_lines += len(lines)
+        self._written_events += len(events)
+        try:
+            self._open()
+            if self._writer is not None and lines:
+                self._writer.add_lines(b"\n".join(lines) + b"\n")
+                self._writer.flush()
+            if self._event_writer is not None and events:
+                self._event_writer.add_lines(b"".join(self._encode(event) + b"\n" for event in events))
+                self._event_writer.flush()
+        except EvidenceError as error:
+            if self._writer is None:
+                # What cannot be opened is not tried again with every call.
+                self._directory = None
+            self.complain(str(error))
+
+    def _open(self) -> None:
+        if self._writer is None and self._directory is not None:
+            self._writer = JsonLinesWriter(self._directory / LEDGER)
+            self._event_writer = JsonLinesWriter(self._directory / FAULTS)
 
     def close(self) -> None:
         """Flush and close the files. What is recorded afterwards stays in memory only."""
@@ -239,3 +260,11 @@ class Ledger:
                 except EvidenceError as error:
                     self.complain(str(error))
         self._writer = self._event_writer = self._directory = None
+
+
+def _note(index: dict[str, array[int]], name: str, position: int) -> None:
+    positions = index.get(name)
+    if positions is None:
+        index[name] = array("I", (position,))
+    else:
+        positions.append(position)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {529: "Site is overloaded"}
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
+_AT_ONCE_BYTES = 256 * 1024
+"""How much of one reply is sent before the event loop looks after other connections."""
+_NO_WAIT = wire.Wait(0.0)
 
 
 class Call(Protocol):
@@ -197,99 +200,128 @@ class Connection(asyncio.Protocol):
             return
         self._status = reply.status
         self._sent_bytes = len(reply.body)
+        whole = self._whole(reply)
         # Recorded before it is sent: whoever has the answer finds the call in the ledger, even if we are killed now.
         self._end_call(client_gone=False)
-        self._write_whole(self._transport, reply)
+        self._transport.write(whole)
         self._next()
-
-    def _write_whole(self, transport: asyncio.Transport, reply: wire.Reply) -> None:
-        body = b"" if self._is_head else reply.body
-        transport.write(self._head(reply.status, reply.headers, len(reply.body)) + body)
-
-    def _write_head(self, transport: asyncio.Transport, head: wire.Head) -> None:
-        transport.write(self._head(head.status, head.headers, head.length))
-
-    def _write_data(self, transport: asyncio.Transport, body: bytes) -> None:
-        if not self._chunked:
-            transport.write(body)
-        elif body:
-            transport.write(b"%x\r\n%b\r\n" % (len(body), body))
-
-    def _write_end(self, transport: asyncio.Transport) -> None:
-        if self._chunked:
-            transport.write(b"0\r\n\r\n")
-            self._chunked = False
-
-    def _head(self, status: int, headers: tuple[tuple[str, str], ...], length: int | None) -> bytes:
-        lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\n"]
-        lines.extend(f"{name}: {value}\r\n" for name, value in headers)
-        if status == HTTPStatus.SWITCHING_PROTOCOLS:
-            lines.append("\r\n")
-            return "".join(lines).encode("latin-1")
-        lines.append("transfer-encoding: chunked\r\n" if length is None else f"content-length: {length}\r\n")
-        lines.append("\r\n" if self._keep_alive else "connection: close\r\n\r\n")
-        return "".join(lines).encode("latin-1")
 
     def _go_on(self) -> None:
         """Carry out steps until one takes time, the transport is full, or the reply is over."""
         self._timer = None
-        steps = self._steps
-        while steps is not None and self._transport is not None and self._writable:
+        while self._steps is not None and self._transport is not None and self._writable:
             try:
-                step = next(steps, None)
+                due, then = self._what_is_due(self._steps)
             except Exception:
                 traceback.print_exc()
                 self.reset()
                 return
-            if step is None:
-                self._finish_steps()
+            if then is None:
+                # As for a whole reply: recorded before the last of it is sent.
+                self._end_call(client_gone=False)
+            if due:
+                self._transport.write(due)
+            if then is None:
+                self._next()
                 return
+            if isinstance(then, wire.Wait):
+                self._timer = self._loop.call_at(self._due_s, self._go_on)
+                return
+            if self._ends_by(then):
+                return
+
+    def _what_is_due(self, steps: Iterator[wire.Step]) -> tuple[bytes, wire.Step | None]:
+        """Return the bytes that are due by now, in one piece, and what comes then; None: the reply is over."""
+        due: list[bytes] = []
+        due_bytes = 0
+        then: wire.Step | None = None
+        for step in steps:
             if isinstance(step, wire.Data):
-                self._sent_bytes += len(step.body)
-                self._write_data(self._transport, step.body)
+                due.append(self._data(step.body))
+                due_bytes += len(step.body)
+                if due_bytes < _AT_ONCE_BYTES:
+                    continue
+                # Others have their turn before there is more, however fast the caller reads.
+                then = _NO_WAIT
             elif isinstance(step, wire.Wait):
                 # Waits add up from the beginning of the call: what is late now is not late for ever.
                 self._due_s += step.seconds
-                self._timer = self._loop.call_at(self._due_s, self._go_on)
-                return
+                if self._due_s <= self._loop.time():
+                    continue
+                then = step
             elif isinstance(step, wire.Head):
                 self._status = step.status
                 self._chunked = step.length is None
-                self._write_head(self._transport, step)
-            elif isinstance(step, wire.Hang):
-                self.hangs_on = self._call.fault_id if self._call is not None and step.ends_when_lifted else None
-                self._steps = None
-                return
+                due.append(self._head(step))
+                continue
             elif isinstance(step, wire.End):
-                self._write_end(self._transport)
-            elif isinstance(step, wire.Upgrade):
-                self._dialogue = step.dialogue
-            elif isinstance(step, wire.HalfClose):
-                if self._transport.can_write_eof():
-                    self._transport.write_eof()
-                self._keep_alive = False
-            elif isinstance(step, wire.Reset):
-                self.reset()
-                return
-            elif isinstance(step, wire.Close):
-                self._end_call(client_gone=False)
-                self._transport.close()
-                return
-            elif isinstance(step, wire.GoDown):
-                fault = (self._call.fault if self._call is not None else None) or "crash"
-                self._end_call(client_gone=False)
-                self._handler.go_down(step.seconds, fault)
-                return
+                due.append(self._end())
+                continue
+            else:
+                then = step
+            break
+        if then is None:
+            due.append(self._end())
+        self._sent_bytes += due_bytes
+        return b"".join(due), then
 
-    def _finish_steps(self) -> None:
-        self._end_call(client_gone=False)
-        if self._transport is None:
-            return
-        self._write_end(self._transport)
-        if self._dialogue is None:
-            self._next()
-        else:
-            self._become_web_socket(self._transport, self._dialogue)
+    def _ends_by(self, step: wire.Step) -> bool:
+        """Do to the connection what a step says, and return whether nothing comes after it."""
+        assert self._transport is not None
+        if isinstance(step, wire.Upgrade):
+            self._dialogue = step.dialogue
+            return False
+        if isinstance(step, wire.HalfClose):
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            self._keep_alive = False
+            return False
+        if isinstance(step, wire.Hang):
+            self.hangs_on = self._call.fault_id if self._call is not None and step.ends_when_lifted else None
+            self._steps = None
+        elif isinstance(step, wire.Reset):
+            self.reset()
+        elif isinstance(step, wire.Close):
+            self._end_call(client_gone=False)
+            self._transport.close()
+        elif isinstance(step, wire.GoDown):
+            fault = (self._call.fault if self._call is not None else None) or "crash"
+            self._end_call(client_gone=False)
+            self._handler.go_down(step.seconds, fault)
+        return True
+
+    # --- how it is written -------------------------------------------------------------------------------------------
+
+    def _whole(self, reply: wire.Reply) -> bytes:
+        """Return the bytes of a reply with a whole body."""
+        head = self._head(wire.Head(reply.status, reply.headers, len(reply.body)))
+        return head if self._is_head else head + reply.body
+
+    def _head(self, head: wire.Head) -> bytes:
+        """Return the bytes of a status line and headers, with those that say where the body ends."""
+        text = f"HTTP/1.1 {head.status} {_REASONS.get(head.status, 'Unknown')}\r\n"
+        for name, value in head.headers:
+            text += f"{name}: {value}\r\n"
+        if head.status != HTTPStatus.SWITCHING_PROTOCOLS:
+            text += "transfer-encoding: chunked\r\n" if head.length is None else f"content-length: {head.length}\r\n"
+            text += "" if self._keep_alive else "connection: close\r\n"
+        return (text + "\r\n").encode("latin-1")
+
+    def _data(self, body: bytes) -> bytes:
+        """Return the bytes of a piece of the body."""
+        if not self._chunked:
+            return body
+        # A chunk of length 0 would be the last one.
+        return b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+
+    def _end(self) -> bytes:
+        """Return the bytes that end the body."""
+        if not self._chunked:
+            return b""
+        self._chunked = False
+        return b"0\r\n\r\n"
+
+    # --- what comes then ---------------------------------------------------------------------------------------------
 
     def _become_web_socket(self, transport: asyncio.Transport, dialogue: wire.Dialogue) -> None:
         # Imported here: most processes never need it, and it takes a tenth of their start.
@@ -308,9 +340,12 @@ class Connection(asyncio.Protocol):
             self.data_received(early)
 
     def _next(self) -> None:
+        """Go on behind a reply that is over."""
         if self._transport is None:
             return
-        if not self._keep_alive:
+        if self._dialogue is not None:
+            self._become_web_socket(self._transport, self._dialogue)
+        elif not self._keep_alive:
             self._transport.close()
         elif self._early is not None:
             self._go_on_as_http()

@@ -233,8 +233,7 @@ class Server:
 
     def _tick(self) -> None:
         self.epoch.advance(time.monotonic_ns())
-        if self.epoch.ledger.unwritten:
-            self.epoch.ledger.flush()
+        self.epoch.ledger.flush()
         self._ticking = self._loop.call_later(_TICK_S, self._tick)
 
     def close(self) -> None:

@@ -30,12 +30,12 @@ class Lane(Connection):
         connections: set[Connection],
         transport: asyncio.Transport,
         tell: Callable[[], wire.Telling],
-        send: Callable[[str], None],
+        frame: Callable[[str], bytes],
     ) -> None:
         super().__init__(handler, connections)
         self.connection_made(transport)
         self._tell = tell
-        self._send = send
+        self._frame = frame
         self._telling = tell()
 
     def take(self, request: wire.Request) -> None:
@@ -49,21 +49,19 @@ class Lane(Connection):
         self._telling = self._tell()
         super()._begin(request, keep_alive)
 
-    def _write_whole(self, transport: asyncio.Transport, reply: wire.Reply) -> None:
+    def _whole(self, reply: wire.Reply) -> bytes:
         self._telling.head(reply.status, reply.headers)
-        self._write_data(transport, reply.body)
-        self._write_end(transport)
+        return self._data(reply.body) + self._end()
 
-    def _write_head(self, transport: asyncio.Transport, head: wire.Head) -> None:
+    def _head(self, head: wire.Head) -> bytes:
         self._telling.head(head.status, head.headers)
+        return b""
 
-    def _write_data(self, transport: asyncio.Transport, body: bytes) -> None:
-        for message in self._telling.data(body):
-            self._send(message)
+    def _data(self, body: bytes) -> bytes:
+        return b"".join(map(self._frame, self._telling.data(body)))
 
-    def _write_end(self, transport: asyncio.Transport) -> None:
-        for message in self._telling.end():
-            self._send(message)
+    def _end(self) -> bytes:
+        return b"".join(map(self._frame, self._telling.end()))
 
 
 class WebSocket:
@@ -118,13 +116,15 @@ class WebSocket:
         lane = self._lanes.get(name)
         if lane is None:
             lane = self._lanes[name] = Lane(
-                self._handler, self._connections, self._transport, lambda: self._dialogue.tell(name), self._send
+                self._handler, self._connections, self._transport, lambda: self._dialogue.tell(name), self._frame
             )
         return lane
 
-    def _send(self, message: str) -> None:
-        with contextlib.suppress(LocalProtocolError):  # the caller said that it leaves
-            self._transport.write(self._frames.send(TextMessage(data=message)))
+    def _frame(self, message: str) -> bytes:
+        try:
+            return self._frames.send(TextMessage(data=message))
+        except LocalProtocolError:
+            return b""  # the caller said that it leaves
 
     def _close(self, frame: CloseConnection) -> None:
         with contextlib.suppress(LocalProtocolError):  # both sides have said so

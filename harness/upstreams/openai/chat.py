@@ -216,7 +216,7 @@ class Chat:
         def end(state: GenerationState, at_ns: int, calls: tuple[ToolCall, ...] = ()) -> None:
             nonlocal is_open
             is_open = False
-            epoch.record_generation(
+            epoch.ledger.record_generation(
                 completion.id, state, at_ns, conversation=None, mark=mark, model=model, tool_calls=calls
             )
 
@@ -236,7 +236,7 @@ class Chat:
             exchange.completion_tokens = tokens
             exchange.cost_usd = epoch.prices.of_tokens(model, exchange.prompt_tokens, exchange.completion_tokens)
 
-        epoch.record_generation(
+        epoch.ledger.record_generation(
             completion.id, "in_progress", exchange.begin_ns, conversation=None, mark=mark, model=model
         )
         exchange.leaving = cancel

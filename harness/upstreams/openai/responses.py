@@ -384,7 +384,7 @@ class Responses:
                     conversation.add(response.output)
             if state == "cancelled":
                 response.output = []
-        api.epoch.record_generation(
+        api.epoch.ledger.record_generation(
             response.id,
             state,
             at_ns,

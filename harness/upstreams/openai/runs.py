@@ -240,7 +240,7 @@ class Runs:
                     step.cancelled_s, step.expired_s = (at_s, None) if state == "cancelled" else (None, at_s)
         if state not in OPEN_STATES and run.thread.active is run:
             run.thread.active = None
-        self._api.epoch.record_generation(
+        self._api.epoch.ledger.record_generation(
             run.id,
             state,
             at_ns,

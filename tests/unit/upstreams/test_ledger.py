@@ -103,13 +103,14 @@ def test_a_full_disk_is_said_once_and_serving_goes_on(tmp_path: Path, monkeypatc
     said: list[str] = []
     epoch.ledger.complain = said.append
 
-    def full(self: Any, record: Any) -> None:
+    def full(self: Any, lines: bytes) -> None:
         if not said:
             raise EvidenceError("Cannot write: No space left on device.")
 
-    monkeypatch.setattr(JsonLinesWriter, "add", full)
+    monkeypatch.setattr(JsonLinesWriter, "add_lines", full)
     for text in ("a", "b"):
         finish(epoch, speak(epoch, text))
+        epoch.ledger.flush()
     assert said == ["Cannot write: No space left on device."]
     assert len(epoch.ledger.calls) == 2
     epoch.close(9)
