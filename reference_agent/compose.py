@@ -2,7 +2,7 @@
 
 A constructor names what it needs; here each name is looked up, built once, and handed over. Names are: `settings`,
 `wire`, `clock`, `openai_client`, `assistants_api`, `history`, `outbound`, `toolbox`, `blocking_toolbox`,
-`session_store`, `loop_lag`, `engine`, `turn`, and the names of the parts.
+`session_store`, `cache_levels`, `loop_lag`, `engine`, `turn`, and the names of the parts.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import openai
 
 from reference_agent import parts, tools
+from reference_agent.cache_levels import DatabaseLevel, Level, MemoryLevel, RedisLevel
 from reference_agent.engines.assistants import AssistantsEngine
 from reference_agent.engines.assistants_api import AssistantsApi
 from reference_agent.engines.chat import ChatEngine, ProcessHistory, StoredHistory
@@ -105,6 +106,7 @@ class Composition:
             "toolbox": self._toolbox,
             "loop_lag": LoopLag,
             "session_store": self._session_store,
+            "cache_levels": self._cache_levels,
             "blocking_toolbox": self._blocking_toolbox,
             "openai_client": self._openai_client,
             "assistants_api": lambda: AssistantsApi(self.get("openai_client")),
@@ -126,6 +128,8 @@ class Composition:
     async def close(self) -> None:
         """Close all connections."""
         await self._built["wire"].close()
+        if "cache" in self._built:
+            await self._built["cache"].close()
         if "session_store" in self._built:
             await self._built["session_store"].close()
         if self._threads is not None:
@@ -139,11 +143,21 @@ class Composition:
 
     def _toolbox(self) -> Toolbox:
         modules = [importlib.import_module(f"{tools.__name__}.{m.name}") for m in pkgutil.iter_modules(tools.__path__)]
-        return Toolbox([self._make(module.TOOL) for module in modules], self.get("metrics"))
+        return Toolbox([self._make(module.TOOL) for module in modules], self.get("metrics"), self.get("cache"))
 
     def _session_store(self) -> SessionStore:
         settings: Settings = self.get("settings")
         return open_session_store(settings.session_store, bounds(settings))
+
+    def _cache_levels(self) -> list[Level]:
+        settings: Settings = self.get("settings")
+        levels: list[Level] = [MemoryLevel(settings.cache_memory_s, settings.cache_entries)]
+        if settings.redis_url:
+            levels.append(RedisLevel(settings.redis_url, settings.cache_redis_s))
+        path = settings.cache_path()
+        if path is not None:
+            levels.append(DatabaseLevel(path, settings.cache_database_s, settings.cache_rows))
+        return levels
 
     def _blocking_toolbox(self) -> Toolbox:
         """The tools once more, with calls that hold their thread: for a part that runs them in threads."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from reference_agent.clock import Deadline
@@ -25,6 +25,17 @@ class ToolOutput:
     call_id: str
     name: str
     text: str
+
+
+@dataclass
+class Outcome:
+    """What the model came to."""
+
+    reply: str
+    outputs: list[ToolOutput] = field(default_factory=list)
+    """What the tools said on the way, in order."""
+    repeatable: bool = True
+    """False: it was said in the model's place, or after more than was asked; it is not to be said again."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +145,10 @@ class Engine(Protocol):
         """Delete a conversation upstream; one that is not there is deleted already."""
         ...
 
+    async def remember(self, conversation: str, said: str, reply: str, deadline: Deadline) -> None:
+        """Add what a user said and what was answered to a conversation, without asking the model."""
+        ...
+
     def generation(self, conversation: str, deadline: Deadline, spent: Spent) -> Generation:
         """Return a generation that has not begun yet."""
         ...
@@ -150,6 +165,8 @@ class Tool(Protocol):
     description: str
     parameters: dict[str, Any]
     """JSON schema of its arguments."""
+    keeps_s: float
+    """Seconds for which it says the same, asked with the same arguments in the same language; 0: not at all."""
 
     async def __call__(self, arguments: dict[str, Any], deadline: Deadline) -> str:
         """Run it.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -64,6 +65,22 @@ class Settings(BaseSettings):
         pattern=r"^(memory|sqlite:.+)$",
         description="where sessions are written down: memory, or sqlite:PATH (shared by replicas on one machine)",
     )
+    redis_url: str = Field(
+        "",
+        validation_alias="REDIS_URL",
+        pattern=r"^($|rediss?://.+)",
+        description="Redis, as redis://host:port/database",
+    )
+    cache_database: str = Field(
+        "",
+        pattern=r"^($|none$|sqlite:.+)",
+        description="where answers are kept for good: none, or sqlite:PATH; not set: beside the sessions",
+    )
+    cache_memory_s: float = Field(300.0, gt=0, description="an answer is kept in memory for")
+    cache_redis_s: float = Field(3600.0, gt=0, description="an answer is kept in Redis for")
+    cache_database_s: float = Field(86400.0, gt=0, description="an answer is kept in the database for")
+    cache_entries: int = Field(2000, ge=1, description="answers kept in memory, at most")
+    cache_rows: int = Field(100_000, ge=1, description="answers kept in the database, at most")
     max_conversations: int = Field(1000, ge=2, description="conversations alive at the model's upstream, at most")
     probation_s: float = Field(600.0, gt=0, description="a user seen once is forgotten after")
     session_s: float = Field(86400.0, gt=0, description="a known user is forgotten after, counted from the last turn")
@@ -116,6 +133,14 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read nothing but what `read_settings` hands over: it names what is wrong in the words of the environment."""
         return (init_settings,)
+
+    def cache_path(self) -> Path | None:
+        """Return the file in which answers are kept; None: in no file."""
+        if not self.cache_database:
+            kind, _, sessions = self.session_store.partition(":")
+            return Path(sessions).expanduser().with_name("cache.sqlite") if kind == "sqlite" else None
+        kind, _, path = self.cache_database.partition(":")
+        return Path(path).expanduser() if kind == "sqlite" else None
 
     @property
     def turn_s(self) -> float:

@@ -7,15 +7,18 @@ from typing import Any
 
 from reference_agent.clock import Deadline
 from reference_agent.conversation import BadArguments, Tool, ToolCall, UnknownTool
+from reference_agent.parts.cache import Cache, DocumentedCache
 from reference_agent.parts.metrics import DocumentedMetrics, Metrics
 
 _UNCOUNTED = DocumentedMetrics()
+_NOT_KEPT = DocumentedCache()
 
 
 class Toolbox:
     """All tools, by name."""
 
-    def __init__(self, tools: list[Tool], metrics: Metrics = _UNCOUNTED) -> None:
+    def __init__(self, tools: list[Tool], metrics: Metrics = _UNCOUNTED, cache: Cache = _NOT_KEPT) -> None:
+        self._cache = cache
         self._metrics = metrics
         self._tools = {tool.name: tool for tool in tools}
 
@@ -47,8 +50,12 @@ class Toolbox:
         if not isinstance(arguments, dict):
             msg = "the arguments are not a JSON object"
             raise BadArguments(msg)
-        with self._metrics.tool(tool.name):
-            return await tool(arguments, deadline)
+
+        async def asked() -> str:
+            with self._metrics.tool(tool.name):
+                return await tool(arguments, deadline)
+
+        return await self._cache.tool(tool.name, arguments, tool.keeps_s, deadline, asked)
 
 
 def text_argument(arguments: dict[str, Any], name: str, default: str | None = None) -> str:

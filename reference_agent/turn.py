@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from reference_agent.caller import CALLER, Caller, Hints
 from reference_agent.clock import Clock, Deadline
-from reference_agent.conversation import Engine, Generation
+from reference_agent.conversation import Engine, Generation, Outcome
 from reference_agent.errors import Gone
 from reference_agent.parts.audio import Audio, Speech
+from reference_agent.parts.cache import Cache, Question
 from reference_agent.parts.cost import Cost
 from reference_agent.parts.emotion import Emotion
 from reference_agent.parts.input_guard import InputGuard
@@ -23,7 +24,7 @@ from reference_agent.parts.polling import Polling
 from reference_agent.parts.rate_limit import RateLimit
 from reference_agent.parts.sessions import Sessions
 from reference_agent.parts.speech_text import SpeechText
-from reference_agent.parts.tool_loop import Outcome, ToolLoop
+from reference_agent.parts.tool_loop import ToolLoop
 from reference_agent.parts.turn_order import TurnOrder
 from reference_agent.settings import Settings
 from reference_agent.trace import TRACE, Left
@@ -63,6 +64,7 @@ class Turn:
         emotion: Emotion,
         audio: Audio,
         cost: Cost,
+        cache: Cache,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -81,6 +83,7 @@ class Turn:
         self._emotion = emotion
         self._audio = audio
         self._cost = cost
+        self._cache = cache
 
     async def answer(self, user_id: object, message: object, hints: Hints = _NO_HINTS) -> Answer:
         """Return the answer to one message of one user.
@@ -140,14 +143,23 @@ class Turn:
     async def _think_in_conversation(self, user: str, text: str, caller: Caller, deadline: Deadline) -> Outcome:
         async with self._sessions.lease(user, deadline) as lease:
             conversation = lease.conversation
-            lease.said = None
-            outcome = await self._generate(user, conversation, text, deadline)
 
-            async def again(order: str) -> str:
-                return (await self._generate(user, conversation, order, deadline)).reply
+            async def generate() -> Outcome:
+                outcome = await self._generate(user, conversation, text, deadline)
+                if not outcome.reply.strip():
+                    outcome.repeatable = False
 
-            outcome.reply = await self._persona.in_character(outcome.reply, caller, again)
-            return outcome
+                async def again(order: str) -> str:
+                    outcome.repeatable = False
+                    return (await self._generate(user, conversation, order, deadline)).reply
+
+                outcome.reply = await self._persona.in_character(outcome.reply, caller, again)
+                return outcome
+
+            async def remember(reply: str) -> None:
+                await self._engine.remember(conversation, text, reply, deadline)
+
+            return await self._cache.reply(Question(user, text, caller, deadline), lease, generate, remember)
 
     async def _generate(self, user: str, conversation: str, text: str, deadline: Deadline) -> Outcome:
         generation = self._engine.generation(conversation, deadline, functools.partial(self._cost.thought, user))

@@ -51,6 +51,14 @@ class AssistantsEngine:
 
         await self._retries.call("openai", attempt, deadline, repeatable=True)
 
+    async def remember(self, conversation: str, said: str, reply: str, deadline: Deadline) -> None:
+        await self._retries.call(
+            "openai", lambda: self._api.add_message(conversation, said), deadline, repeatable=False
+        )
+        await self._retries.call(
+            "openai", lambda: self._api.add_message(conversation, reply, "assistant"), deadline, repeatable=False
+        )
+
     def is_ready(self) -> bool:
         return self._assistant.is_ready()
 

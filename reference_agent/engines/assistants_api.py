@@ -82,9 +82,9 @@ class AssistantsApi:
         """Delete a thread."""
         await _there(self._beta.threads.delete, thread_id)
 
-    async def add_message(self, thread_id: str, text: str) -> None:
-        """Add what the user said."""
-        await _there(self._beta.threads.messages.create, thread_id, role="user", content=text)
+    async def add_message(self, thread_id: str, text: str, role: str = "user") -> None:
+        """Add what the user said, or what was answered (`assistant`)."""
+        await _there(self._beta.threads.messages.create, thread_id, role=role, content=text)
 
     async def create_run(self, thread_id: str, assistant_id: str) -> RunSeen:
         """Start a run."""

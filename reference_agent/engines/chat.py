@@ -116,6 +116,9 @@ class ChatEngine:
     async def delete_conversation(self, conversation: str, deadline: Deadline) -> None:
         await self._history.delete(conversation)
 
+    async def remember(self, conversation: str, said: str, reply: str, deadline: Deadline) -> None:
+        await self._history.add(conversation, _exchange(said, reply))
+
     def generation(self, conversation: str, deadline: Deadline, spent: Spent) -> Generation:
         return _Completions(
             conversation, deadline, spent, self._api, self._history, self._retries, self._instructions, self._request
@@ -174,8 +177,7 @@ class _Completions:
             return Failed(str(choice.finish_reason), "")
         reply = choice.message.content or ""
         # Only what was said and answered: a turn that came to nothing leaves no trace, and no call without its output.
-        said = [{"role": "user", "content": self._text}, {"role": "assistant", "content": reply}]
-        await self._history.add(self.conversation, said)
+        await self._history.add(self.conversation, _exchange(self._text, reply))
         return Replied(reply)
 
     async def give(self, outputs: list[ToolOutput]) -> None:
@@ -186,3 +188,7 @@ class _Completions:
 
     async def end(self) -> None:
         pass
+
+
+def _exchange(said: str, reply: str) -> list[Message]:
+    return [{"role": "user", "content": said}, {"role": "assistant", "content": reply}]

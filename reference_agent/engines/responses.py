@@ -111,6 +111,19 @@ class ResponsesEngine:
                 break
         await there(lambda: self._api.conversations.delete(conversation))
 
+    async def remember(self, conversation: str, said: str, reply: str, deadline: Deadline) -> None:
+        items = [
+            {"type": "message", "role": role, "content": text} for role, text in (("user", said), ("assistant", reply))
+        ]
+
+        async def attempt() -> None:
+            try:
+                await settled(self._api.conversations.items.create(conversation, items=items))
+            except openai.NotFoundError as missing:
+                raise Gone(conversation) from missing
+
+        await self._retries.call("openai", attempt, deadline, repeatable=False)
+
     def generation(self, conversation: str, deadline: Deadline, spent: Spent) -> Generation:
         return _Chain(
             conversation,

@@ -37,6 +37,10 @@ class Metrics(Protocol):
         """Something was spent: so many tokens of a model, or spoken characters."""
         ...
 
+    def looked_up(self, what: str, level: str) -> None:
+        """A reply or what a tool says was looked for in the cache, and found at a level; empty: nowhere."""
+        ...
+
     def install(self, app: FastAPI) -> None:
         """Add the routes."""
         ...
@@ -55,6 +59,9 @@ class DocumentedMetrics:
         pass
 
     def spent(self, kind: str, amount: float, usd: float) -> None:
+        pass
+
+    def looked_up(self, what: str, level: str) -> None:
         pass
 
     def install(self, app: FastAPI) -> None:
@@ -111,6 +118,9 @@ class HardenedMetrics:
     def spent(self, kind: str, amount: float, usd: float) -> None:
         self._count("agent_units_total", amount, of=kind)
         self._count("agent_spend_usd_total", usd, of=kind)
+
+    def looked_up(self, what: str, level: str) -> None:
+        self._count("agent_cache_lookups_total", what=what, found=level or "nowhere")
 
     def install(self, app: FastAPI) -> None:
         @app.get("/metrics")

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from reference_agent.clock import Deadline
-from reference_agent.conversation import Asks, Failed, Generation, Replied, ToolCall, ToolOutput
+from reference_agent.conversation import Asks, Failed, Generation, Outcome, Replied, ToolCall, ToolOutput
 from reference_agent.errors import HandledFailure
 from reference_agent.parts.logging import Logging
 from reference_agent.parts.tool_running import ToolRunning
 from reference_agent.settings import Settings
-
-
-@dataclass
-class Outcome:
-    """What the model came to."""
-
-    reply: str
-    outputs: list[ToolOutput] = field(default_factory=list)
-    """What the tools said on the way, in order."""
 
 
 class ToolLoop(Protocol):
@@ -93,6 +83,7 @@ class HardenedToolLoop:
                         self._logging.warned("tool_loop_ended", why=why, rounds=len(rounds))
                         # The generation is still open: whoever watches over it ends it upstream.
                         outcome.reply = _CONFUSED
+                        outcome.repeatable = False
                         return outcome
                     outputs = await self._tool_running.run(fresh, deadline) if fresh else []
                     outcome.outputs += outputs

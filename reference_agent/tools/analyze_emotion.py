@@ -12,6 +12,7 @@ from reference_agent.toolbox import text_argument
 class AnalyzeEmotion:
     name = "analyze_emotion"
     description = "文章の感情を分析します。"
+    keeps_s = 0.0  # what people feel is theirs: nobody else hears of it, and it is not kept
     parameters: dict[str, Any] = {  # noqa: RUF012
         "type": "object",
         "properties": {"text": {"type": "string", "description": "分析する文章"}},

@@ -12,6 +12,7 @@ from reference_agent.toolbox import text_argument
 class Calculate:
     name = "calculate"
     description = "数式を計算します。"
+    keeps_s = 86400.0
     parameters: dict[str, Any] = {  # noqa: RUF012
         "type": "object",
         "properties": {"expression": {"type": "string", "description": "数式。例: (1 + 2) * math.sqrt(2)"}},

@@ -18,6 +18,7 @@ _COUNTRY = {"ja": "jp", "ko": "kr", "en": "us"}
 class GetNews:
     name = "get_news"
     description = "最新のニュースの見出しを返します。"
+    keeps_s = 300.0
     parameters: dict[str, Any] = {  # noqa: RUF012
         "type": "object",
         "properties": {"country": {"type": "string", "description": "国。例: jp"}},

@@ -17,6 +17,7 @@ from reference_agent.toolbox import text_argument
 class GetTime:
     name = "get_time"
     description = "現在の日付と時刻を返します。"
+    keeps_s = 0.0
 
     def __init__(self, settings: Settings, outbound: Outbound, locale: Locale) -> None:
         self.parameters: dict[str, Any] = {"type": "object", "properties": locale.time_properties, "required": []}

@@ -18,6 +18,7 @@ _LANGUAGE = {"ja": "ja", "ko": "kr", "en": "en"}
 class GetWeather:
     name = "get_weather"
     description = "指定した都市の現在の天気を返します。"
+    keeps_s = 300.0  # the service itself renews it every ten minutes
     parameters: dict[str, Any] = {  # noqa: RUF012
         "type": "object",
         "properties": {"city": {"type": "string", "description": "都市名。例: Tokyo,JP"}},

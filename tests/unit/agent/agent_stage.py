@@ -118,6 +118,7 @@ class CountedEngine:
         self.most_live = 0
         self.created = 0
         self.deleted: list[str] = []
+        self.remembered: list[tuple[str, str, str]] = []
         self.before_opening: Callable[[], Any] | None = None
         self.failure: Exception | None = None
         self.deletion_failure: Exception | None = None
@@ -141,6 +142,11 @@ class CountedEngine:
             raise self.deletion_failure
         self.live.discard(conversation)
         self.deleted.append(conversation)
+
+    async def remember(self, conversation: str, said: str, reply: str, deadline: Deadline) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.remembered.append((conversation, said, reply))
 
     def is_ready(self) -> bool:
         return self.failure is None

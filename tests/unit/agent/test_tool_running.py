@@ -25,6 +25,7 @@ class Meeting:
 
 
 class MeetingTool:
+    keeps_s = 0.0
     description = ""
     parameters: dict[str, Any] = {}  # noqa: RUF012
 
