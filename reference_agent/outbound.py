@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+import httpx2
 
 from reference_agent.clock import Deadline
 from reference_agent.parts.retries import Retries
@@ -22,7 +22,7 @@ class Outbound:
         """GET and return the JSON that comes back.
 
         Raises:
-            httpx.HTTPStatusError: the answer is 4xx or 5xx.
+            httpx2.HTTPStatusError: the answer is 4xx or 5xx.
             Unavailable: the upstream does not do its work.
         """
 
@@ -52,7 +52,7 @@ class Outbound:
             answer = await self._wire.open("POST", url, json=body)
             try:
                 answer.raise_for_status()
-            except httpx.HTTPStatusError:
+            except httpx2.HTTPStatusError:
                 await answer.close()
                 raise
             return answer
@@ -60,6 +60,6 @@ class Outbound:
         return await self._retries.call(upstream, attempt, deadline, repeatable=True, attempt_s=attempt_s)
 
 
-def _json_of(response: httpx.Response) -> Any:
+def _json_of(response: httpx2.Response) -> Any:
     response.raise_for_status()
     return response.json()

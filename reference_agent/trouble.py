@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-import httpx
 import httpx2
 import openai
 
-_NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx2.ConnectError, httpx2.ConnectTimeout)
-_NEVER_ARRIVED = (*_NEVER_CONNECTED, httpx.PoolTimeout, httpx2.PoolTimeout)
+_NEVER_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout)
+_NEVER_ARRIVED = (*_NEVER_CONNECTED, httpx2.PoolTimeout)
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ def trouble_in(failure: BaseException) -> Trouble | None:
     """Return what is wrong with the upstream; None when it is not the upstream that is wrong.
 
     Args:
-        failure: what a call through httpx or the openai client raised.
+        failure: what a call through httpx2 or the openai client raised.
     """
     match failure:
         case openai.APIStatusError(status_code=401 | 403):
@@ -57,13 +56,13 @@ def trouble_in(failure: BaseException) -> Trouble | None:
         case openai.APIConnectionError():
             never_arrived = isinstance(failure.__cause__, _NEVER_ARRIVED)
             return Trouble("connection failed", never_arrived=never_arrived, worth_repeating=True)
-        case httpx.HTTPStatusError(response=response):
+        case httpx2.HTTPStatusError(response=response):
             down = response.status_code >= 500 or response.status_code in (401, 403)
             repeat = response.status_code >= 500 or response.status_code == 429
             return Trouble(
                 str(response.status_code), never_arrived=not repeat, worth_repeating=repeat, upstream_is_down=down
             )
-        case httpx.TransportError():
+        case httpx2.TransportError():
             return Trouble("connection failed", isinstance(failure, _NEVER_ARRIVED), worth_repeating=True)
         case TimeoutError() | asyncio.TimeoutError():
             return Trouble("no answer in time", never_arrived=False, worth_repeating=True)

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Coroutine
 from typing import Any, Protocol, TypeVar
 
-import httpx
+import httpx2
 import openai
 
 from reference_agent.clock import Clock, LoopClock, ThreadClock
@@ -21,14 +21,14 @@ from reference_agent.request_id import passed_on
 T = TypeVar("T")
 
 # One pool for all tools: a connection per call would leave thousands of sockets in TIME_WAIT under load.
-_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=50)
+_LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=50)
 
 
 class Body(Protocol):
     """An answer whose body has not been read yet."""
 
     def raise_for_status(self) -> None:
-        """Raise httpx.HTTPStatusError for 4xx and 5xx."""
+        """Raise httpx2.HTTPStatusError for 4xx and 5xx."""
         ...
 
     async def whole(self) -> bytes:
@@ -53,8 +53,8 @@ class Wire(Protocol):
         """Return a client for the model; `options` as its constructor takes them."""
         ...
 
-    async def request(self, method: str, url: str, **options: Any) -> httpx.Response:
-        """Send a request and read the whole answer. No time-out of its own; `options` as httpx takes them."""
+    async def request(self, method: str, url: str, **options: Any) -> httpx2.Response:
+        """Send a request and read the whole answer. No time-out of its own; `options` as httpx2 takes them."""
         ...
 
     async def open(self, method: str, url: str, **options: Any) -> Body:
@@ -98,7 +98,7 @@ async def _say_for_whom_later(request: Any) -> None:
 
 
 class _LoopBody:
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx2.Response) -> None:
         self._response = response
 
     def raise_for_status(self) -> None:
@@ -119,17 +119,19 @@ class LoopWire:
 
     def __init__(self) -> None:
         self.clock: Clock = LoopClock()
-        self._http = httpx.AsyncClient(limits=_LIMITS, timeout=None, trust_env=False)
+        # aiohttp below httpx: its parser and its streams are in C, a call costs two thirds of the CPU.
+        self._http = openai.DefaultAioHttpClient(limits=_LIMITS, timeout=None, trust_env=False)
         self._clients: list[openai.AsyncOpenAI] = []
 
     def openai_client(self, **options: Any) -> openai.AsyncOpenAI:
         client = openai.AsyncOpenAI(
-            **options, http_client=openai.DefaultAsyncHttpxClient(event_hooks={"request": [_say_for_whom_later]})
+            **options,
+            http_client=openai.DefaultAioHttpClient(trust_env=False, event_hooks={"request": [_say_for_whom_later]}),
         )
         self._clients.append(client)
         return client
 
-    async def request(self, method: str, url: str, **options: Any) -> httpx.Response:
+    async def request(self, method: str, url: str, **options: Any) -> httpx2.Response:
         return await self._http.request(method, url, headers=passed_on(), **options)
 
     async def open(self, method: str, url: str, **options: Any) -> Body:
@@ -144,7 +146,7 @@ class LoopWire:
 
 
 class _ThreadBody:
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx2.Response) -> None:
         self._response = response
 
     def raise_for_status(self) -> None:
@@ -166,7 +168,7 @@ class ThreadWire:
 
     def __init__(self) -> None:
         self.clock: Clock = ThreadClock()
-        self._http = httpx.Client(limits=_LIMITS, timeout=None, trust_env=False)
+        self._http = httpx2.Client(limits=_LIMITS, timeout=None, trust_env=False)
         self._clients: list[openai.OpenAI] = []
 
     def openai_client(self, **options: Any) -> openai.OpenAI:
@@ -176,7 +178,7 @@ class ThreadWire:
         self._clients.append(client)
         return client
 
-    async def request(self, method: str, url: str, **options: Any) -> httpx.Response:
+    async def request(self, method: str, url: str, **options: Any) -> httpx2.Response:
         return self._http.request(method, url, headers=passed_on(), **options)
 
     async def open(self, method: str, url: str, **options: Any) -> Body:

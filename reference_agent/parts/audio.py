@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import httpx
+import httpx2
 
 from reference_agent.clock import Deadline
 from reference_agent.errors import HandledFailure, OutOfTime, Unavailable
@@ -67,7 +67,7 @@ class DocumentedAudio:
                 body = await self._outbound.open(
                     "tts", self._url, _order(text, emotions, language), deadline, attempt_s=float("inf")
                 )
-            except httpx.HTTPStatusError as failure:
+            except httpx2.HTTPStatusError as failure:
                 msg = f"TTS failed: {failure.response.status_code}"
                 raise HandledFailure(msg) from failure
             whole.write(await body.whole())

@@ -41,7 +41,7 @@ class HardenedHealth:
         self._engine = engine
         self._breaker = breaker
         self._versions = {"python": platform.python_version()} | {
-            package: version(package) for package in ("openai", "fastapi", "httpx")
+            package: version(package) for package in ("openai", "fastapi", "httpx2")
         }
 
     def install(self, app: FastAPI) -> None:

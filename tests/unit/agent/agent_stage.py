@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
+import httpx2
 
 from reference_agent.clock import Deadline
 from reference_agent.conversation import Asks, Replied, Spent, Step, ToolCall, ToolOutput
@@ -168,11 +168,11 @@ class PlainRetries:
 
 
 @asynccontextmanager
-async def wire_to(answer: Callable[[httpx.Request], Any]) -> AsyncIterator[LoopWire]:
+async def wire_to(answer: Callable[[httpx2.Request], Any]) -> AsyncIterator[LoopWire]:
     """Return a wire whose other end is a function."""
     wire = LoopWire()
     await wire.close()
-    wire._http = httpx.AsyncClient(transport=httpx.MockTransport(answer), timeout=None)
+    wire._http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer), timeout=None)
     try:
         yield wire
     finally:

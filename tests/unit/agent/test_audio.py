@@ -8,7 +8,7 @@ import struct
 import wave
 from collections.abc import AsyncIterator
 
-import httpx
+import httpx2
 import pytest
 from agent_stage import HeldClock, KeptLog, PlainRetries, settings, wire_to
 
@@ -24,7 +24,7 @@ def _wav(samples: bytes) -> bytes:
     return head + b"data" + struct.pack("<I", len(samples)) + samples
 
 
-class SpokenLetters(httpx.AsyncByteStream):
+class SpokenLetters(httpx2.AsyncByteStream):
     """Samples that are the text's own bytes, in pieces of 10."""
 
     def __init__(self, text: str) -> None:
@@ -46,9 +46,9 @@ class SpeechServer:
         self.streams: list[SpokenLetters] = []
         self._status = status
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
         self.streams.append(SpokenLetters(json.loads(request.content)["text"]))
-        return httpx.Response(self._status, stream=self.streams[-1])
+        return httpx2.Response(self._status, stream=self.streams[-1])
 
 
 async def _all(speech: Speech | None) -> bytes:
@@ -118,7 +118,7 @@ async def test_hardened_one_does_without_speech(pieces: list[str]) -> None:
 async def test_hardened_one_passes_on_only_audio() -> None:
     page = SpokenLetters("")
     page.audio = b"<html>" * 100
-    async with wire_to(lambda _: httpx.Response(200, stream=page)) as wire:
+    async with wire_to(lambda _: httpx2.Response(200, stream=page)) as wire:
         audio = _hardened(wire_outbound=Outbound(wire, PlainRetries()))
         assert await audio.speak(["はい"], NEUTRAL, "ja", HeldClock().deadline()) is None
 

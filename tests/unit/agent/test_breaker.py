@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-import httpx
+import httpx2
 import pytest
 from agent_stage import HeldClock, settings
 
@@ -22,16 +22,16 @@ def _call(breaker: DocumentedBreaker | HardenedBreaker, failure: BaseException |
 
 def _break(breaker: DocumentedBreaker | HardenedBreaker, times: int) -> None:
     for _ in range(times):
-        with pytest.raises(httpx.ReadError):
-            _call(breaker, httpx.ReadError(""))
+        with pytest.raises(httpx2.ReadError):
+            _call(breaker, httpx2.ReadError(""))
 
 
 @contextmanager
 def _swallowing(breaker: HardenedBreaker) -> Iterator[None]:
     """A call that is under way, and fails at the end of the context."""
-    with suppress(httpx.ReadError), breaker.around("openai"):
+    with suppress(httpx2.ReadError), breaker.around("openai"):
         yield
-        raise httpx.ReadError("")
+        raise httpx2.ReadError("")
 
 
 def _open(clock: HeldClock) -> HardenedBreaker:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from agent_stage import HeldClock, KeptLog, PlainRetries, settings, wire_to
 
@@ -21,9 +21,9 @@ class EmotionServer:
         self._answer = answer or {"emotion": "기쁨", "all_scores": {"기쁨": 1.0}}
         self._status = status
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
         self.texts.append(json.loads(request.content)["text"])
-        return httpx.Response(self._status, json=self._answer)
+        return httpx2.Response(self._status, json=self._answer)
 
 
 async def test_documented_one_sends_the_whole_text() -> None:
@@ -37,7 +37,7 @@ async def test_documented_one_sends_the_whole_text() -> None:
 async def test_documented_one_fails_with_its_server() -> None:
     async with wire_to(EmotionServer(status=500)) as wire:
         emotion = DocumentedEmotion(settings(), Outbound(wire, PlainRetries()))
-        with pytest.raises(httpx.HTTPStatusError):
+        with pytest.raises(httpx2.HTTPStatusError):
             await emotion.analyze("あ", HeldClock().deadline())
 
 

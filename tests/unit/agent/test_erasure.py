@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+import httpx2
 from agent_stage import CountedEngine, HeldClock, KeptLog, settings
 from fastapi import FastAPI
 
@@ -35,10 +35,10 @@ class House:
             pass
 
 
-async def _delete(erasure: Any, user: str) -> httpx.Response:
+async def _delete(erasure: Any, user: str) -> httpx2.Response:
     app = FastAPI()
     erasure.install(app)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://agent") as client:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://agent") as client:
         return await client.delete(f"/users/{user}")
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
-import httpx
+import httpx2
 import pytest
 from agent_stage import KeptLog, settings
 from fastapi import FastAPI
@@ -40,14 +40,14 @@ async def _asynchronous() -> AsyncIterator[bytes]:
     yield b"..."
 
 
-def _client(handler: Callable[..., Any], play: Callable[[object, object], Any]) -> httpx.AsyncClient:
+def _client(handler: Callable[..., Any], play: Callable[[object, object], Any]) -> httpx2.AsyncClient:
     app = FastAPI()
     if handler is DocumentedHandler:
         DocumentedHandler(PlayedTurn(play), DocumentedFailures()).install(app)  # type: ignore[arg-type]
     else:
         turn: Any = PlayedTurn(play)
         HardenedHandler(settings(), turn, HardenedFailures(KeptLog())).install(app)
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://agent")
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app, raise_app_exceptions=False), base_url="http://agent")
 
 
 _BOTH = pytest.mark.parametrize("handler", [DocumentedHandler, HardenedHandler])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+import httpx2
 from agent_stage import CountedEngine, HeldClock, settings
 from fastapi import FastAPI
 
@@ -13,10 +13,10 @@ from reference_agent.parts.breaker import HardenedBreaker
 from reference_agent.parts.health import DocumentedHealth, HardenedHealth
 
 
-async def _get(health: Any, path: str) -> httpx.Response:
+async def _get(health: Any, path: str) -> httpx2.Response:
     app = FastAPI()
     health.install(app)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://agent") as client:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://agent") as client:
         return await client.get(path)
 
 
@@ -41,8 +41,8 @@ async def test_hardened_one_is_not_ready_without_the_model_and_ready_without_spe
         for _ in range(5):
             try:
                 with breaker.around(upstream):
-                    raise httpx.ReadError("")
-            except httpx.ReadError:
+                    raise httpx2.ReadError("")
+            except httpx2.ReadError:
                 pass
         response = await _get(HardenedHealth(CountedEngine(), breaker), "/status")
         assert response.status_code == status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-import httpx
+import httpx2
 import pytest
 from agent_stage import HeldClock, KeptLog, PlainRetries, asks, settings, wire_to
 
@@ -50,9 +50,9 @@ def test_a_quotation_is_not_the_speakers_language() -> None:
 async def _zone_asked(locale: DocumentedLocale | HardenedLocale, caller: Caller, arguments: dict[str, str]) -> str:
     asked: list[str] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
         asked.append(request.url.path.removeprefix("/api/timezone/"))
-        return httpx.Response(200, json={"datetime": "2025-01-31T12:00:00+01:00", "timezone": asked[0]})
+        return httpx2.Response(200, json={"datetime": "2025-01-31T12:00:00+01:00", "timezone": asked[0]})
 
     token = CALLER.set(caller)
     async with wire_to(answer) as wire:

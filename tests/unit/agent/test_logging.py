@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import httpx2
 import openai
 import pytest
@@ -198,9 +197,9 @@ def _app(log: Log) -> FastAPI:
     return app
 
 
-async def _post(log: Log, path: str, **headers: str) -> httpx.Response:
-    transport = httpx.ASGITransport(_app(log))
-    async with httpx.AsyncClient(transport=transport, base_url="http://agent") as client:
+async def _post(log: Log, path: str, **headers: str) -> httpx2.Response:
+    transport = httpx2.ASGITransport(_app(log))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://agent") as client:
         return await client.post(path, headers=headers)
 
 
@@ -233,9 +232,9 @@ async def test_a_request_that_leads_nowhere_is_written_down_without_its_path(log
 async def test_upstreams_are_told_the_id() -> None:
     told: list[str | None] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
         told.append(request.headers.get("x-request-id"))
-        return httpx.Response(200)
+        return httpx2.Response(200)
 
     async with wire_to(answer) as wire:
         await wire.request("GET", "http://weather/")

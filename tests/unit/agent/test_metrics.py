@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from agent_stage import HeldClock, settings
 from fastapi import FastAPI
@@ -15,10 +15,10 @@ from reference_agent.parts.breaker import HardenedBreaker
 from reference_agent.parts.metrics import DocumentedMetrics, HardenedMetrics
 
 
-async def _get(metrics: Any) -> httpx.Response:
+async def _get(metrics: Any) -> httpx2.Response:
     app = FastAPI()
     metrics.install(app)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://agent") as client:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://agent") as client:
         return await client.get("/metrics")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import httpx2
 import openai
 import pytest
@@ -59,7 +58,7 @@ def test_hardened_one_turns_the_sdk_off() -> None:
 
 
 @pytest.mark.parametrize(
-    "failure", [_status(503), _connection(httpx2.ReadError("")), httpx.ReadError(""), _status(429)]
+    "failure", [_status(503), _connection(httpx2.ReadError("")), httpx2.ReadError(""), _status(429)]
 )
 async def test_what_is_repeatable_is_repeated(failure: Exception) -> None:
     attempts = Attempts(failure, failure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from agent_stage import HeldClock, PlainRetries, settings, wire_to
 
@@ -42,11 +42,11 @@ _ANSWERS = {
     ],
 )
 async def test_tools(tool: Any, arguments: dict[str, Any], query: dict[str, str], said: Any) -> None:
-    asked: list[httpx.Request] = []
+    asked: list[httpx2.Request] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
         asked.append(request)
-        return httpx.Response(200, json=_ANSWERS[request.url.path])
+        return httpx2.Response(200, json=_ANSWERS[request.url.path])
 
     async with wire_to(answer) as wire:
         given = [settings(), Outbound(wire, PlainRetries()), *([DocumentedLocale()] if tool is GetTime else [])]
