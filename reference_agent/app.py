@@ -15,6 +15,7 @@ def create_app(composition: Composition) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
+        composition.get("locale").warm_up()
         await composition.get("engine").warm_up()
         await composition.get("sessions").start()
         yield

@@ -1,13 +1,18 @@
-"""Who is being answered: in which language, and what time is it where they are?"""
+"""Who is being answered: in which language, from where, and what time is it where they are?"""
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-Language = Literal["ja", "ko", "en"]
-LANGUAGES: tuple[Language, ...] = ("ja", "ko", "en")
+Language = Literal["ja", "ko", "en", "de", "fr", "es"]
+LANGUAGES: tuple[Language, ...] = ("ja", "ko", "en", "de", "fr", "es")
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,71 @@ class Hints:
     language: str = ""
     """As in Accept-Language, or a code alone."""
     time_zone: str = ""
-    """A name of the time-zone database."""
+    """A name of the time-zone database, or an offset like +09:00."""
+    address: str = ""
+    """Where the caller is on the network; empty: not known, or on this machine."""
+
+
+def hints_of(said: Mapping[str, Any], headers: Mapping[str, str], address: str = "") -> Hints:
+    """Return what a request says of its caller.
+
+    Args:
+        said: the request's body. `language` and `timezone` (or `time_zone`), in it or in its `profile`, are what
+            somebody chose, and go before headers, which are what a program sends.
+        headers: Accept-Language, and X-Time-Zone (or X-Timezone); by names in lower case.
+        address: the caller's, see `caller_address`.
+    """
+    profile = said.get("profile")
+    chosen = {**(profile if isinstance(profile, dict) else {}), **said}
+
+    def first(*candidates: object) -> str:
+        return next((text for text in candidates if isinstance(text, str) and text.strip()), "").strip()
+
+    return Hints(
+        first(chosen.get("language"), headers.get("accept-language")),
+        first(chosen.get("timezone"), chosen.get("time_zone"), headers.get("x-time-zone"), headers.get("x-timezone")),
+        address,
+    )
+
+
+def caller_address(peer: str, forwarded_for: str, proxies: tuple[Network, ...]) -> str:
+    """Return the network address of whoever calls.
+
+    Args:
+        peer: the other end of the connection.
+        forwarded_for: the header X-Forwarded-For. Each proxy appends whom it serves, so that it is read from its end,
+            and only for as long as those who wrote it are trusted: what stands before is what a caller made up.
+        proxies: networks of the proxies that are trusted.
+
+    Returns:
+        The address (of IPv6 its network of 64 bits, which is what one line is given); empty where the call comes from
+        this machine, or from a trusted proxy that does not say for whom: then it is nobody's in particular.
+    """
+    address = _address(peer)
+    for written in reversed(forwarded_for.split(",")):
+        if address is None or not _is_proxy(address, proxies):
+            break
+        if not written.strip():
+            continue
+        address = _address(written.strip())
+    if address is None or address.is_loopback or _is_proxy(address, proxies):
+        return ""
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+
+
+def _address(written: str) -> Address | None:
+    bare = written.removeprefix("[").partition("]")[0] if written.startswith("[") else written
+    if bare.count(":") == 1:
+        bare = bare.partition(":")[0]  # some proxies add the port
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_proxy(address: Address, proxies: tuple[Network, ...]) -> bool:
+    return any(address in network for network in proxies)
 
 
 @dataclass(frozen=True)

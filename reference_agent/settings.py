@@ -7,12 +7,16 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from reference_agent.caller import LANGUAGES, Language, Network
 
 PART_PREFIX = "AGENT_PART_"
 
@@ -109,6 +113,13 @@ class Settings(BaseSettings):
     speech_chars: int = Field(40, ge=8, description="length of a text that the speech server is given, at most")
     speech_pieces: int = Field(10, ge=1, description="pieces of speech in one answer, at most")
 
+    languages: str = Field(
+        ",".join(LANGUAGES), description=f"languages that are spoken ({', '.join(LANGUAGES)}), the usual one first"
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.0/8,::1/128", description="networks of proxies whose X-Forwarded-For is believed, with commas"
+    )
+
     tool_rounds: int = Field(5, ge=1, description="how often the model may ask for tools within a turn")
     tool_calls: int = Field(8, ge=1, description="tool calls within a turn, at most")
     tool_repeats: int = Field(3, ge=1, description="how often the model may ask for the same tool in a row")
@@ -142,10 +153,43 @@ class Settings(BaseSettings):
         kind, _, path = self.cache_database.partition(":")
         return Path(path).expanduser() if kind == "sqlite" else None
 
+    @field_validator("languages")
+    @classmethod
+    def _are_spoken(cls, written: str) -> str:
+        unknown = [one for one in _listed(written) if one not in LANGUAGES]
+        if unknown or not _listed(written):
+            msg = f"expected some of {', '.join(LANGUAGES)}, with commas"
+            raise ValueError(msg)
+        return written
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, written: str) -> str:
+        _networks(written)
+        return written
+
+    @functools.cached_property
+    def spoken_languages(self) -> tuple[Language, ...]:
+        """The languages that are spoken, the usual one first."""
+        return tuple(one for name in _listed(self.languages) for one in LANGUAGES if one == name)
+
+    @functools.cached_property
+    def proxies(self) -> tuple[Network, ...]:
+        """The networks of proxies that are believed."""
+        return _networks(self.trusted_proxies)
+
     @property
     def turn_s(self) -> float:
         """Seconds that a turn may take."""
         return self.turn_deadline_s if self.turn_deadline_s is not None else 0.85 * self.answer_within_s
+
+
+def _listed(written: str) -> list[str]:
+    return [one.strip() for one in written.split(",") if one.strip()]
+
+
+def _networks(written: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(one, strict=False) for one in _listed(written))
 
 
 def environment_name(field: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from reference_agent.caller import CALLER, Caller, Hints
 from reference_agent.clock import Clock, Deadline
 from reference_agent.conversation import Engine, Generation, Outcome
-from reference_agent.errors import Gone
+from reference_agent.errors import Gone, OutOfTime
 from reference_agent.parts.audio import Audio, Speech
 from reference_agent.parts.cache import Cache, Question
 from reference_agent.parts.cost import Cost
@@ -40,6 +40,7 @@ class Answer:
 
 
 _NO_HINTS = Hints()
+_ANOTHER_REPLY = "another reply"
 
 
 class Turn:
@@ -145,12 +146,18 @@ class Turn:
             conversation = lease.conversation
 
             async def generate() -> Outcome:
+                begin = self._clock.now()
                 outcome = await self._generate(user, conversation, text, deadline)
+                took_s = self._clock.now() - begin
                 if not outcome.reply.strip():
                     outcome.repeatable = False
 
                 async def again(order: str) -> str:
                     outcome.repeatable = False
+                    # A reply that would come too late, or that nobody wants to pay for, is better not asked for.
+                    if deadline.remaining_s() < took_s:
+                        raise OutOfTime(_ANOTHER_REPLY)
+                    await self._cost.allow(user)
                     return (await self._generate(user, conversation, order, deadline)).reply
 
                 outcome.reply = await self._persona.in_character(outcome.reply, caller, again)

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from reference_agent.caller import Hints
+from reference_agent.caller import caller_address, hints_of
 from reference_agent.errors import Refused
 from reference_agent.parts.failures import Failures
 from reference_agent.settings import Settings
@@ -96,6 +96,7 @@ class HardenedHandler:
 
     def __init__(self, settings: Settings, turn: Turn, failures: Failures) -> None:
         self._body_bytes = settings.body_bytes
+        self._proxies = settings.proxies
         self._turn = turn
         self._failures = failures
 
@@ -126,10 +127,9 @@ class HardenedHandler:
         return said
 
     async def _unless_hung_up(self, request: Request, said: dict[str, Any]) -> Answer:
-        hints = Hints(
-            str(said.get("language") or request.headers.get("accept-language", "")),
-            str(said.get("timezone") or request.headers.get("x-timezone", "")),
-        )
+        peer = request.client.host if request.client else ""
+        address = caller_address(peer, request.headers.get("x-forwarded-for", ""), self._proxies)
+        hints = hints_of(said, request.headers, address)
         turn = asyncio.create_task(self._turn.answer(said.get("user_id"), said.get("message"), hints))
         hung_up = asyncio.create_task(_hung_up(request))
         try:

@@ -7,7 +7,9 @@ import re
 import zoneinfo
 from typing import Any, Protocol
 
-from reference_agent.caller import LANGUAGES, Caller, Hints, Language
+from reference_agent.caller import Caller, Hints, Language
+from reference_agent.language import LatinLanguages, script_for, script_of
+from reference_agent.settings import Settings
 
 
 class Locale(Protocol):
@@ -22,6 +24,14 @@ class Locale(Protocol):
         """Return who said `text`."""
         ...
 
+    def is_in(self, text: str, language: Language) -> bool:
+        """Return whether a text is in a language, as far as that can be told."""
+        ...
+
+    def warm_up(self) -> None:
+        """Load what is needed, before there is anybody to wait for it."""
+        ...
+
 
 class DocumentedLocale:
     """Everybody speaks Japanese and lives in Tokyo."""
@@ -32,27 +42,26 @@ class DocumentedLocale:
     def caller(self, text: str, hints: Hints) -> Caller:
         return Caller()
 
+    def is_in(self, text: str, language: Language) -> bool:
+        return script_of(text) in (script_for(language), None)
 
-_SCRIPTS: tuple[tuple[Language, re.Pattern[str], float], ...] = (
-    # A Latin word has about five letters where a Japanese or Korean one has two.
-    ("ja", re.compile(r"[぀-ヿㇰ-ㇿｦ-ﾝ一-鿿]"), 1.0),
-    ("ko", re.compile(r"[가-힣ᄀ-ᇿ㄰-㆏]"), 1.0),
-    ("en", re.compile(r"[A-Za-zÀ-ɏ]"), 1 / 3),
-)
-_ZONES: dict[Language, str] = {"ja": "Asia/Tokyo", "ko": "Asia/Seoul", "en": "UTC"}
-_QUOTED = re.compile(r"「[^」]*」|“[^”]*”|\"[^\"]*\"|#\w+")
+    def warm_up(self) -> None:
+        pass
 
 
-def language_of(text: str) -> Language | None:
-    """Return the language of a text by its script, quotations and hashtags left out; None: it has no letters."""
-    bare = _QUOTED.sub(" ", text)
-    weights = {language: len(script.findall(bare)) * weight for language, script, weight in _SCRIPTS}
-    language = max(LANGUAGES, key=weights.__getitem__)
-    return language if weights[language] else None
+_ZONES: dict[Language, str] = {
+    "ja": "Asia/Tokyo",
+    "ko": "Asia/Seoul",
+    "en": "UTC",
+    "de": "Europe/Berlin",
+    "fr": "Europe/Paris",
+    "es": "Europe/Madrid",
+}
+"""Where most of those live of whom nothing but their language is known; English is spoken everywhere."""
 
 
 class HardenedLocale:
-    """What the request says (header or field), else the script of what was said; the zone as the request says, else by
+    """What the request says, else the script of what was said, else its words; the zone as the request says, else by
     language. A place that the caller names goes to the tool as an argument, through the model.
     """
 
@@ -64,28 +73,76 @@ class HardenedLocale:
         }
     }
 
+    def __init__(self, settings: Settings) -> None:
+        self._languages = settings.spoken_languages
+        self._of_latin: Language = next((one for one in self._languages if script_for(one) == "latin"), "en")
+        self._latin = LatinLanguages(self._languages)
+
     def caller(self, text: str, hints: Hints) -> Caller:
-        language = _accepted(hints.language) or language_of(text) or "ja"
-        return Caller(language, hints.time_zone if known_zone(hints.time_zone) else _ZONES[language])
+        language = self._accepted(hints.language) or self._spoken(text) or self._languages[0]
+        return Caller(language, zone_named(hints.time_zone) or _ZONES[language])
+
+    def is_in(self, text: str, language: Language) -> bool:
+        script = script_of(text)
+        if script is None or script != script_for(language):
+            return script is None
+        # Whose words did not tell is taken to speak the first of these: nothing is known that a reply could break.
+        if script != "latin" or language == self._of_latin:
+            return True
+        return self._latin.of(text) in (language, None)
+
+    def warm_up(self) -> None:
+        self._latin.load()
+
+    def _spoken(self, text: str) -> Language | None:
+        script = script_of(text)
+        if script == "latin":
+            language = self._latin.of(text) or self._of_latin
+        elif script is None:
+            return None
+        else:
+            language = script
+        return language if language in self._languages else None
+
+    def _accepted(self, header: str) -> Language | None:
+        """Return the language of an Accept-Language header (or a code alone) that is liked best of those we speak."""
+        for wanted in _by_preference(header):
+            for language in self._languages:
+                if wanted == language or wanted.startswith((f"{language}-", f"{language}_")):
+                    return language
+        return None
+
+
+def _by_preference(header: str) -> list[str]:
+    liked: list[tuple[float, str]] = []
+    for one in header.lower().split(",")[:_MOST_LANGUAGES]:
+        name, _, rest = one.strip().partition(";")
+        quality = _QUALITY.fullmatch(rest.strip())
+        weight = float(quality[1]) if quality else (0.0 if rest.strip() else 1.0)
+        if weight > 0:
+            liked.append((-weight, name.strip()))
+    return [name for _, name in sorted(liked, key=lambda one: one[0])]
+
+
+_MOST_LANGUAGES = 20
+_QUALITY = re.compile(r"q\s*=\s*([01](?:\.\d{0,3})?)")
+_OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?00)?")
+
+
+def zone_named(name: str) -> str:
+    """Return the zone of the time-zone database that is meant, by its name or by whole hours from UTC; empty: none."""
+    zone = _zones().get(name.casefold(), "")
+    offset = _OFFSET.fullmatch(name)
+    if not zone and offset:
+        # The database counts westward: Etc/GMT-9 is nine hours ahead, as it is in Tokyo.
+        sign, hours = "-" if offset[1] == "+" else "+", int(offset[2])
+        zone = _zones().get(f"etc/gmt{sign}{hours}".casefold(), "") if hours else "UTC"
+    return zone
 
 
 @functools.cache
-def _zones() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones())
-
-
-def known_zone(name: str) -> bool:
-    """Return whether the time-zone database has a zone of this name."""
-    return name in _zones()
-
-
-def _accepted(languages: str) -> Language | None:
-    """Return the first language of an Accept-Language header (or a code alone) that we speak."""
-    for wanted in languages.lower().split(","):
-        for language in LANGUAGES:
-            if wanted.strip().startswith(language):
-                return language
-    return None
+def _zones() -> dict[str, str]:
+    return {name.casefold(): name for name in zoneinfo.available_timezones()}
 
 
 VARIANTS = {

@@ -11,7 +11,7 @@ import budoux
 
 from reference_agent.caller import Caller, Language
 from reference_agent.errors import AgentError
-from reference_agent.parts.locale import Locale, language_of
+from reference_agent.parts.locale import Locale
 from reference_agent.parts.logging import Logging
 from reference_agent.settings import Settings
 
@@ -59,8 +59,18 @@ _SAY_IT_IN: dict[Language, str] = {
     "ja": "日本語で言い直して",
     "ko": "한국어로 다시 말해 줘",
     "en": "Say it again in English",
+    "de": "Sag es noch einmal auf Deutsch",
+    "fr": "Redis-le en français",
+    "es": "Dilo otra vez en español",
 }
-_SAFE: dict[Language, str] = {"ja": "うまく言えなかったけど、聞いているよ", "ko": "듣고 있어요", "en": "I am listening"}
+_SAFE: dict[Language, str] = {
+    "ja": "うまく言えなかったけど、聞いているよ",
+    "ko": "듣고 있어요",
+    "en": "I am listening",
+    "de": "Ich höre dir zu",
+    "fr": "Je t'écoute",
+    "es": "Te escucho",
+}
 _SENTENCE_END = re.compile(r"(?<=[。！？!?\n])|(?<=\.\s)")
 _TAIL = " 。．.、,!！?？〜～♪…\n"
 
@@ -74,6 +84,7 @@ class HardenedPersona:
         self._instructions = _instructions(settings, locale)
         self._chars = settings.reply_chars
         self._ending = settings.reply_ending
+        self._locale = locale
         self._logging = logging
 
     def instructions(self) -> str:
@@ -85,6 +96,9 @@ class HardenedPersona:
             try:
                 reply = await again(_SAY_IT_IN[caller.language])
             except AgentError:
+                reply = ""  # too late, or too dear
+            except Exception as bug:
+                self._logging.bug("persona_not_repaired", bug)
                 reply = ""
             if not self._is_in(caller.language, reply):
                 reply = ""
@@ -92,7 +106,7 @@ class HardenedPersona:
 
     def _is_in(self, language: Language, reply: str) -> bool:
         # Without the ending, which is the same in every language; a reply without letters is in none.
-        return language_of(reply.replace(self._ending, " ")) in (language, None)
+        return self._locale.is_in(reply.replace(self._ending, " "), language)
 
     def _mended(self, reply: str) -> str:
         if len(reply) <= self._chars and reply.rstrip(_TAIL).endswith(self._ending):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from reference_agent.caller import CALLER
+from reference_agent.caller import CALLER, Language
 from reference_agent.conversation import BadArguments, ToolCall, UnknownTool
 from reference_agent.errors import OutOfTime, Unavailable
 from reference_agent.parts.logging import Logging
@@ -28,33 +28,62 @@ class DocumentedToolFallback:
         return await run()
 
 
-_INSTEAD = {
+_NEUTRAL = '{"emotion": "中立", "all_scores": {"中立": 1.0}}'
+_PROPOSED = {
     "get_weather": "天気情報は現在利用できませんにゃん",
     "get_news": "ニュースは後でチェックしてにゃん",
-    "get_fortune": "占いは今お休み中にゃん",
-    "get_time": "時計が見られないにゃん",
-    "analyze_emotion": '{"emotion": "中立", "all_scores": {"中立": 1.0}}',
+    "analyze_emotion": '{"all_scores": {"中立": 1.0}}',
 }
-_INSTEAD_IN = {
+_INSTEAD: dict[Language, dict[str, str]] = {
+    "ja": {
+        **_PROPOSED,
+        "get_fortune": "占いは今お休み中にゃん",
+        "get_time": "時計が見られないにゃん",
+        "calculate": "計算機が動かないにゃん",
+    },
     "ko": {
         "get_weather": "날씨 정보는 지금 이용할 수 없어요",
         "get_news": "뉴스는 나중에 확인해 주세요",
         "get_fortune": "운세는 지금 쉬는 중이에요",
         "get_time": "시계를 볼 수 없어요",
-        "analyze_emotion": _INSTEAD["analyze_emotion"],
+        "calculate": "계산기를 쓸 수 없어요",
     },
     "en": {
         "get_weather": "The weather is unavailable right now",
         "get_news": "Please check the news later",
         "get_fortune": "The fortune teller is away",
         "get_time": "The clock cannot be read right now",
-        "analyze_emotion": _INSTEAD["analyze_emotion"],
+        "calculate": "The calculator does not work right now",
+    },
+    "de": {
+        "get_weather": "Das Wetter ist gerade nicht abrufbar",
+        "get_news": "Schau später nach den Nachrichten",
+        "get_fortune": "Die Wahrsagerin ist gerade nicht da",
+        "get_time": "Die Uhr lässt sich gerade nicht ablesen",
+        "calculate": "Der Rechner geht gerade nicht",
+    },
+    "fr": {
+        "get_weather": "La météo n'est pas disponible pour l'instant",
+        "get_news": "Les nouvelles seront là plus tard",
+        "get_fortune": "La voyante est absente",
+        "get_time": "Impossible de lire l'heure pour l'instant",
+        "calculate": "La calculatrice ne marche pas pour l'instant",
+    },
+    "es": {
+        "get_weather": "El tiempo no está disponible ahora",
+        "get_news": "Mira las noticias más tarde",
+        "get_fortune": "La adivina no está",
+        "get_time": "Ahora no se puede leer el reloj",
+        "calculate": "La calculadora no funciona ahora",
     },
 }
-_INSTEAD_OF_ANY = {
+_INSTEAD_OF_ANY: dict[Language, str] = {
     "ja": "この機能はいま使えないにゃん",
     "ko": "이 기능은 지금 사용할 수 없어요",
     "en": "This is unavailable right now",
+    "de": "Das geht gerade nicht",
+    "fr": "Ce n'est pas disponible pour l'instant",
+    "es": "Esto no está disponible ahora",
 }
 
 
@@ -69,7 +98,7 @@ class ProposedToolFallback:
         try:
             return await run()
         except Exception:  # the documented hole
-            return _INSTEAD["get_weather"] if call.name == "get_weather" else "null"
+            return _PROPOSED["get_weather"] if call.name == "get_weather" else "null"
 
 
 class HardenedToolFallback:
@@ -94,7 +123,9 @@ class HardenedToolFallback:
             else:
                 self._logging.bug("tool_failed", failure)
             language = CALLER.get().language
-            return _INSTEAD_IN.get(language, _INSTEAD).get(call.name, _INSTEAD_OF_ANY[language])
+            if call.name == "analyze_emotion":
+                return _NEUTRAL
+            return _INSTEAD[language].get(call.name, _INSTEAD_OF_ANY[language])
 
 
 def _to_model(error: str) -> str:

@@ -12,7 +12,7 @@ from reference_agent.settings import Settings
 from reference_agent.toolbox import text_argument
 
 _HEADLINES = 3
-_COUNTRY = {"ja": "jp", "ko": "kr", "en": "us"}
+_COUNTRY = {"ja": "jp", "ko": "kr", "en": "us", "de": "de", "fr": "fr", "es": "es"}
 
 
 class GetNews:

@@ -9,9 +9,11 @@ from reference_agent.caller import CALLER
 from reference_agent.clock import Deadline
 from reference_agent.conversation import BadArguments
 from reference_agent.outbound import Outbound
-from reference_agent.parts.locale import Locale, known_zone
+from reference_agent.parts.locale import Locale, zone_named
 from reference_agent.settings import Settings
 from reference_agent.toolbox import text_argument
+
+_NOWHERE = frozenset({"UTC", "Etc/UTC", "GMT", "Etc/GMT", "Zulu", "Etc/Zulu", "UCT", "Etc/UCT", "Universal"})
 
 
 class GetTime:
@@ -25,13 +27,18 @@ class GetTime:
         self._outbound = outbound
 
     async def __call__(self, arguments: dict[str, Any], deadline: Deadline) -> str:
-        zone = CALLER.get().time_zone
+        at_home = CALLER.get().time_zone
+        zone = at_home
         for name in self.parameters["properties"]:
             zone = text_argument(arguments, name, zone)
-        if not known_zone(zone):
+        known = zone_named(zone)
+        if not known:
             msg = f"there is no time zone {zone!r}"
             raise BadArguments(msg)
-        said = await self._outbound.get_json("time", f"{self._url}/{zone}", deadline)
+        if known in _NOWHERE:
+            # Nobody lives in UTC: it is what a model says that knows of no place.
+            known = at_home
+        said = await self._outbound.get_json("time", f"{self._url}/{known}", deadline)
         return json.dumps({"datetime": said["datetime"], "timezone": said["timezone"]}, ensure_ascii=False)
 
 

@@ -11,8 +11,15 @@ from reference_agent.outbound import Outbound
 from reference_agent.settings import Settings
 from reference_agent.toolbox import text_argument
 
-_LANGUAGE = {"ja": "ja", "ko": "kr", "en": "en"}
+_LANGUAGE = {"ja": "ja", "ko": "kr", "en": "en", "de": "de", "fr": "fr", "es": "es"}
 """Languages as OpenWeatherMap names them."""
+_FAHRENHEIT = (
+    "US/",
+    *(f"America/{place}" for place in ("New_York", "Chicago", "Denver", "Los_Angeles", "Phoenix", "Detroit", "Boise")),
+    *(f"America/{place}" for place in ("Anchorage", "Juneau", "Indiana/", "Kentucky/", "North_Dakota/")),
+    "Pacific/Honolulu",
+)
+"""How the zones begin in which temperatures are told in degrees Fahrenheit."""
 
 
 class GetWeather:
@@ -31,18 +38,25 @@ class GetWeather:
         self._outbound = outbound
 
     async def __call__(self, arguments: dict[str, Any], deadline: Deadline) -> str:
+        caller = CALLER.get()
         city = text_argument(arguments, "city", "Tokyo,JP")
+        fahrenheit = caller.time_zone.startswith(_FAHRENHEIT)
         said = await self._outbound.get_json(
             "weather",
             self._url,
             deadline,
             q=city,
             appid=self._key,
-            units="metric",
-            lang=_LANGUAGE[CALLER.get().language],
+            units="imperial" if fahrenheit else "metric",
+            lang=_LANGUAGE[caller.language],
         )
-        weather = said["weather"][0]["description"], said["main"]["temp"], said["main"]["humidity"]
-        return json.dumps(dict(zip(("weather", "temp_c", "humidity"), weather, strict=True)), ensure_ascii=False)
+        main = said["main"]
+        told = {
+            "weather": said["weather"][0]["description"],
+            "temp_f" if fahrenheit else "temp_c": main["temp"],
+            "humidity": main["humidity"],
+        }
+        return json.dumps(told, ensure_ascii=False)
 
 
 TOOL = GetWeather

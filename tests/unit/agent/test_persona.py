@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from agent_stage import KeptLog, settings
 
-from reference_agent.caller import Caller
+from reference_agent.caller import LANGUAGES, Caller, Language
 from reference_agent.errors import OutOfTime
 from reference_agent.parts.locale import DocumentedLocale, HardenedLocale
 from reference_agent.parts.persona import DocumentedPersona, HardenedPersona
@@ -27,7 +27,7 @@ class Model:
 
 
 def _hardened() -> HardenedPersona:
-    return HardenedPersona(settings(), HardenedLocale(), KeptLog())
+    return HardenedPersona(settings(), HardenedLocale(settings()), KeptLog())
 
 
 @pytest.mark.parametrize("reply", ["こんにちは", "Hello! How can I help you today?", "あ" * 120])
@@ -89,3 +89,23 @@ def test_the_model_is_told() -> None:
     assert "日本語で、40文字以内で" in documented
     assert "「にゃん」" in documented
     assert "相手が使う言語で" in _hardened().instructions()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_there_is_a_safe_reply_in_every_language(language: Language) -> None:
+    model = Model()
+    other = "はい、わかりました" if language != "ja" else "Yes, I see"
+    heard = await _hardened().in_character(other, Caller(language), model)
+    assert HardenedLocale(settings()).is_in(heard.removesuffix("にゃん"), language)
+    assert len(heard) <= 40
+    assert len(model.orders) == 1
+
+
+async def test_a_bug_on_the_way_to_a_better_reply_is_noticed_and_costs_nobody_an_answer() -> None:
+    async def broken(order: str) -> str:
+        raise ZeroDivisionError
+
+    log = KeptLog()
+    persona = HardenedPersona(settings(), HardenedLocale(settings()), log)
+    assert (await persona.in_character("Hello there", Caller(), broken)).endswith("にゃん")
+    assert "bug:persona_not_repaired" in log.events
