@@ -184,9 +184,9 @@ async def test_the_time_is_that_of_the_place_named_or_of_the_callers() -> None:
 async def _asked(tool: type[GetWeather] | type[GetNews], caller: Caller) -> tuple[dict[str, str], str]:
     asked: list[dict[str, str]] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
         asked.append(dict(request.url.params))
-        return httpx.Response(
+        return httpx2.Response(
             200, json={"weather": [{"description": "x"}], "main": {"temp": 3, "humidity": 4}, "articles": []}
         )
 
