@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from harness.faults.fault import UpstreamFault, at_least
-from harness.upstreams.sound import seconds_to_speak, wav
-from harness.upstreams.wire import Reply
+from harness.upstreams.sound import seconds_to_speak
 
 if TYPE_CHECKING:
     from harness.upstreams.exchange import Exchange
+    from harness.upstreams.wire import Reply
 
 
 class SpeaksOnly(UpstreamFault, frozen=True, kw_only=True, tag="speaks_only"):
@@ -25,10 +25,8 @@ class SpeaksOnly(UpstreamFault, frozen=True, kw_only=True, tag="speaks_only"):
         at_least("characters", self.characters, 0)
 
     def around(self, exchange: Exchange, proceed: Callable[[], Reply], draw: float) -> Reply | None:
-        if len(exchange.text) <= self.characters:
+        text = exchange.text
+        if len(text) <= self.characters:
             return None
-        reply = proceed()
-        if not reply.body.startswith(b"RIFF"):
-            return reply
-        audio = wav(seconds_to_speak(exchange.text[: self.characters]))
-        return Reply(reply.status, audio, reply.headers, reply.after_s)
+        share = seconds_to_speak(text[: self.characters]) / seconds_to_speak(text)
+        return exchange.with_speech(lambda seconds: share * seconds, proceed)

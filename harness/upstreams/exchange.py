@@ -51,6 +51,7 @@ class Exchange:
         "request",
         "route",
         "said",
+        "speech",
         "text",
         "tool",
         "unexpected",
@@ -87,6 +88,8 @@ class Exchange:
         self.reply: Reply | None = None
         self.error_reply: Callable[[int, str | None], Reply] = _no_error_reply
         """(status, message) -> the upstream's own error of that status."""
+        self.speech: Callable[[float], float] | None = None
+        """What a fault makes of the seconds that the speech would last."""
         self.leaving: Callable[[int], None] = _goes_on
         """Is told when the caller left before the answer was whole: what works for nobody any more may end."""
         self._json: Any = msgspec.UNSET
@@ -137,6 +140,29 @@ class Exchange:
         self.characters = len(text)
         self.said = self.said or text
         self.mark = self.mark or mark_in(text)
+
+    def speaks_for(self, seconds: float) -> float:
+        """Return how long the speech lasts that is answered, given how long its text takes."""
+        return seconds if self.speech is None else self.speech(seconds)
+
+    def with_speech(self, change: Callable[[float], float], proceed: Callable[[], Reply]) -> Reply:
+        """Return the reply with speech of another length; where the length is the same, the very reply of `proceed`.
+
+        Args:
+            change: the seconds that the speech would last -> those that it lasts.
+            proceed: lets the upstream answer.
+        """
+        outer, changed = self.speech, False
+
+        def speech(seconds: float) -> float:
+            nonlocal changed
+            lasts = change(seconds)
+            changed = lasts != seconds
+            return lasts if outer is None else outer(lasts)
+
+        self.speech = speech
+        reply = proceed()
+        return msgspec.structs.replace(reply) if changed else reply
 
     def entry(self, seq: int, end_ns: int, status: int | None, response_bytes: int, *, client_gone: bool) -> Call:
         """Return the ledger's line for this call."""

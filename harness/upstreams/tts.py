@@ -34,7 +34,7 @@ class Tts(Service):
         ):
             raise ServiceError(422, "emotions: expected 8 numbers")
         exchange.cost_usd = self.epoch.prices.of_speech(len(text))
-        audio = wav(seconds_to_speak(text, speed=rate / 15))
+        audio = wav(exchange.speaks_for(seconds_to_speak(text, speed=rate / 15)))
         return Reply(200, audio, (("content-type", "audio/wav"),), self.epoch.takes(exchange, "speech", len(text)))
 
     @routed("GET /health")

@@ -1,4 +1,4 @@
-"""Each fault as raw sockets and the real client see it."""
+"""What faults do beside the one answer: to the connection, to other callers, over time. See also `test_every_fault`."""
 
 from __future__ import annotations
 
@@ -56,15 +56,6 @@ def split(received: bytes) -> tuple[int, bytes]:
     return int(announced.split(b":")[1]), body
 
 
-def test_slow(stand: Any) -> None:
-    stand.arm("slow", upstream="weather", delay_s=0.3)
-    with connected(stand.port("weather")) as connection:
-        begin = time.monotonic()
-        connection.sendall(WEATHER)
-        assert connection.recv(1) == b"H"
-        assert time.monotonic() - begin >= 0.3
-
-
 def test_hang_until_it_is_lifted(stand: Any) -> None:
     id_ = stand.arm("hang", upstream="weather")
     with connected(stand.port("weather")) as connection:
@@ -88,22 +79,6 @@ def test_a_caller_that_leaves_is_recorded(stand: Any) -> None:
     while not stand.calls() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert stand.calls()[0]["client_gone"] is True
-
-
-def test_reset_is_a_true_rst(stand: Any) -> None:
-    stand.arm("reset", upstream="weather")
-    with connected(stand.port("weather")) as connection:
-        connection.sendall(WEATHER)
-        with pytest.raises(ConnectionResetError):
-            connection.recv(1)
-
-
-def test_cut_is_short_of_its_content_length(stand: Any) -> None:
-    stand.arm("cut", upstream="weather", after_bytes=15)
-    with connected(stand.port("weather")) as connection:
-        connection.sendall(WEATHER)
-        announced, body = split(everything(connection))
-    assert len(body) == 15 < announced
 
 
 def test_refuse_closes_the_listening_socket_and_what_is_connected(stand: Any) -> None:
@@ -183,49 +158,6 @@ def test_a_new_epoch_is_without_the_faults_of_the_old_one(stand: Any) -> None:
     assert json.loads(stand.ask("GET", "/faults")[1]) == []
 
 
-@pytest.mark.parametrize(
-    ("fault", "fields", "exception"),
-    [
-        ("status", {"status": 401}, openai.AuthenticationError),
-        ("status", {"status": 429, "retry_after_s": 1}, openai.RateLimitError),
-        ("status", {"status": 500}, openai.InternalServerError),
-        ("status", {"status": 502}, openai.InternalServerError),
-        ("status", {"status": 503}, openai.InternalServerError),
-        ("status", {"status": 400}, openai.BadRequestError),
-        ("status", {"status": 403}, openai.PermissionDeniedError),
-        ("status", {"status": 404}, openai.NotFoundError),
-        ("status", {"status": 408}, openai.APIStatusError),
-        ("status", {"status": 409}, openai.ConflictError),
-        ("status", {"status": 413}, openai.APIStatusError),
-        ("status", {"status": 529}, openai.InternalServerError),
-        ("quota_exhausted", {}, openai.RateLimitError),
-        ("key_revoked", {"ending": "test"}, openai.AuthenticationError),
-        # The client lets what its JSON parser says through.
-        ("garbage", {}, ValueError),
-        ("wrong_type", {}, openai.APIResponseValidationError),
-        ("empty_body", {}, json.JSONDecodeError),
-        ("invalid_utf8", {}, UnicodeDecodeError),
-        ("answer_lost", {}, openai.APIConnectionError),
-        ("half_close", {}, openai.APIConnectionError),
-        ("stall", {}, openai.APITimeoutError),
-        ("blackhole", {}, openai.APITimeoutError),
-        ("drip", {"every_s": 5}, openai.APITimeoutError),
-        ("bandwidth", {"bytes_per_s": 1}, openai.APITimeoutError),
-        ("slow", {"delay_s": 5}, openai.APITimeoutError),
-        ("slow_tail", {"tail_share": 1.0}, openai.APITimeoutError),
-        ("reset", {}, openai.APIConnectionError),
-        ("cut", {"after_bytes": 5}, openai.APIConnectionError),
-        ("refuse", {}, openai.APIConnectionError),
-        ("hang", {}, openai.APITimeoutError),
-    ],
-)
-def test_faults_are_the_clients_exceptions(stand: Any, fault: str, fields: dict[str, Any], exception: Any) -> None:
-    stand.arm(fault, upstream="openai", **fields)
-    timeout_s = 0.3 if exception is openai.APITimeoutError else 10.0
-    with stand.openai(timeout=timeout_s) as client, pytest.raises(exception):
-        client.beta.threads.create()
-
-
 def test_the_client_retries_a_lost_answer_and_makes_a_second_thread(stand: Any) -> None:
     stand.arm("cut", upstream="openai", after_bytes=5, times=1)
     with stand.openai(max_retries=1) as client:
@@ -274,17 +206,6 @@ def answer_to(stand: Any, request: bytes = WEATHER, upstream: str = "weather") -
         return everything(connection)
 
 
-def test_bandwidth_and_drip(stand: Any) -> None:
-    usual = answer_to(stand)
-    for fault, fields in (("bandwidth", {"bytes_per_s": 2000}), ("drip", {"every_s": 0.05, "bytes": 100})):
-        id_ = stand.arm(fault, upstream="weather", **fields)
-        begin = time.monotonic()
-        announced, body = split(answer_to(stand))
-        assert announced == len(body) == split(usual)[0]
-        assert time.monotonic() - begin > 0.15
-        stand.lift(id_)
-
-
 def test_stall_in_the_middle_of_the_body(stand: Any) -> None:
     id_ = stand.arm("stall", upstream="weather", after_bytes=15)
     with connected(stand.port("weather")) as connection:
@@ -308,28 +229,6 @@ def test_half_close_ends_the_answer_and_keeps_reading(stand: Any) -> None:
             time.sleep(0.02)
 
 
-def test_bodies_that_are_not_what_they_should_be(stand: Any) -> None:
-    id_ = stand.arm("garbage", upstream="weather", bytes=77)
-    assert len(split(answer_to(stand))[1]) == 77
-    stand.lift(id_)
-    id_ = stand.arm("wrong_type", upstream="weather")
-    assert b"content-type: text/html\r\n" in answer_to(stand)
-    stand.lift(id_)
-    id_ = stand.arm("empty_body", upstream="weather")
-    assert split(answer_to(stand)) == (0, b"")
-    stand.lift(id_)
-    id_ = stand.arm("invalid_utf8", upstream="weather")
-    announced, body = split(answer_to(stand))
-    assert announced == len(body)
-    with pytest.raises(UnicodeDecodeError):
-        body.decode()
-    stand.lift(id_)
-    stand.arm("huge_body", upstream="weather", megabytes=3)
-    announced, body = split(answer_to(stand))
-    assert announced == len(body) > 3_000_000
-    assert json.loads(body)["padding"].startswith("xxx")
-
-
 def test_a_huge_body_is_sent_no_faster_than_it_is_read(stand: Any) -> None:
     import psutil
 
@@ -348,16 +247,6 @@ def test_an_answer_that_is_lost_was_given_nonetheless(stand: Any) -> None:
     assert json.loads(stand.ask("GET", "/summary")[1])["live_conversations"] == 2
 
 
-def test_a_connection_that_was_to_stay_is_closed(stand: Any) -> None:
-    stand.arm("keep_alive_closed", upstream="weather")
-    with connected(stand.port("weather")) as connection:
-        connection.sendall(WEATHER)
-        received = everything(connection)
-    announced, body = split(received)
-    assert announced == len(body)
-    assert b"connection: close" not in received
-
-
 def test_clock_skew_and_the_ways_of_retry_after(stand: Any) -> None:
     from email.utils import parsedate_to_datetime
 
@@ -373,106 +262,6 @@ def test_clock_skew_and_the_ways_of_retry_after(stand: Any) -> None:
     stand.lift(id_)
     stand.arm("status", upstream="weather", status=429, retry_after_s=0.25, retry_after_as="ms")
     assert header("retry-after-ms") == "250"
-
-
-def test_the_client_obeys_a_poisoned_poll_after(stand: Any) -> None:
-    # Slow enough that the client looks at least once before the run is over, also on a slow machine.
-    stand.begin_epoch("slow", latency_scale=20)
-    with stand.openai() as client:
-        assistant = client.beta.assistants.create(model="gpt-4o")
-        thread = client.beta.threads.create(messages=[{"role": "user", "content": "hi"}])
-        stand.arm("poll_after", milliseconds=400)
-        begin = time.monotonic()
-        client.beta.threads.runs.create_and_poll(thread_id=thread.id, assistant_id=assistant.id)
-        assert time.monotonic() - begin >= 0.4
-
-
-# --- streams ---------------------------------------------------------------------------------------------------------
-
-
-def chat_stream(stand: Any) -> list[bytes]:
-    """Return the events of a streamed chat completion, as far as they come."""
-    body = json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "hello"}]}).encode()
-    request = (
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-x\r\n"
-        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
-    )
-    with connected(stand.port("openai")) as connection:
-        connection.settimeout(0.5)
-        connection.sendall(request)
-        received = b""
-        with contextlib.suppress(TimeoutError):
-            while (some := connection.recv(65536)) and received.count(b"\n\n") < 60:
-                received += some
-                if received.endswith(b"0\r\n\r\n"):
-                    break
-    return [line[6:] for line in received.split(b"\n") if line.startswith(b"data: ")]
-
-
-def test_streams_stalled_cut_doubled_shuffled_spoilt_and_endless(stand: Any) -> None:
-    usual = chat_stream(stand)
-    assert usual[-1] == b"[DONE]"
-    changed = {}
-    for fault, fields in (
-        ("stream_stall", {"after_events": 2}),
-        ("stream_cut", {"after_events": 2}),
-        ("stream_duplicated", {"nth": 1}),
-        ("stream_reordered", {"nth": 2}),
-        ("stream_malformed", {"event": 2}),
-        ("stream_endless", {"event": 2, "every_s": 0.002}),
-    ):
-        id_ = stand.arm(fault, upstream="openai", **fields)
-        changed[fault] = chat_stream(stand)
-        stand.lift(id_)
-    count = len(usual)
-    assert len(changed["stream_stall"]) == len(changed["stream_cut"]) == 2
-    doubled = changed["stream_duplicated"]
-    assert doubled[::2] == doubled[1::2]
-    assert len(doubled) == 2 * count
-    assert len(changed["stream_reordered"]) == count
-    contents = [json.loads(one)["choices"][0]["delta"].get("content") for one in changed["stream_reordered"][:-1]]
-    assert contents != [json.loads(one)["choices"][0]["delta"].get("content") for one in usual[:-1]]
-    with pytest.raises(json.JSONDecodeError):
-        json.loads(changed["stream_malformed"][1])
-    assert json.loads(changed["stream_malformed"][2])
-    assert len(changed["stream_endless"]) > 50
-    assert len(set(changed["stream_endless"][1:])) == 1
-
-
-@pytest.mark.parametrize(
-    ("fault", "fields", "exception"),
-    [
-        ("stream_stall", {}, (openai.APITimeoutError, httpx2.ReadTimeout)),
-        ("stream_cut", {}, (openai.APIConnectionError, httpx2.RemoteProtocolError)),
-        ("stream_malformed", {}, (openai.APIResponseValidationError, json.JSONDecodeError)),
-    ],
-)
-def test_broken_streams_are_exceptions_of_the_client(
-    stand: Any, fault: str, fields: dict[str, Any], exception: Any
-) -> None:
-    stand.arm(fault, upstream="openai", **fields)
-    hello: Any = [{"role": "user", "content": "hello"}]
-    timeout_s = 0.4 if fault == "stream_stall" else 10.0
-    with stand.openai(timeout=timeout_s) as client, pytest.raises(exception):
-        list(client.chat.completions.create(model="m", messages=hello, stream=True))
-
-
-def test_generations_that_fail(stand: Any) -> None:
-    stand.arm("generation_fails", message="no.")
-    hello: Any = [{"role": "user", "content": "hello"}]
-    with stand.openai() as client:
-        assistant = client.beta.assistants.create(model="gpt-4o")
-        run = client.beta.threads.create_and_run_poll(assistant_id=assistant.id, thread={"messages": hello})
-        assert run.status == "failed"
-        assert run.last_error is not None
-        assert run.last_error.message == "no."
-        response = client.responses.create(model="gpt-4o", input="hello")
-        assert response.error is not None
-        assert (response.status, response.error.code) == ("failed", "server_error")
-        with pytest.raises(openai.InternalServerError):
-            client.chat.completions.create(model="gpt-4o", messages=hello)
-        streamed = list(client.responses.create(model="gpt-4o", input="hello", stream=True))
-        assert streamed[-1].type == "response.failed"
 
 
 def test_a_fault_that_comes_later_and_goes_by_itself(stand: Any) -> None:

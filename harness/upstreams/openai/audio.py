@@ -75,7 +75,7 @@ class Audio:
         if stream not in ("sse", "audio"):
             raise wrong_value("stream_format", stream, ("sse", "audio"))
         exchange.cost_usd = self._api.epoch.prices.of_speech(len(text))
-        seconds = seconds_to_speak(text, speed=speed)
+        seconds = exchange.speaks_for(seconds_to_speak(text, speed=speed))
         first_s = self._api.epoch.takes(exchange, "speech")
         audio = pcm(seconds, rate_hz=_RATE_HZ)
         if wanted == "wav":
