@@ -94,6 +94,10 @@ class Settings(BaseSettings):
     newcomer_burst: int = Field(30, ge=1, description="users never seen before, at once")
     user_turns_per_s: float = Field(3.0, gt=0, description="turns of one user, a second")
     user_burst: int = Field(20, ge=1, description="turns of one user, at once")
+    address_turns_per_s: float = Field(10.0, gt=0, description="turns from one network address, a second")
+    address_burst: int = Field(100, ge=1, description="turns from one network address, at once")
+    address_newcomers_per_s: float = Field(1.0, gt=0, description="users never seen before from one address, a second")
+    address_newcomer_burst: int = Field(15, ge=1, description="users never seen before from one address, at once")
     waiting_turns: int = Field(3, ge=0, description="turns of one user that may wait for the one under way")
 
     user_budget_usd: float = Field(5.0, gt=0, description="spend of one user a day (US dollars)")

@@ -99,7 +99,8 @@ class Turn:
         """
         deadline = Deadline.after(self._clock, self._settings.turn_s)
         user, text = self._input_guard.check(user_id, message)
-        with self._rate_limit.admit(user, await self._sessions.standing(user)), self._metrics.turn():
+        standing = await self._sessions.standing(user)
+        with self._rate_limit.admit(user, standing, hints.address), self._metrics.turn():
             self._logging.heard(user, text)
             await self._cost.allow(user)
             caller = self._locale.caller(text, hints)

@@ -16,14 +16,19 @@ Standing = Literal["newcomer", "returning"]
 
 _LATE_S = 0.1  # an event loop that is later than this has more to do than it can
 _FEWEST_NEWCOMERS = 2
-_USERS_REMEMBERED = 10_000  # buckets of users; about 200 bytes each, so 2 MB at most
+_REMEMBERED = 10_000  # buckets of users, and as many of addresses; 200 to 400 bytes each, so 4 MB at most
 
 
 class RateLimit(Protocol):
     """Lets turns in, or refuses them at once."""
 
-    def admit(self, user_id: str, standing: Standing) -> AbstractContextManager[None]:
+    def admit(self, user_id: str, standing: Standing, address: str = "") -> AbstractContextManager[None]:
         """Return the permission for one turn, to be held as long as it lasts.
+
+        Args:
+            user_id: who wants it.
+            standing: whether a conversation of theirs is alive.
+            address: where on the network the request comes from; empty: from this machine, or nobody knows.
 
         Raises:
             Refused: not now.
@@ -34,7 +39,7 @@ class RateLimit(Protocol):
 class DocumentedRateLimit:
     """Lets everybody in: one user can spend everything."""
 
-    def admit(self, user_id: str, standing: Standing) -> AbstractContextManager[None]:
+    def admit(self, user_id: str, standing: Standing, address: str = "") -> AbstractContextManager[None]:
         return nullcontext()
 
 
@@ -45,7 +50,7 @@ class ProposedRateLimit:
         self._clock = clock
         self._requests: dict[str, list[float]] = {}
 
-    def admit(self, user_id: str, standing: Standing) -> AbstractContextManager[None]:
+    def admit(self, user_id: str, standing: Standing, address: str = "") -> AbstractContextManager[None]:
         now = self._clock.now()
         recent = [at for at in self._requests.get(user_id, []) if now - at < _PROPOSED_WINDOW_S]
         if len(recent) >= _PROPOSED_TURNS:
@@ -79,14 +84,42 @@ class _Bucket:
         return (1 - self._tokens) / self._per_s
 
 
+class _Buckets:
+    """One bucket for each of many; those not seen for longest are forgotten, and begin anew with a full one."""
+
+    def __init__(self, per_s: float, burst: float) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._of: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def wait_s(self, name: str, now: float) -> float:
+        """Take a token of `name`'s, or return the seconds until there is one."""
+        bucket = self._of.get(name)
+        if bucket is None:
+            bucket = self._of[name] = _Bucket(self._per_s, self._burst, now)
+            if len(self._of) > _REMEMBERED:
+                self._of.popitem(last=False)
+        self._of.move_to_end(name)
+        return bucket.wait_s(now)
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+
 class HardenedRateLimit:
-    """Limits users one by one, newcomers together, and everybody together.
+    """Limits users one by one, network addresses one by one, newcomers together, and everybody together.
 
     Newcomers (no conversation of theirs is alive) share one rate and a part of the places. A new id per request, the
     way past every limit per user, therefore meets the narrowest limit of all, and cannot take a place from somebody
     who is known. When the event loop runs late, whatever the reason, newcomers have fewer places still: what the
-    machine can do then belongs to those who are known. Nothing is remembered of a newcomer, so the limiter's own memory
-    is bounded.
+    machine can do then belongs to those who are known.
+
+    One address may bring newcomers more slowly still, so that whoever makes up ids from one place does not keep the
+    newcomers of all others out; its limits are wide enough for an office or a school behind one address. Calls from
+    this machine, and those of a trusted proxy that does not say for whom it calls, have no address: what comes in
+    there is everybody, and a limit on it would be a limit on all.
+
+    Memory is bounded: of users and of addresses the latest ten thousand are remembered, of newcomers nothing.
     """
 
     needs_loop = True
@@ -98,35 +131,37 @@ class HardenedRateLimit:
         self._turns = 0
         self._newcomer_turns = 0
         self._newcomers = _Bucket(settings.newcomers_per_s, settings.newcomer_burst, clock.now())
-        self._users: OrderedDict[str, _Bucket] = OrderedDict()
+        self._users = _Buckets(settings.user_turns_per_s, settings.user_burst)
+        self._addresses = _Buckets(settings.address_turns_per_s, settings.address_burst)
+        self._newcomers_of = _Buckets(settings.address_newcomers_per_s, settings.address_newcomer_burst)
 
-    def admit(self, user_id: str, standing: Standing) -> AbstractContextManager[None]:
+    def admit(self, user_id: str, standing: Standing, address: str = "") -> AbstractContextManager[None]:
         if self._turns >= self._settings.max_turns:
             raise Refused(429, "busy", "いまとても混んでいるにゃん。すこし後で話しかけてにゃん", 1.0)
-        if standing == "newcomer":
-            if self._newcomer_turns >= self._newcomer_places():
-                raise Refused(429, "busy_for_newcomers", "いまとても混んでいるにゃん。すこし後で話しかけてにゃん", 1.0)
-            wait_s = self._newcomers.wait_s(self._clock.now())
-        else:
-            wait_s = self._bucket_of(user_id).wait_s(self._clock.now())
+        if standing == "newcomer" and self._newcomer_turns >= self._newcomer_places():
+            raise Refused(429, "busy_for_newcomers", "いまとても混んでいるにゃん。すこし後で話しかけてにゃん", 1.0)
+        wait_s = self._wait_s(user_id, standing, address)
         if wait_s > 0:
             raise Refused(429, "rate_limited", "ちょっと早すぎるにゃん。すこし待ってにゃん", wait_s)
         return self._place(standing)
+
+    def _wait_s(self, user_id: str, standing: Standing, address: str) -> float:
+        """Take what a turn takes, from the narrowest first: what is refused there is not taken from others."""
+        now = self._clock.now()
+        wait_s = 0.0
+        if address and standing == "newcomer":
+            wait_s = self._newcomers_of.wait_s(address, now)
+        if address and not wait_s:
+            wait_s = self._addresses.wait_s(address, now)
+        if not wait_s:
+            newcomer = standing == "newcomer"
+            wait_s = self._newcomers.wait_s(now) if newcomer else self._users.wait_s(user_id, now)
+        return wait_s
 
     def _newcomer_places(self) -> float:
         lag_s = self._loop_lag.seconds()
         most = self._settings.newcomer_turns
         return most if lag_s <= _LATE_S else max(_FEWEST_NEWCOMERS, most * _LATE_S / lag_s)
-
-    def _bucket_of(self, user_id: str) -> _Bucket:
-        bucket = self._users.get(user_id)
-        if bucket is None:
-            bucket = _Bucket(self._settings.user_turns_per_s, self._settings.user_burst, self._clock.now())
-            self._users[user_id] = bucket
-            if len(self._users) > _USERS_REMEMBERED:
-                self._users.popitem(last=False)
-        self._users.move_to_end(user_id)
-        return bucket
 
     @contextmanager
     def _place(self, standing: Standing) -> Iterator[None]:

@@ -13,13 +13,6 @@ from reference_agent.toolbox import text_argument
 
 _LANGUAGE = {"ja": "ja", "ko": "kr", "en": "en", "de": "de", "fr": "fr", "es": "es"}
 """Languages as OpenWeatherMap names them."""
-_FAHRENHEIT = (
-    "US/",
-    *(f"America/{place}" for place in ("New_York", "Chicago", "Denver", "Los_Angeles", "Phoenix", "Detroit", "Boise")),
-    *(f"America/{place}" for place in ("Anchorage", "Juneau", "Indiana/", "Kentucky/", "North_Dakota/")),
-    "Pacific/Honolulu",
-)
-"""How the zones begin in which temperatures are told in degrees Fahrenheit."""
 
 
 class GetWeather:
@@ -38,22 +31,21 @@ class GetWeather:
         self._outbound = outbound
 
     async def __call__(self, arguments: dict[str, Any], deadline: Deadline) -> str:
-        caller = CALLER.get()
-        city = text_argument(arguments, "city", "Tokyo,JP")
-        fahrenheit = caller.time_zone.startswith(_FAHRENHEIT)
         said = await self._outbound.get_json(
             "weather",
             self._url,
             deadline,
-            q=city,
+            q=text_argument(arguments, "city", "Tokyo,JP"),
             appid=self._key,
-            units="imperial" if fahrenheit else "metric",
-            lang=_LANGUAGE[caller.language],
+            units="metric",
+            lang=_LANGUAGE[CALLER.get().language],
         )
         main = said["main"]
         told = {
             "weather": said["weather"][0]["description"],
-            "temp_f" if fahrenheit else "temp_c": main["temp"],
+            "temp_c": main["temp"],
+            # In both, so that what one caller was told is right for the next one from elsewhere.
+            "temp_f": round(main["temp"] * 1.8 + 32, 1),
             "humidity": main["humidity"],
         }
         return json.dumps(told, ensure_ascii=False)

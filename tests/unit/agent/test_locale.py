@@ -197,11 +197,10 @@ async def _asked(tool: type[GetWeather] | type[GetNews], caller: Caller) -> tupl
     return asked[0], said
 
 
-async def test_weather_is_told_in_words_and_degrees_of_the_callers() -> None:
+async def test_weather_is_told_in_the_callers_words_and_in_everybodys_degrees() -> None:
     query, said = await _asked(GetWeather, Caller("ko", "Asia/Seoul"))
-    assert (query["lang"], query["units"], json.loads(said)["temp_c"]) == ("kr", "metric", 3)
-    query, said = await _asked(GetWeather, Caller("en", "America/New_York"))
-    assert (query["lang"], query["units"], json.loads(said)["temp_f"]) == ("en", "imperial", 3)
+    assert (query["lang"], query["units"]) == ("kr", "metric")
+    assert json.loads(said) == {"weather": "x", "temp_c": 3, "temp_f": 37.4, "humidity": 4}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

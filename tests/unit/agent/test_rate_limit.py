@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from contextlib import ExitStack
 
@@ -35,7 +34,6 @@ def test_documented_one_lets_everybody_in() -> None:
 def test_a_new_id_per_request_meets_the_newcomers_limit_and_no_memory_grows() -> None:
     clock = HeldClock()
     limit = HardenedRateLimit(settings(newcomers_per_s=10, newcomer_burst=5), clock, Lag())
-    before = sys.getsizeof(limit._users)
     refusals: list[Refused] = []
     for i in range(1000):
         try:
@@ -45,7 +43,57 @@ def test_a_new_id_per_request_meets_the_newcomers_limit_and_no_memory_grows() ->
             refusals.append(refused)
     assert len(refusals) == 995
     assert {(refusal.status, refusal.retry_after_s) for refusal in refusals} == {(429, 0.1)}
-    assert sys.getsizeof(limit._users) == before
+    assert (len(limit._users), len(limit._addresses)) == (0, 0)
+
+
+def _let_in(limit: HardenedRateLimit, times: int, *, new: bool, address: str) -> tuple[int, list[Refused]]:
+    """Let somebody else come each time; return how many were let in, and the refusals."""
+    refusals: list[Refused] = []
+    for i in range(times):
+        try:
+            with limit.admit(f"{address}_{i}", "newcomer" if new else "returning", address):
+                pass
+        except Refused as refused:
+            refusals.append(refused)
+    return times - len(refusals), refusals
+
+
+def test_one_address_that_makes_up_ids_does_not_keep_the_newcomers_of_others_out() -> None:
+    limit = HardenedRateLimit(
+        settings(newcomers_per_s=10, newcomer_burst=30, address_newcomers_per_s=2, address_newcomer_burst=5),
+        HeldClock(),
+        Lag(),
+    )
+    let_in, refusals = _let_in(limit, 1000, new=True, address="203.0.113.9")
+    assert let_in == 5
+    assert {(refusal.code, refusal.retry_after_s) for refusal in refusals} == {("rate_limited", 0.5)}
+    assert _let_in(limit, 5, new=False, address="203.0.113.9")[0] == 5, "nor those who are known, behind the same one"
+    assert _let_in(limit, 5, new=True, address="198.51.100.1")[0] == 5
+    assert _let_in(limit, 100, new=True, address="")[0] == 20, "what is left of everybody's"
+
+
+def test_one_address_cannot_spend_everything_with_ids_that_are_known() -> None:
+    clock = HeldClock()
+    limit = HardenedRateLimit(settings(address_turns_per_s=4, address_burst=8), clock, Lag())
+    assert _let_in(limit, 100, new=False, address="203.0.113.9")[0] == 8
+    assert _let_in(limit, 5, new=False, address="198.51.100.1")[0] == 5
+    clock.time += 1
+    assert _let_in(limit, 100, new=False, address="203.0.113.9")[0] == 4
+
+
+def test_a_call_from_this_machine_is_no_address_of_anybodys() -> None:
+    limit = HardenedRateLimit(settings(address_burst=1, address_newcomer_burst=1), HeldClock(), Lag())
+    assert _let_in(limit, 1000, new=False, address="")[0] == 1000
+    assert len(limit._addresses) == 0
+
+
+def test_no_flood_of_addresses_or_users_makes_the_limiter_grow() -> None:
+    limit = HardenedRateLimit(settings(newcomers_per_s=1e6, newcomer_burst=10**6), HeldClock(), Lag())
+    for i in range(12_000):
+        for standing in ("newcomer", "returning"):
+            with limit.admit(f"u{i}", standing, f"2001:db8:{i:x}::/64"):  # type: ignore[arg-type]
+                pass
+    assert (len(limit._users), len(limit._addresses), len(limit._newcomers_of)) == (10_000, 10_000, 10_000)
 
 
 def test_a_flood_of_newcomers_takes_nothing_from_those_who_are_known() -> None:

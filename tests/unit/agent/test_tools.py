@@ -35,7 +35,7 @@ _ANSWERS = {
             GetWeather,
             {"city": "Osaka"},
             {"q": "Osaka", "units": "metric"},
-            {"weather": "晴れ", "temp_c": 3.5, "humidity": 40},
+            {"weather": "晴れ", "temp_c": 3.5, "temp_f": 38.3, "humidity": 40},
         ),
         (GetFortune, {"sign": "leo"}, {"sign": "leo"}, _ANSWERS["/fortune"]),
         (GetNews, {}, {"country": "jp"}, ["見出し0", "見出し1", "見出し2"]),
