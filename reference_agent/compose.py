@@ -143,7 +143,8 @@ class Composition:
 
     def _toolbox(self) -> Toolbox:
         modules = [importlib.import_module(f"{tools.__name__}.{m.name}") for m in pkgutil.iter_modules(tools.__path__)]
-        return Toolbox([self._make(module.TOOL) for module in modules], self.get("metrics"), self.get("cache"))
+        built = [self._make(module.TOOL) for module in modules]
+        return Toolbox(built, self.get("metrics"), self.get("cache"), self.get("input_guard"))
 
     def _session_store(self) -> SessionStore:
         settings: Settings = self.get("settings")

@@ -112,6 +112,7 @@ class Settings(BaseSettings):
     message_chars: int = Field(2000, ge=1, description="length of a message, at most")
     user_id_chars: int = Field(200, ge=1, description="length of a user id, at most")
     emotion_chars: int = Field(500, ge=1, description="length of a text that the emotion server is given, at most")
+    emotion_keeps_s: float = Field(300.0, ge=0, description="a text is not analysed again for")
     reply_chars: int = Field(40, ge=8, description="length of a reply")
     reply_ending: str = Field("にゃん", min_length=1, max_length=8, description="how a reply ends")
     speech_chars: int = Field(40, ge=8, description="length of a text that the speech server is given, at most")

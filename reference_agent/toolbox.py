@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from reference_agent.clock import Deadline
 from reference_agent.conversation import BadArguments, Tool, ToolCall, UnknownTool
 from reference_agent.parts.cache import Cache, DocumentedCache
+from reference_agent.parts.input_guard import DocumentedInputGuard, InputGuard
 from reference_agent.parts.metrics import DocumentedMetrics, Metrics
 
 _UNCOUNTED = DocumentedMetrics()
 _NOT_KEPT = DocumentedCache()
+_UNGUARDED = DocumentedInputGuard()
 
 
 class Toolbox:
     """All tools, by name."""
 
-    def __init__(self, tools: list[Tool], metrics: Metrics = _UNCOUNTED, cache: Cache = _NOT_KEPT) -> None:
+    def __init__(
+        self,
+        tools: list[Tool],
+        metrics: Metrics = _UNCOUNTED,
+        cache: Cache = _NOT_KEPT,
+        input_guard: InputGuard = _UNGUARDED,
+    ) -> None:
+        self._input_guard = input_guard
         self._cache = cache
         self._metrics = metrics
         self._tools = {tool.name: tool for tool in tools}
@@ -37,19 +45,12 @@ class Toolbox:
 
         Raises:
             UnknownTool: there is no such tool.
-            BadArguments: the arguments are no JSON object, or make no sense to the tool.
+            BadArguments: the arguments are no JSON object, too long, or make no sense to the tool.
         """
         tool = self._tools.get(call.name)
         if tool is None:
             raise UnknownTool(call.name)
-        try:
-            arguments = json.loads(call.arguments or "{}")
-        except ValueError:
-            msg = "the arguments are not JSON"
-            raise BadArguments(msg) from None
-        if not isinstance(arguments, dict):
-            msg = "the arguments are not a JSON object"
-            raise BadArguments(msg)
+        arguments = self._input_guard.tool_arguments(tool.name, call.arguments)
 
         async def asked() -> str:
             with self._metrics.tool(tool.name):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import re
+import unicodedata
 from collections.abc import Callable
 from typing import Protocol
 
@@ -66,6 +68,9 @@ _NODES = 60
 _DEPTH = 15
 _BITS = 4096  # of every intermediate result; about 1,200 digits, far below what takes a millisecond
 _DIGITS_SHOWN = 40
+_PLACES = 30
+_SIGNS = str.maketrans({"×": "*", "÷": "/", "^": "**", "−": "-", "π": " pi "})
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 _BINARY: dict[type[ast.operator], Callable[[Number, Number], Number]] = {
     ast.Add: operator.add,
@@ -76,6 +81,16 @@ _BINARY: dict[type[ast.operator], Callable[[Number, Number], Number]] = {
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
 }
+
+
+def _rounded(value: Number, places: Number = 0) -> Number:
+    # Rounding to -10**9 places takes ten to that power first, whatever is rounded.
+    if not isinstance(places, int) or abs(places) > _PLACES:
+        msg = f"rounds to at most {_PLACES} places"
+        raise BadArguments(msg)
+    return round(value, places) if places else round(value)
+
+
 _FUNCTIONS: dict[str, Callable[..., Number]] = {
     **{
         name: getattr(math, name)
@@ -83,7 +98,7 @@ _FUNCTIONS: dict[str, Callable[..., Number]] = {
     },
     **{name: getattr(math, name) for name in ("floor", "ceil", "hypot", "degrees", "radians", "fabs", "gcd")},
     "abs": abs,
-    "round": round,
+    "round": _rounded,
     "min": min,
     "max": max,
 }
@@ -102,7 +117,7 @@ class HardenedExpressions:
             msg = f"longer than {_CHARS} characters"
             raise BadArguments(msg)
         try:
-            tree = ast.parse(expression.strip().replace("×", "*").replace("÷", "/").replace("^", "**"), mode="eval")
+            tree = ast.parse(_as_typed(expression), mode="eval")
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             msg = "not an arithmetic expression"
             raise BadArguments(msg) from None
@@ -151,8 +166,18 @@ class HardenedExpressions:
         return _bounded(_BINARY[op](left, right))
 
 
+def _as_typed(expression: str) -> str:
+    """Return what people type as Python writes it: full-width signs, × and ÷, thousands, "= ?" at the end."""
+    plain = unicodedata.normalize("NFKC", expression).translate(_SIGNS).rstrip("=? \n").lstrip()
+    # Within a call, a comma parts what is given to a function.
+    return plain if "(" in plain else _THOUSANDS.sub("", plain)
+
+
 def _bounded(value: Number) -> Number:
     if isinstance(value, int) and value.bit_length() > _BITS:
+        msg = "the result is too big"
+        raise BadArguments(msg)
+    if isinstance(value, float) and not math.isfinite(value):
         msg = "the result is too big"
         raise BadArguments(msg)
     if isinstance(value, complex):

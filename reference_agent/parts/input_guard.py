@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
-from typing import Protocol
+from typing import Any, Protocol
 
+from reference_agent.conversation import BadArguments
 from reference_agent.errors import Refused
 from reference_agent.settings import Settings
 
@@ -20,16 +22,52 @@ class InputGuard(Protocol):
         """
         ...
 
+    def tool_arguments(self, tool: str, arguments: str) -> dict[str, Any]:
+        """Return what the model gives a tool, as it is to be used.
+
+        Args:
+            tool: its name.
+            arguments: the JSON text as the model wrote it, which is what a user made it write.
+
+        Raises:
+            BadArguments: it is no JSON object, or too much.
+        """
+        ...
+
 
 class DocumentedInputGuard:
     """Takes everything, whatever its length."""
+
+    def tool_arguments(self, tool: str, arguments: str) -> dict[str, Any]:
+        return _object_in(arguments)
 
     def check(self, user_id: object, message: object) -> tuple[str, str]:
         return str(user_id), str(message)
 
 
+def _object_in(arguments: str) -> dict[str, Any]:
+    try:
+        read = json.loads(arguments or "{}")
+    except (ValueError, RecursionError):
+        msg = "the arguments are not JSON"
+        raise BadArguments(msg) from None
+    if not isinstance(read, dict):
+        msg = "the arguments are not a JSON object"
+        raise BadArguments(msg)
+    return read
+
+
+_TOOL_CHARS = {"calculate": 200, "get_weather": 100, "get_time": 64, "get_fortune": 40, "get_news": 16}
+"""The longest text that makes sense to a tool; to any other, what a user may say."""
+_TOOL_ARGUMENTS = 10
+_JSON_OVERHEAD = 6  # characters that JSON may take for one: \\u3042
+
+
 class HardenedInputGuard:
-    """Bounds lengths, refuses what is not text, drops control characters; leaves all else as it was written."""
+    """Bounds lengths, refuses what is not text, drops control characters; leaves all else as it was written.
+
+    What a tool is given is bounded tool by tool: the longest message still makes no sense as the name of a city.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._message_chars = settings.message_chars
@@ -45,12 +83,49 @@ class HardenedInputGuard:
         if len(message) > self._message_chars:
             # Before anything looks at the text: what follows takes time in proportion to its length.
             raise Refused(413, "message_too_long", f"メッセージは{self._message_chars}文字までにしてにゃん")
-        if any("\ud800" <= character <= "\udfff" for character in message + user_id):
+        if _has_half_a_pair(message + user_id):
             raise Refused(422, "not_unicode", "The text holds half a surrogate pair; send valid Unicode.")
-        clean = "".join(c for c in message if c in "\n\t" or unicodedata.category(c) != "Cc")
+        clean = _without_control(message)
         if not clean.strip():
             raise Refused(422, "message_empty", "なにか話しかけてにゃん")
         return user_id, clean
+
+    def tool_arguments(self, tool: str, arguments: str) -> dict[str, Any]:
+        most = min(_TOOL_CHARS.get(tool, self._message_chars), self._message_chars)
+        if len(arguments) > _JSON_OVERHEAD * (self._message_chars + _TOOL_ARGUMENTS * _TOOL_CHARS["calculate"]):
+            msg = "the arguments are too long"
+            raise BadArguments(msg)
+        given = _object_in(arguments)
+        if len(given) > _TOOL_ARGUMENTS:
+            msg = f"more than {_TOOL_ARGUMENTS} arguments"
+            raise BadArguments(msg)
+        return {name: self._bounded(name, value, most) for name, value in given.items()}
+
+    @staticmethod
+    def _bounded(name: str, value: object, most: int) -> object:
+        if isinstance(value, dict | list):
+            msg = f"{name[:_NAME_CHARS]} must be a text, a number, true or false"
+            raise BadArguments(msg)
+        if not isinstance(value, str):
+            return value
+        if len(value) > most:
+            msg = f"{name[:_NAME_CHARS]} is longer than {most} characters"
+            raise BadArguments(msg)
+        if _has_half_a_pair(value):
+            msg = f"{name[:_NAME_CHARS]} is not valid Unicode"
+            raise BadArguments(msg)
+        return _without_control(unicodedata.normalize("NFC", value))
+
+
+_NAME_CHARS = 40
+
+
+def _without_control(text: str) -> str:
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc")
+
+
+def _has_half_a_pair(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 VARIANTS = {

@@ -41,6 +41,10 @@ class Metrics(Protocol):
         """A reply or what a tool says was looked for in the cache, and found at a level; empty: nowhere."""
         ...
 
+    def noticed(self, what: str) -> None:
+        """Something that should not be was seen; a word of ours says what."""
+        ...
+
     def install(self, app: FastAPI) -> None:
         """Add the routes."""
         ...
@@ -62,6 +66,9 @@ class DocumentedMetrics:
         pass
 
     def looked_up(self, what: str, level: str) -> None:
+        pass
+
+    def noticed(self, what: str) -> None:
         pass
 
     def install(self, app: FastAPI) -> None:
@@ -121,6 +128,9 @@ class HardenedMetrics:
 
     def looked_up(self, what: str, level: str) -> None:
         self._count("agent_cache_lookups_total", what=what, found=level or "nowhere")
+
+    def noticed(self, what: str) -> None:
+        self._count("agent_oddities_total", what=what)
 
     def install(self, app: FastAPI) -> None:
         @app.get("/metrics")

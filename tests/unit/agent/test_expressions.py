@@ -5,11 +5,20 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import time
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reference_agent.conversation import BadArguments
-from reference_agent.parts.expressions import DocumentedExpressions, HardenedExpressions, ProposedExpressions
+from reference_agent.parts.expressions import (
+    _FUNCTIONS,
+    DocumentedExpressions,
+    HardenedExpressions,
+    ProposedExpressions,
+)
 
 
 @pytest.mark.parametrize("expressions", [DocumentedExpressions(), HardenedExpressions()])
@@ -50,6 +59,21 @@ def test_documented_one_really_evaluates() -> None:
         "True + 1",
         "\x00",
         "round(1e300 * 1e300)",
+        "round(5, -999999999)",
+        "round(5, 2**4000)",
+        "round(5, 1.5)",
+        "1e400",
+        "min(1)",
+        "max()",
+        "__import__",
+        "pi()",
+        "1 if 2 else 3",
+        "1 < 2",
+        "~1",
+        "1 << 10**9",
+        "f'{1}'",
+        "sqrt(x=1)",
+        "max(*[1])",
     ],
 )
 def test_hardened_one_says_no_to_bombs_and_escapes(expression: str) -> None:
@@ -61,6 +85,41 @@ def test_hardened_one_reads_what_people_type() -> None:
     assert HardenedExpressions().value("3×4÷2^2") == "3.0"
     assert HardenedExpressions().value("max(1, 2) + math.pi") == str(2 + math.pi)
     assert HardenedExpressions().value("1**999999999") == "1"
+    assert HardenedExpressions().value("１＋２×３ = ?") == "7"
+    assert HardenedExpressions().value("1,234,567 − 567") == "1234000"
+    assert HardenedExpressions().value("max(1,200)") == "200"
+    assert HardenedExpressions().value("round(2.5678, 2) + round(1234, -2)") == "1202.57"
+
+
+_numbers = st.one_of(
+    st.integers(0, 12).map(str), st.integers(0, 10**12).map(str), st.sampled_from(["0.5", "1e308", "pi", "9" * 60])
+)
+_expressions = st.recursive(
+    _numbers,
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from(["+", "-", "*", "/", "//", "%", "**"]), inner).map(
+            lambda three: f"({three[0]} {three[1]} {three[2]})"
+        ),
+        inner.map(lambda one: f"(-{one})"),
+        st.tuples(st.sampled_from(sorted(_FUNCTIONS)), st.lists(inner, min_size=1, max_size=3)).map(
+            lambda two: f"{two[0]}({', '.join(two[1])})"
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@given(_expressions)
+@hypothesis.settings(max_examples=500, deadline=None)
+def test_whatever_is_calculated_is_over_at_once(expression: str) -> None:
+    """A bomb among them would hang, and be named by the test's own time limit."""
+    begin = time.thread_time()
+    try:
+        value = HardenedExpressions().value(expression)
+    except BadArguments:
+        value = ""
+    assert len(value) < 60
+    assert time.thread_time() - begin < 0.5, "CPU of this thread; measured below 1 ms"
 
 
 def test_hardened_one_shortens_what_nobody_could_read() -> None:
