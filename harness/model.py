@@ -290,6 +290,8 @@ class Call(Record, frozen=True, kw_only=True, tag="call"):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0.0
+    earlier_answers: int | None = None
+    """How many of its earlier answers the model was given to go on from; None where no model was asked."""
     fault: str | None = None
     """Name of the fault that was applied."""
     client_gone: bool = False

@@ -1,9 +1,11 @@
 """Thread bombing: every request comes from a new user id, and each opens a conversation that is never closed."""
 
+from time import sleep
+
 from locust import task
 
 from harness import ConstantRate, Durations, Poisson, Scenario, check
-from harness.load import Attackers, RealUsers
+from harness.load import Attackers, Probes, RealUsers
 
 scenario = Scenario(
     title="Thread bombing",
@@ -15,9 +17,9 @@ scenario = Scenario(
         "place in the agent's memory, and keeps both for ever."
     ),
     claim="Live conversations stay within the bound that the agent declares; real users are served and keep theirs.",
-    quick=Durations(warm_up_s=1, steady_s=5, attack_s=6, recovery_s=2, drain_s=8),
-    full=Durations(warm_up_s=5, steady_s=30, attack_s=4000, recovery_s=30, drain_s=30),
-    not_played="the quick size sends 90 new user ids, the documented attack has 100,000 (--full, 68 minutes)",
+    quick=Durations(warm_up_s=1, steady_s=5, attack_s=6, recovery_s=5, drain_s=8),
+    full=Durations(warm_up_s=5, steady_s=30, attack_s=4000, recovery_s=60, drain_s=30),
+    not_played="the quick size sends 90 new user ids, the documented attack has 100,000 (--full, 69 minutes)",
     checks=(
         check(
             "live_conversations_bounded",
@@ -66,9 +68,36 @@ class ThreadBombers(Attackers):
 
     # The documented agent must fail by what it keeps, not by being overrun: it has 40 threads and needs 1.0 to 1.15 s a
     # turn, so that it can take about 35 a second. With the real users' 8, 15 is well below that, and 25 is just what it
-    # can take: 100,000 ids in 4,000 s, which is why the full size takes 68 minutes.
+    # can take: 100,000 ids in 4,000 s, which is why the full size takes 69 minutes.
     arrivals = ConstantRate(per_s=15, full_per_s=25, during=("attack",))
 
     @task
     def bomb(self) -> None:
         self.say("hi", user_id=f"attacker_{self.ordinal}", exact=True)
+
+
+_BOMBS = {
+    "quick": round(scenario.quick.attack_s * ThreadBombers.arrivals.per_s),
+    "full": round(scenario.full.attack_s * (ThreadBombers.arrivals.full_per_s or 0)),
+}
+
+
+class ReturningBombers(Probes):
+    """Some of the attackers' ids once more, with a mark: whoever still knows them has kept their conversations.
+
+    Where conversations are created upstream, the ledger has counted them. Where the target keeps them itself (chat
+    completions), what it tells the model of earlier turns is the only thing that shows. The newest come first: the
+    oldest would make it forget, one by one, those who come next.
+    """
+
+    # In all more than the bound has room for: 50 of 90, and 1,500 of 100,000.
+    arrivals = ConstantRate(per_s=10, full_per_s=25, during=("recovery",))
+
+    @task
+    def come_back(self) -> None:
+        # Who is refused has not been looked at: whether they are known shows when they are let in.
+        for _ in range(4):
+            came = self.say("hi", user_id=f"attacker_{_BOMBS[self.size] - 1 - self.ordinal}")
+            if came.outcome != "refused":
+                return
+            sleep(0.5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict
 from fnmatch import fnmatchcase
 
@@ -11,122 +10,7 @@ from harness.checks import check, failed, inconclusive, passed
 from harness.checks.selection import Amount, Minimum, Phases, reached
 from harness.checks.wording import call_lines, event_lines, figure, generation_lines, moment, phases, share
 from harness.evidence import Evidence
-from harness.model import OPEN_STATES, Call, Finding, Generation, Outcome
-
-_CREATED = re.compile(r"POST (/\S*)?/(threads|threads/runs|conversations)")
-_DELETED = re.compile(r"DELETE (/\S*)?/(threads|conversations)/\{[^/]+\}")
-
-
-@check(vantages=("client", "upstream"), question="Did live conversations stay bounded?")
-def live_conversations_bounded(evidence: Evidence, *, at_most: Amount) -> Finding:
-    """Judge the most conversations that were alive at once: created minus deleted, in the order they were answered.
-
-    Args:
-        at_most: conversations, usually "declared:live_conversations".
-    """
-    expected = f"at most {figure(at_most)} conversations alive at once"
-    alive: set[str] = set()
-    created: list[Call] = []
-    deletions = 0
-    most, most_at_ns, over = 0, 0, list[Call]()
-    for call in sorted(_ok_calls(evidence), key=lambda call: (call.end_ns, call.seq)):
-        if _CREATED.fullmatch(call.route):
-            created.append(call)
-            alive.add(call.conversation or f"ledger {call.seq}")
-            if len(alive) > at_most:
-                over.append(call)
-            if len(alive) > most:
-                most, most_at_ns = len(alive), call.end_ns
-        elif _DELETED.fullmatch(call.route):
-            deletions += (call.conversation or "") in alive
-            alive.discard(call.conversation or "")
-    attackers = {sample.user_id for sample in evidence.samples if sample.role == "attacker" and reached(sample)}
-    counted = (
-        f"{len(created):,} conversations created, {deletions:,} deleted, {len(alive):,} alive at the end;"
-        f" {len(attackers):,} distinct ids of attackers reached the target"
-    )
-    observed = f"{most:,} conversations alive at once" + (f" ({moment(evidence, most_at_ns)})" if most else "")
-    lines = call_lines(evidence, over)
-    if most > at_most:
-        return failed(expected=expected, observed=observed, counted=counted, evidence=lines)
-    if not created:
-        reason = (
-            "no conversation was created upstream: the target keeps them elsewhere, or never came that far;"
-            " this check sees only those of its upstream"
-        )
-        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted)
-    if len(attackers) <= at_most:
-        reason = (
-            f"the attack could not exceed the bound: {len(attackers):,} distinct ids of attackers reached the target,"
-            f" it takes more than {figure(at_most)}"
-        )
-        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted)
-    return passed(expected=expected, observed=observed, counted=counted)
-
-
-@check(vantages=("client", "upstream"), question="Did real users keep their conversations?")
-def conversations_kept(
-    evidence: Evidence, *, minimum_users: Minimum = 3, at_most_lost: Amount = 0, known_after_turns: Minimum = 1
-) -> Finding:
-    """Judge whether real users whom the target knows stay in their conversation; a second one is a lost memory.
-
-    Args:
-        minimum_users: known users who came back that it takes to judge.
-        at_most_lost: users who may lose theirs.
-        known_after_turns: answered turns in one conversation after which a user is known. Somebody who was there only
-            once looks to the target like an attacker who uses every id once.
-    """
-    expected = f"at most {figure(at_most_lost)} known real users whose later turns went to another conversation"
-    led_to: dict[str, dict[str, int]] = defaultdict(dict)
-    for entry in evidence.ledger or ():
-        taken = isinstance(entry, Generation) or (
-            _answered_well(entry) and entry.route.startswith("POST ") and not _CREATED.fullmatch(entry.route)
-        )
-        # Creating a thread and a run in one call is both a creation and a turn.
-        if isinstance(entry, Call) and entry.route.endswith("/threads/runs"):
-            taken = _answered_well(entry)
-        if taken and entry.mark is not None and entry.conversation is not None:
-            led_to[entry.mark].setdefault(entry.conversation, entry.seq)
-    turns: dict[str, list[str]] = defaultdict(list)
-    unjoined = 0
-    for sample in evidence.samples:
-        if sample.role == "real" and sample.outcome is Outcome.ANSWERED and sample.mark is not None:
-            if sample.mark in led_to:
-                turns[sample.user_id].append(sample.mark)
-            else:
-                unjoined += 1
-    came_back = 0
-    displaced = 0
-    lost: list[str] = []
-    for user, marks in turns.items():
-        went = [(mark, conversation, seq) for mark in marks for conversation, seq in led_to[mark].items()]
-        home, stayed, strayed = "", 0, False
-        for _, conversation, _ in went:
-            if conversation == home:
-                stayed += 1
-            elif stayed >= known_after_turns:
-                strayed = True
-                break
-            else:
-                displaced += bool(home)
-                home, stayed = conversation, 1
-        came_back += strayed or stayed > known_after_turns
-        if strayed:
-            trail = ", ".join(f"{mark} to {conversation} (ledger {seq})" for mark, conversation, seq in went[:6])
-            lost.append(f"{user}: {trail}")
-    observed = f"{share(len(lost), came_back)} known real users were led to another conversation"
-    counted = (
-        f"real users who came back after {known_after_turns} or more answered turns in one conversation; {displaced}"
-        f" changes of conversation before that are not counted; {unjoined} answered turns reached no conversation in"
-        " the ledger and are left out"
-    )
-    lines = tuple(lost[:20])
-    if len(lost) > at_most_lost:
-        return failed(expected=expected, observed=observed, counted=counted, evidence=lines)
-    if came_back < minimum_users:
-        reason = f"too few samples: {came_back} known real users came back, it takes {minimum_users}"
-        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
-    return passed(expected=expected, observed=observed, counted=counted, evidence=lines)
+from harness.model import OPEN_STATES, Finding, Generation
 
 
 @check(vantages=("client", "upstream"), question="Was the upstream spared what is too long for it?")
@@ -335,11 +219,3 @@ def nothing_unexpected(evidence: Evidence) -> Finding:
         return inconclusive(expected=expected, observed=observed, reason=reason)
     conclude = failed if strange else passed
     return conclude(expected=expected, observed=observed, evidence=call_lines(evidence, strange))
-
-
-def _answered_well(call: Call) -> bool:
-    return call.status is not None and 200 <= call.status < 300
-
-
-def _ok_calls(evidence: Evidence) -> list[Call]:
-    return [call for call in evidence.calls if _answered_well(call)]

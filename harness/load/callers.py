@@ -15,7 +15,7 @@ from locust.user.users import LOCUST_STATE_WAITING  # type: ignore[attr-defined]
 
 from harness.load.people import Person, population
 from harness.load.transport import Exchange
-from harness.model import Arrivals, Outcome, Role, Sample
+from harness.model import Arrivals, Outcome, Role, Sample, Size
 
 if TYPE_CHECKING:
     from harness.load.arrivals import Arrival
@@ -78,6 +78,11 @@ class Callers(User):
         """The source of this arrival's choices: the same for the same seed, whatever else goes on."""
         performance = self._performance
         return random.Random(f"{performance.seed}/{performance.scenario}/{type(self).__name__}/{self.ordinal}")
+
+    @property
+    def size(self) -> Size:
+        """Which size of the scenario is played: quick, or full as documented."""
+        return self._performance.size
 
     @property
     def person(self) -> Person:

@@ -53,6 +53,7 @@ class Performance:
         share: tuple[int, int] = (0, 1),
     ) -> None:
         self.scenario = planned.name
+        self.size = size
         self.seed = seed
         self.transport = transport
         self.record = record

@@ -275,4 +275,6 @@ class Epoch:
 
     def think(self, exchange: Exchange, ask: Ask) -> Thought:
         """Return what the model says, faults included."""
+        # A message with nothing but calls of tools is no answer yet.
+        exchange.earlier_answers = sum(message.role == "assistant" and bool(message.text) for message in ask.messages)
         return self.faults.think(exchange, ask, self._model)

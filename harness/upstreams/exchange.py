@@ -36,6 +36,7 @@ class Exchange:
         "completion_tokens",
         "conversation",
         "cost_usd",
+        "earlier_answers",
         "error",
         "error_reply",
         "fault",
@@ -80,6 +81,7 @@ class Exchange:
         self.prompt_tokens = 0
         self.completion_tokens = 0
         self.cost_usd = 0.0
+        self.earlier_answers: int | None = None
         self.fault: str | None = None
         self.fault_id: str | None = None
         self.unexpected = False
@@ -189,6 +191,7 @@ class Exchange:
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
             cost_usd=self.cost_usd,
+            earlier_answers=self.earlier_answers,
             fault=self.fault,
             client_gone=client_gone,
             unexpected=self.unexpected,

@@ -230,3 +230,43 @@ def test_a_hang_that_ends_by_itself(openai_upstream: Any, faults: Any) -> None:
         client.models.list()
     assert [call.status for call in openai_upstream.calls] == [None, 200]
     assert [event.event for event in faults.events] == ["armed", "fired", "lifted"]
+
+
+@pytest.mark.parametrize("api", ["assistants", "responses", "chained responses", "chat"])
+def test_the_ledger_says_how_many_earlier_answers_the_model_was_given(openai_upstream: Any, api: str) -> None:
+    """Whichever way they come to the model; what it asks of tools within a turn is no answer."""
+    with openai.OpenAI(_strict_response_validation=True) as client:
+        if api == "assistants":
+            assistant = client.beta.assistants.create(model="gpt-4o", tools=TOOLS)
+            thread = client.beta.threads.create()
+            for _ in range(3):
+                client.beta.threads.messages.create(thread.id, role="user", content=TWO_TOOLS)
+                run = client.beta.threads.runs.create_and_poll(thread_id=thread.id, assistant_id=assistant.id)
+                client.beta.threads.runs.submit_tool_outputs_and_poll(
+                    thread_id=thread.id, run_id=run.id, tool_outputs=outputs_for(run)
+                )
+        elif api == "chat":
+            messages: Any = []
+            for _ in range(3):
+                messages.append({"role": "user", "content": TWO_TOOLS})
+                for _ in range(2):
+                    said = client.chat.completions.create(model="gpt-4o", messages=messages, tools=TOOLS).choices[0]
+                    messages.append(said.message.model_dump(exclude_none=True))
+                    calls: Any = said.message.tool_calls or []
+                    messages += [{"role": "tool", "tool_call_id": call.id, "content": "10:00"} for call in calls]
+        else:
+            conversation = client.conversations.create().id
+            tools: Any = [{"type": "function", **tool["function"]} for tool in TOOLS]
+            before: Any = {"conversation": conversation} if api == "responses" else {}
+            for _ in range(3):
+                given: Any = TWO_TOOLS
+                for _ in range(2):
+                    response = client.responses.create(model="gpt-4o", input=given, tools=tools, **before)
+                    before = before if api == "responses" else {"previous_response_id": response.id}
+                    given = [
+                        {"type": "function_call_output", "call_id": item.call_id, "output": "10:00"}
+                        for item in response.output
+                        if item.type == "function_call"
+                    ]
+    told = [call.earlier_answers for call in openai_upstream.calls if call.earlier_answers is not None]
+    assert told == [0, 0, 1, 1, 2, 2]
