@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         "--profile",
         help=f"{' or '.join(PROFILES)} (default: AGENT_PROFILE, else documented); documented has every hole",
     )
-    parser.add_argument("--engine", help="how the model is reached (default: AGENT_ENGINE, else assistants)")
+    parser.add_argument("--engine", help="how the model is reached (default: AGENT_ENGINE, else the profile's)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default %(default)s)")
     return parser

@@ -36,6 +36,9 @@ PROFILES = ("documented", "proposed", "hardened")
 """A profile is the variant of that name, for every part: as it was found, as its remedies were written down, as it
 should be."""
 SAFE_VARIANT = "hardened"
+DEFAULT_ENGINES = {"documented": "assistants", "proposed": "assistants", "hardened": "responses"}
+"""Engine by profile, where none is set. The Assistants API is what was spoken when the agent was documented; OpenAI has
+shut it down."""
 ENGINES: dict[str, type] = {"assistants": AssistantsEngine, "responses": ResponsesEngine, "chat": ChatEngine}
 
 
@@ -92,8 +95,9 @@ class Composition:
 
     def __init__(self, settings: Settings, overrides: Mapping[str, str]) -> None:
         self.chosen = choose(settings.profile, overrides)
-        if settings.engine not in ENGINES:
-            msg = f"AGENT_ENGINE={settings.engine!r}: expected {' or '.join(ENGINES)}."
+        engine = DEFAULT_ENGINES[settings.profile] if settings.engine is None else settings.engine
+        if engine not in ENGINES:
+            msg = f"AGENT_ENGINE={engine!r}: expected {' or '.join(ENGINES)}{_did_you_mean(engine, ENGINES)}"
             raise BadSetting(msg)
         blocking = _classes(self.chosen)["handler"].blocking
         wire = ThreadWire() if blocking else LoopWire()
@@ -101,7 +105,7 @@ class Composition:
         self._built: dict[str, Any] = {"settings": settings, "wire": wire, "clock": wire.clock}
         self._makers: dict[str, Callable[[], Any]] = {
             "outbound": lambda: self._make(Outbound),
-            "engine": lambda: self._make(ENGINES[settings.engine]),
+            "engine": lambda: self._make(ENGINES[engine]),
             "turn": lambda: self._make(Turn),
             "toolbox": self._toolbox,
             "loop_lag": LoopLag,

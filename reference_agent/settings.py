@@ -31,7 +31,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="AGENT_", extra="ignore", frozen=True, populate_by_name=True)
 
     profile: str = Field("documented", description="which variant of every part: documented, proposed or hardened")
-    engine: str = Field("assistants", description="how the model is reached: assistants, responses or chat")
+    engine: str | None = Field(
+        None,
+        description="how the model is reached: assistants, responses or chat; not set: responses for the hardened"
+        " profile, assistants for the others",
+    )
 
     openai_base_url: str = Field(
         "https://api.openai.com/v1", validation_alias="OPENAI_BASE_URL", description="where the model is"

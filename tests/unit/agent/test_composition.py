@@ -11,6 +11,9 @@ from agent_stage import settings
 
 from reference_agent.__main__ import main
 from reference_agent.compose import PROFILES, Composition, choose, variants
+from reference_agent.engines.assistants import AssistantsEngine
+from reference_agent.engines.chat import ChatEngine
+from reference_agent.engines.responses import ResponsesEngine
 from reference_agent.settings import BadSetting, Settings, known_variables, read_settings
 from reference_agent.wire import LoopWire, ThreadWire
 
@@ -101,12 +104,31 @@ def test_only_loopback_for_what_is_vulnerable_on_purpose(capsys: pytest.CaptureF
 def test_the_command_line_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no profile 'best'" in _refusal(capsys, "--profile", "best")
     assert "AGENT_ENGINE='abacus'" in _refusal(capsys, "--engine", "abacus")
+    assert "did you mean 'responses'?" in _refusal(capsys, "--engine", "response")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
         assert f"127.0.0.1:{port}" in _refusal(capsys, "--port", port)
     assert "Cannot listen" in _refusal(capsys, "--port", "70000")
+
+
+@pytest.mark.parametrize(
+    ("profile", "given", "engine"),
+    [
+        ("documented", None, AssistantsEngine),
+        ("proposed", None, AssistantsEngine),
+        ("hardened", None, ResponsesEngine),
+        ("hardened", "assistants", AssistantsEngine),
+        ("documented", "chat", ChatEngine),
+    ],
+)
+async def test_a_profile_has_an_engine_of_its_own_and_can_be_given_another(
+    profile: str, given: str | None, engine: type
+) -> None:
+    composition = Composition(settings(profile=profile, engine=given), {})
+    assert isinstance(composition.get("engine"), engine)
+    await composition.close()
 
 
 def test_help_names_every_variable_and_every_part(capsys: pytest.CaptureFixture[str]) -> None:
