@@ -254,8 +254,13 @@ def _what_is_left(place: Path, run_dirs: Iterable[Path]) -> str:
 @click.option("--scenarios", "directory", type=click.Path(path_type=Path), help="A directory of one's own scenarios.")
 @click.option("--checks", is_flag=True, help="List the checks and their limits instead.")
 @click.option("--faults", is_flag=True, help="List the faults and their fields instead.")
-def list_(directory: Path | None, checks: bool, faults: bool) -> None:
-    """List the scenarios, or the checks or faults that a scenario can be written with."""
+@click.option(
+    "--target",
+    type=click.Path(path_type=Path),
+    help="List the parts of a target instead, and which scenario shows it when one is turned back.",
+)
+def list_(directory: Path | None, checks: bool, faults: bool, target: Path | None) -> None:
+    """List the scenarios, or the checks or faults that a scenario can be written with, or the parts of a target."""
     console = Console()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     if checks:
@@ -274,6 +279,8 @@ def list_(directory: Path | None, checks: bool, faults: bool) -> None:
         for name, kind in harness.faults.catalogue().items():
             first_line = (kind.__doc__ or "").strip().splitlines()[0]
             table.add_row(Text(name), _described(first_line, kind.__struct_fields__))
+    elif target is not None:
+        _list_parts(table, target, directory)
     else:
         try:
             scenarios = catalog.read(directory or catalog.BUNDLED)
@@ -286,6 +293,37 @@ def list_(directory: Path | None, checks: bool, faults: bool) -> None:
             declared = scenario.declaration
             table.add_row(Text(scenario.name), Text(declared.severity), Text(declared.claim))
     console.print(table)
+
+
+def _list_parts(table: Table, target: Path, directory: Path | None) -> None:
+    """Fill a table with what each part of a target is there for."""
+    import harness.checks
+
+    try:
+        described = read_target(target)
+        # A file may speak of the bundled scenarios and of a team's own.
+        known = {
+            scenario.name
+            for where in {catalog.BUNDLED, directory or catalog.BUNDLED}
+            for scenario in catalog.read(where)
+        }
+        described.check_names(known, harness.checks.catalog())
+    except (TargetError, catalog.CatalogError) as error:
+        raise click.UsageError(str(error)) from error
+    if described.ablation is None:
+        msg = f"{target} has no [ablation] and [parts], so it does not say what its parts are there for."
+        raise click.UsageError(msg)
+    for heading in ("part", "turned back by"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what is then to be seen")
+    for name, part in described.parts.items():
+        matters = "" if not part.engines else f"matters for {' and '.join(part.engines)}"
+        for variant, scenarios in part.weaker.items():
+            seen = [f"{scenario}: {text}" for scenario, text in scenarios.items()] or ["green in every scenario"]
+            table.add_row(
+                Text(name), Text(f"{part.switch}={variant}"), _described("\n".join(seen), [matters] if matters else [])
+            )
+            name = ""
 
 
 def _described(what: str, details: Sequence[str]) -> Text:

@@ -3,7 +3,11 @@
 from locust import task
 
 from harness import ConstantRate, Durations, Poisson, Scenario, check
-from harness.load import Attackers, RealUsers
+from harness.load import Attackers, Probes, RealUsers
+
+# Characters. A page has about 2,000, and a door that bounds messages seldom lets less through; what a small server
+# takes for a sentence is seldom above 500.
+_LETTERS = (550, 1_000, 1_900)
 
 scenario = Scenario(
     title="Emotion analysis flooded with long texts",
@@ -13,7 +17,9 @@ scenario = Scenario(
     claim="The text is refused or cut; the emotion server never sees it whole, and real users notice nothing.",
     quick=Durations(warm_up_s=1, steady_s=5, attack_s=5, recovery_s=2, drain_s=8),
     full=Durations(warm_up_s=5, steady_s=30, attack_s=120, recovery_s=30, drain_s=30),
-    not_played="the quick size sends 25 long texts; how many the emotion server could bear is not measured",
+    not_played=(
+        "the quick size sends 25 long texts and 15 letters; how many the emotion server could bear is not measured"
+    ),
     checks=(
         check(
             "characters_bounded",
@@ -23,12 +29,12 @@ scenario = Scenario(
         ),
         check(
             "answered_before_deadline",
-            roles=("attacker",),
+            roles=("attacker", "probe"),
             because="a text that is too long is refused or cut at once; there is nothing to wait for",
         ),
         check(
             "errors_are_clear",
-            roles=("attacker", "real"),
+            roles=("attacker", "probe", "real"),
             because="a person who pasted a long letter by mistake must be told so",
         ),
         check(
@@ -64,3 +70,17 @@ class EmotionDosAttackers(Attackers):
     @task
     def flood(self) -> None:
         self.say("この文章の感情を分析して：" + "あ" * 10_000, user_id=f"flooder_{self.ordinal}", exact=True)
+
+
+class EmotionDosLetters(Probes):
+    """Letters that people paste: short enough for an agent that refuses very long messages.
+
+    An agent whose door is the only thing that stops the flood would send these on whole.
+    """
+
+    arrivals = ConstantRate(per_s=3, during=("attack",))
+
+    @task
+    def paste(self) -> None:
+        characters = _LETTERS[self.ordinal % len(_LETTERS)]
+        self.say("この文章の感情を分析して：" + "い" * characters, user_id=f"writer_{self.ordinal}")

@@ -27,21 +27,25 @@ from harness.target.description import (
     parse_target,
     read_target,
 )
+from harness.target.parts import Ablation, Part, Shown, shown
 
 __all__ = [
     "DEFAULT_ANSWER_WITHIN_S",
     "UPSTREAMS",
+    "Ablation",
     "Audio",
     "AudioError",
     "BySize",
     "JsonField",
     "OwnRedis",
+    "Part",
     "ReadReply",
     "Ready",
     "Reply",
     "ReplyText",
     "Request",
     "RequestParts",
+    "Shown",
     "Start",
     "Target",
     "TargetError",
@@ -52,4 +56,5 @@ __all__ = [
     "read_audio",
     "read_reply",
     "read_target",
+    "shown",
 ]

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from harness.model import Size, Verdict
+from harness.target import parts as parts_of
+from harness.target.parts import VARIABLE, Ablation, Part
 from harness.target.template import did_you_mean, fill, placeholders
 
 DEFAULT_ANSWER_WITHIN_S = 10.0
@@ -30,7 +32,6 @@ _START_FACTS = ("python", "port", "host", "home", "deadline_s", "redis", *UPSTRE
 _REQUEST_FACTS = ("user_id", "message")
 _WITHOUT_BODY = ("GET", "HEAD", "DELETE")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _JSON_PATH = re.compile(r"[^.]+(\.[^.]+)*")
 
 
@@ -142,6 +143,9 @@ class Target(_Table, frozen=True, kw_only=True):
     declares: dict[str, float | BySize] = {}
     """What it declares of itself: the limits that checks may refer to by name."""
     variants: dict[str, Variant] = {}
+    ablation: Ablation | None = None
+    parts: dict[str, Part] = {}
+    """Its parts that can be turned back one by one, and what each of them is there for."""
     file: str = ""
     """The file it was read from, empty for a bare URL."""
 
@@ -185,6 +189,21 @@ class Target(_Table, frozen=True, kw_only=True):
         if self.start is None:
             return False
         return any(fact in placeholders(text) for text in (*self.start.command, *self._templates(variant).values()))
+
+    def check_names(self, scenarios: Collection[str], checks: Collection[str]) -> None:
+        """Make sure that every scenario and every check that the file names is one that there is.
+
+        Raises:
+            TargetError: the first one that is not.
+        """
+        for name, variant in self.variants.items():
+            for scenario in variant.expect_scenarios:
+                if scenario not in scenarios:
+                    hint = did_you_mean(scenario, scenarios)
+                    msg = f"{self.file}: variants.{name}.expect_scenarios: there is no scenario {scenario!r}.{hint}"
+                    raise TargetError(msg)
+        for problem in parts_of.strangers(self.parts, scenarios, checks):
+            raise TargetError(f"{self.file}: {problem}")
 
     def command(self, facts: Mapping[str, str]) -> list[str]:
         """Return the command that starts it; `facts` holds every placeholder (see `facts` and `UPSTREAMS`).
@@ -387,6 +406,9 @@ def _sense_problems(target: Target) -> Iterator[str]:
         if variant.env and target.start is None:
             yield f"{key} has no effect without [start]: the harness does not start this target."
         yield from _environment_problems(variant.env, key, _start_facts(target))
+    if target.parts and target.start is None:
+        yield "[parts] has no effect without [start]: the harness does not start this target."
+    yield from parts_of.problems(target.ablation, target.parts, target.variants)
     yield from _request_problems(target.request)
     yield from _reply_problems(target.reply)
 
@@ -427,7 +449,7 @@ def _start_problems(start: Start, target: Target) -> Iterator[str]:
 
 def _environment_problems(env: Mapping[str, str], key: str, known: Collection[str]) -> Iterator[str]:
     for name, value in env.items():
-        if not _VARIABLE.fullmatch(name):
+        if not VARIABLE.fullmatch(name):
             yield f"{key} has the name {name!r}: expected letters, digits and underscores."
         if "\0" in value:
             yield f"{key}.{name} holds a NUL character: no environment variable can."

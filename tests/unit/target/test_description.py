@@ -107,8 +107,8 @@ def test_a_bare_url_means_the_documented_contract() -> None:
 
 
 MISTAKES = {
-    'nam = "x"': "unknown key 'nam': expected one of name, host, start, redis, request, reply, declares, variants at "
-    "the top. Did you mean 'name'?",
+    'nam = "x"': "unknown key 'nam': expected one of name, host, start, redis, request, reply, declares, variants, "
+    "ablation, parts at the top. Did you mean 'name'?",
     'file = "x"': "unknown key 'file': expected one of name, host",
     '[redis]\nappendonly = true\n[start]\ncommand = ["a"]': "[redis] has no effect: expected {redis} in start.command",
     '[redis]\nappendonly = 1\n[start]\ncommand = ["{redis}"]': "redis.appendonly is 1: expected true or false.",
