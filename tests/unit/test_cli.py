@@ -273,6 +273,42 @@ def test_names_of_targets_and_claims_are_no_markup(campaigns: Campaigns, capsys:
     assert "It [b]holds[/b] :smile:." in " ".join(capsys.readouterr().out.split())
 
 
+_PARTS = """
+[start]
+command = ["agent"]
+[variants.good]
+[ablation]
+variant = "good"
+engine_switch = "ENGINE"
+engines = ["threads", "chat"]
+[parts."door[/]"]
+switch = "DOOR"
+engines = ["threads"]
+weaker.none.one = "red by no_open_generations"
+weaker.low = {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        (_PARTS, 0, "door[/] DOOR=none one: red by no_open_generations matters for threads DOOR=low green in every"),
+        (_PARTS.replace("none.one", "none.oen"), 2, "there is no scenario 'oen'. Did you mean 'one'?"),
+        (_PARTS.replace("no_open_gen", "on_open_gen"), 2, "there is no check 'on_open_generations'. Did you mean"),
+        ('host = "http://127.0.0.1:9"', 2, "has no [ablation] and [parts]"),
+    ],
+)
+def test_what_the_parts_of_a_target_are_there_for_is_listed(
+    campaigns: Campaigns, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, code: int, said: str
+) -> None:
+    del campaigns  # which stands in for the catalogue
+    path = tmp_path / "parts.toml"
+    path.write_text(text, encoding="utf-8")
+    assert code_of("list", "--target", str(path)) == code
+    shown = capsys.readouterr()
+    assert said in " ".join((shown.out + shown.err).split())
+
+
 # --- the child that plays ----------------------------------------------------------------------------------------
 
 
