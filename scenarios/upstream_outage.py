@@ -1,4 +1,4 @@
-"""Upstream outage: OpenAI hangs, refuses, cuts the line, rejects the key, or leaves a run in progress for ever."""
+"""Upstream outage: OpenAI hangs, refuses, cuts the line, says 503, rejects the key, or leaves a run open for ever."""
 
 from locust import task
 
@@ -15,19 +15,20 @@ scenario = Scenario(
         "polls without a deadline, or answers with a bare 500 and leaves its run open."
     ),
     claim="Every caller gets an answer or a clear error before the deadline, no run is left open, recovery is prompt.",
-    quick=Durations(warm_up_s=1, steady_s=5, attack_s=10, recovery_s=5, drain_s=8),
+    quick=Durations(warm_up_s=1, steady_s=5, attack_s=12, recovery_s=5, drain_s=8),
     full=Durations(warm_up_s=5, steady_s=30, attack_s=100, recovery_s=60, drain_s=30),
     not_played="each kind of outage lasts two seconds",
     # In this order, because what was cut off or refused ends a call that hangs: whatever never ends comes last.
     faults=(
         fault("refuse", upstream="openai", from_s=0, for_s=2, because="nothing listens any more"),
         fault("reset", upstream="openai", from_s=2, for_s=2, because="the line is cut in the middle of a call"),
-        fault("status", upstream="openai", status=401, from_s=4, for_s=2, because="the key was revoked"),
+        fault("status", upstream="openai", status=503, from_s=4, for_s=2, because="it is up, and says that it is not"),
+        fault("status", upstream="openai", status=401, from_s=6, for_s=2, because="the key was revoked"),
         fault(
             "hang",
             upstream="openai",
             when_lifted="stay",
-            from_s=6,
+            from_s=8,
             for_s=2,
             because="the network swallows every packet; a call that was under way then is never answered",
         ),
@@ -35,7 +36,7 @@ scenario = Scenario(
             "stuck",
             upstream="openai",
             state="in_progress",
-            from_s=8,
+            from_s=10,
             for_s=2,
             because="a run that never ends, not even when new ones do again",
         ),
@@ -64,6 +65,15 @@ scenario = Scenario(
                 "an undisturbed turn makes 5 to 6 calls (message, run, polls, reply), and an outage must not make it "
                 "dearer; most turns of an outage end at their first call (measured: 2.4 and 3.2 a turn, hardened and "
                 "documented), so that trying each call three times is above it"
+            ),
+        ),
+        check(
+            "retries_bounded",
+            upstream="openai",
+            at_most_attempts=1.5,
+            because=(
+                "one repeat for every other failed call is help enough; the client's own two repeats of everything are"
+                " three times the load on what is down"
             ),
         ),
         check(

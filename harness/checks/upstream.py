@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from fnmatch import fnmatchcase
+from typing import Final
 
 from harness.checks import check, failed, inconclusive, passed
 from harness.checks.selection import Amount, Minimum, Phases, reached
 from harness.checks.wording import call_lines, event_lines, figure, generation_lines, moment, phases, share
 from harness.evidence import Evidence
-from harness.model import OPEN_STATES, Finding, Generation
+from harness.model import OPEN_STATES, Call, Finding, Generation
 
 
 @check(vantages=("client", "upstream"), question="Was the upstream spared what is too long for it?")
@@ -206,6 +207,60 @@ def upstream_calls_bounded(
         conclude = passed if per_request <= at_most_per_request else failed
         return conclude(expected=expected, observed=observed, counted=counted, evidence=lines)
     return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
+
+
+_INVITE_A_REPEAT: Final = frozenset({408, 425, 429})
+
+
+@check(vantages=("upstream",), question="Were failed calls repeated with restraint?")
+def retries_bounded(
+    evidence: Evidence,
+    *,
+    upstream: str,
+    at_most_attempts: Amount,
+    during: Phases = ("attack",),
+    minimum: Minimum = 10,
+) -> Finding:
+    """Judge how often one call was made in vain, on average: who repeats all that fails multiplies the load on what is
+    down already.
+
+    One call is what has the same mark (else conversation), path and body; it was made in vain when it got no answer, a
+    5xx, a 408, 425 or 429. Calls that have neither mark nor conversation cannot be told from each other, and are left
+    out.
+
+    Args:
+        upstream: its name in the ledger.
+        at_most_attempts: for each call that failed, the first one included.
+        during: the phases in which they began.
+        minimum: calls that failed that it takes to judge.
+    """
+    expected = f"a call to {upstream} that fails is made {figure(at_most_attempts)} times at most, on average"
+    window = evidence.window(*during)
+    attempts: dict[tuple[str, str, str, str], list[Call]] = defaultdict(list)
+    left_out = 0
+    for call in evidence.calls:
+        if call.upstream != upstream or window is None or not window[0] <= call.begin_ns <= window[1]:
+            continue
+        if call.status is not None and call.status < 500 and call.status not in _INVITE_A_REPEAT:
+            continue
+        whose = call.mark or call.conversation
+        if whose is None:
+            left_out += 1
+        else:
+            attempts[whose, call.route, call.path, call.body_hash].append(call)
+    made = sum(map(len, attempts.values()))
+    each = made / len(attempts) if attempts else 0.0
+    observed = f"{len(attempts):,} calls failed, made {made:,} times" + (f", {each:.2f} each" if attempts else "")
+    counted = f"calls to {upstream} without an answer, or answered 5xx, 408, 425 or 429, begun {phases(during)}" + (
+        f"; {left_out} that cannot be told from each other are left out" if left_out else ""
+    )
+    most = max(attempts.values(), key=len, default=[])
+    lines = call_lines(evidence, most)
+    if len(attempts) < minimum:
+        reason = f"too few samples: {len(attempts)} calls to {upstream} failed {phases(during)}, it takes {minimum}"
+        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
+    conclude = passed if each <= at_most_attempts else failed
+    return conclude(expected=expected, observed=observed, counted=counted, evidence=lines)
 
 
 @check(vantages=("upstream",), question="Was every upstream call one that exists?")

@@ -78,6 +78,32 @@ def test_the_hardened_agent_is_green(campaigns: Campaigns, door: str, scenario: 
     assert found.vantages == ("client", "upstream", "process")
 
 
+@pytest.mark.parametrize("scenario", ["thread_bombing", "tool_loop", "upstream_outage"])
+def test_the_hardened_agent_is_green_on_chat_completions(campaigns: Campaigns, scenario: str) -> None:
+    found = judgement(campaigns["harness", "chat"], scenario)
+
+    assert found.verdict is Verdict.PASS, found.summary
+
+
+@pytest.mark.parametrize(
+    ("door", "name", "route"),
+    [
+        ("harness", "documented", "POST /v1/threads/{thread_id}/runs"),
+        ("harness", "hardened", "POST /v1/responses"),
+        ("locust", "hardened", "POST /v1/threads/{thread_id}/runs"),
+        ("harness", "chat", "POST /v1/chat/completions"),
+    ],
+)
+def test_every_engine_was_played(campaigns: Campaigns, door: str, name: str, route: str) -> None:
+    """Documented and hardened on the engine of their profile, and hardened on the two others."""
+    run_dir = campaigns[door, name].run_dir
+    makers = {"POST /v1/threads/{thread_id}/runs", "POST /v1/responses", "POST /v1/chat/completions"}
+
+    for scenario in (planned.name for planned in read_plan(run_dir).scenarios):
+        calls = read_evidence(run_dir, read_plan(run_dir), scenario).calls
+        assert {call.route for call in calls} & makers == {route}, scenario
+
+
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("variant", ["documented", "hardened"])
 @pytest.mark.parametrize("scenario", TRUE_REASON)

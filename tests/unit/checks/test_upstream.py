@@ -9,6 +9,7 @@ from harness.checks.upstream import (
     hazard_never_fired,
     no_open_generations,
     nothing_unexpected,
+    retries_bounded,
     tool_calls_per_turn,
     upstream_calls_bounded,
 )
@@ -239,6 +240,59 @@ def test_calls_outside_the_window_or_the_pattern_do_not_count(given):
     )
     assert finding.verdict is Verdict.PASS
     assert finding.observed == "1 calls for 10 requests, 0.10 each"
+
+
+# --- retries_bounded
+
+
+def in_vain(given, calls, times, **fields):
+    return [
+        given.call(**({"route": MESSAGE, "mark": f"#h{number}", "body_hash": "b", "status": 503} | fields))
+        for number in range(calls)
+        for _ in range(times)
+    ]
+
+
+def test_retries_bounded_passes(given):
+    answered = [given.call(route=MESSAGE, mark=f"#h{number}", body_hash="b") for number in range(12)]
+    ledger = [*in_vain(given, 8, 1), *in_vain(given, 4, 2, mark="#hx", path="/y"), *answered]
+    finding = retries_bounded(given.evidence(ledger=ledger), upstream="openai", at_most_attempts=2, minimum=9)
+    assert finding.verdict is Verdict.PASS
+    assert finding.observed == "9 calls failed, made 16 times, 1.78 each"
+
+
+def test_retries_bounded_fails(given):
+    finding = retries_bounded(given.evidence(ledger=in_vain(given, 12, 3)), upstream="openai", at_most_attempts=1.5)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.observed == "12 calls failed, made 36 times, 3.00 each"
+    assert len(finding.evidence) == 3
+
+
+def test_retries_bounded_of_nothing(given):
+    finding = retries_bounded(given.evidence(), upstream="openai", at_most_attempts=1.5)
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert finding.reason == "too few samples: 0 calls to openai failed during attack, it takes 10"
+
+
+@pytest.mark.parametrize("status", [None, 408, 429, 500, 503])
+def test_whatever_invites_a_repeat_is_a_call_in_vain(given, status):
+    ledger = in_vain(given, 10, 2, status=status)
+    assert retries_bounded(given.evidence(ledger=ledger), upstream="openai", at_most_attempts=1).verdict is Verdict.FAIL
+
+
+def test_what_is_refused_for_good_or_elsewhere_or_before_or_anybodys_is_no_retry(given):
+    ledger = [
+        *in_vain(given, 10, 1),
+        *in_vain(given, 10, 3, status=401),
+        *in_vain(given, 10, 3, upstream="tts"),
+        *in_vain(given, 10, 3, at_s=2),
+        *in_vain(given, 10, 3, mark=None),
+        *in_vain(given, 2, 2, mark=None, conversation="t1", path="/v1/threads/t1/messages"),
+    ]
+    finding = retries_bounded(given.evidence(ledger=ledger), upstream="openai", at_most_attempts=1.5)
+    assert finding.verdict is Verdict.PASS
+    assert finding.observed == "11 calls failed, made 14 times, 1.27 each"
+    assert "30 that cannot be told from each other are left out" in finding.counted
 
 
 # --- nothing_unexpected
