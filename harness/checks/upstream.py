@@ -212,31 +212,30 @@ def upstream_calls_bounded(
 _INVITE_A_REPEAT: Final = frozenset({408, 425, 429})
 
 
-@check(vantages=("upstream",), question="Were failed calls repeated with restraint?")
+@check(vantages=("client", "upstream"), question="Were failed calls repeated with restraint?")
 def retries_bounded(
     evidence: Evidence,
     *,
     upstream: str,
-    at_most_attempts: Amount,
+    at_most_per_request: Amount,
     during: Phases = ("attack",),
     minimum: Minimum = 10,
 ) -> Finding:
-    """Judge how often one call was made in vain, on average: who repeats all that fails multiplies the load on what is
-    down already.
+    """Judge how many repeats of failed calls there are for each request: the retry budget that the target keeps to.
 
-    One call is what has the same mark (else conversation), path and body; it was made in vain when it got no answer, a
-    5xx, a 408, 425 or 429. Calls that have neither mark nor conversation cannot be told from each other, and are left
+    A call failed when it got no answer, a 5xx, a 408, 425 or 429. Those with the same mark (else conversation), path
+    and body are one call that was repeated; what has neither mark nor conversation cannot be told apart, and is left
     out.
 
     Args:
         upstream: its name in the ledger.
-        at_most_attempts: for each call that failed, the first one included.
-        during: the phases in which they began.
-        minimum: calls that failed that it takes to judge.
+        at_most_per_request: repeats, for each request that reached the target.
+        during: the phases, for calls and requests alike.
+        minimum: different calls that failed that it takes to judge.
     """
-    expected = f"a call to {upstream} that fails is made {figure(at_most_attempts)} times at most, on average"
+    expected = f"at most {figure(at_most_per_request)} repeats of failed calls to {upstream} for each request"
     window = evidence.window(*during)
-    attempts: dict[tuple[str, str, str, str], list[Call]] = defaultdict(list)
+    attempts: dict[tuple[str, str, str], list[Call]] = defaultdict(list)
     left_out = 0
     for call in evidence.calls:
         if call.upstream != upstream or window is None or not window[0] <= call.begin_ns <= window[1]:
@@ -247,19 +246,23 @@ def retries_bounded(
         if whose is None:
             left_out += 1
         else:
-            attempts[whose, call.route, call.path, call.body_hash].append(call)
-    made = sum(map(len, attempts.values()))
-    each = made / len(attempts) if attempts else 0.0
-    observed = f"{len(attempts):,} calls failed, made {made:,} times" + (f", {each:.2f} each" if attempts else "")
-    counted = f"calls to {upstream} without an answer, or answered 5xx, 408, 425 or 429, begun {phases(during)}" + (
-        f"; {left_out} that cannot be told from each other are left out" if left_out else ""
+            attempts[whose, f"{call.route} {call.path}", call.body_hash].append(call)
+    asked = sum(sample.phase in during and reached(sample) for sample in evidence.samples)
+    repeats = sum(map(len, attempts.values())) - len(attempts)
+    per_request = repeats / asked if asked else math.inf
+    observed = f"{repeats:,} repeats for {asked:,} requests" + (f", {per_request:.2f} each" if asked else "")
+    counted = (
+        f"{len(attempts):,} different calls to {upstream} that got no answer, a 5xx, 408, 425 or 429, begun"
+        f" {phases(during)}; {left_out:,} more that cannot be told from each other are left out"
     )
-    most = max(attempts.values(), key=len, default=[])
-    lines = call_lines(evidence, most)
-    if len(attempts) < minimum:
-        reason = f"too few samples: {len(attempts)} calls to {upstream} failed {phases(during)}, it takes {minimum}"
+    lines = call_lines(evidence, max(attempts.values(), key=len)) if attempts else ()
+    if len(attempts) < minimum or not asked:
+        reason = (
+            f"too few samples: {len(attempts)} different calls to {upstream} failed for {asked} requests"
+            f" {phases(during)}, it takes {minimum}"
+        )
         return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
-    conclude = passed if each <= at_most_attempts else failed
+    conclude = passed if per_request <= at_most_per_request else failed
     return conclude(expected=expected, observed=observed, counted=counted, evidence=lines)
 
 

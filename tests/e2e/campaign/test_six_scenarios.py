@@ -69,6 +69,16 @@ def test_the_outage_is_also_told_by_opaque_errors_and_runs_left_open(campaigns: 
     assert finding(found, "no_open_generations").verdict is Verdict.FAIL
 
 
+def test_retries_as_documented_multiply_what_fails(campaigns: Campaigns) -> None:
+    """The hardened agent with one part turned back: the client's own two repeats of everything."""
+    found = judgement(campaigns["harness", "retries as documented"], "upstream_outage")
+    storm = finding(found, "retries_bounded")
+
+    assert storm.verdict is Verdict.FAIL, storm
+    assert numbers(storm.observed)[0] > 20, storm
+    assert len(storm.evidence) == 3, "the call that was made most often: once, and twice again"
+
+
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("scenario", TRUE_REASON)
 def test_the_hardened_agent_is_green(campaigns: Campaigns, door: str, scenario: str) -> None:

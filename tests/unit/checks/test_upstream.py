@@ -253,31 +253,41 @@ def in_vain(given, calls, times, **fields):
     ]
 
 
+def judged(given, ledger, **limits):
+    evidence = given.evidence(samples=given.many(20), ledger=ledger)
+    return retries_bounded(evidence, **({"upstream": "openai", "at_most_per_request": 0.2} | limits))
+
+
 def test_retries_bounded_passes(given):
     answered = [given.call(route=MESSAGE, mark=f"#h{number}", body_hash="b") for number in range(12)]
-    ledger = [*in_vain(given, 8, 1), *in_vain(given, 4, 2, mark="#hx", path="/y"), *answered]
-    finding = retries_bounded(given.evidence(ledger=ledger), upstream="openai", at_most_attempts=2, minimum=9)
+    finding = judged(given, [*in_vain(given, 8, 1), *in_vain(given, 2, 3, path="/y"), *answered])
     assert finding.verdict is Verdict.PASS
-    assert finding.observed == "9 calls failed, made 16 times, 1.78 each"
+    assert finding.observed == "4 repeats for 20 requests, 0.20 each"
+    assert finding.counted.startswith("10 different calls to openai")
 
 
 def test_retries_bounded_fails(given):
-    finding = retries_bounded(given.evidence(ledger=in_vain(given, 12, 3)), upstream="openai", at_most_attempts=1.5)
+    finding = judged(given, in_vain(given, 12, 3))
     assert finding.verdict is Verdict.FAIL
-    assert finding.observed == "12 calls failed, made 36 times, 3.00 each"
+    assert finding.observed == "24 repeats for 20 requests, 1.20 each"
     assert len(finding.evidence) == 3
 
 
 def test_retries_bounded_of_nothing(given):
-    finding = retries_bounded(given.evidence(), upstream="openai", at_most_attempts=1.5)
+    finding = retries_bounded(given.evidence(), upstream="openai", at_most_per_request=0.2)
     assert finding.verdict is Verdict.INCONCLUSIVE
-    assert finding.reason == "too few samples: 0 calls to openai failed during attack, it takes 10"
+    assert finding.reason == (
+        "too few samples: 0 different calls to openai failed for 0 requests during attack, it takes 10"
+    )
+
+
+def test_repeats_of_a_handful_of_calls_prove_nothing(given):
+    assert judged(given, in_vain(given, 9, 3)).verdict is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("status", [None, 408, 429, 500, 503])
-def test_whatever_invites_a_repeat_is_a_call_in_vain(given, status):
-    ledger = in_vain(given, 10, 2, status=status)
-    assert retries_bounded(given.evidence(ledger=ledger), upstream="openai", at_most_attempts=1).verdict is Verdict.FAIL
+def test_whatever_invites_a_repeat_is_a_call_that_failed(given, status):
+    assert judged(given, in_vain(given, 10, 2, status=status)).verdict is Verdict.FAIL
 
 
 def test_what_is_refused_for_good_or_elsewhere_or_before_or_anybodys_is_no_retry(given):
@@ -289,10 +299,10 @@ def test_what_is_refused_for_good_or_elsewhere_or_before_or_anybodys_is_no_retry
         *in_vain(given, 10, 3, mark=None),
         *in_vain(given, 2, 2, mark=None, conversation="t1", path="/v1/threads/t1/messages"),
     ]
-    finding = retries_bounded(given.evidence(ledger=ledger), upstream="openai", at_most_attempts=1.5)
+    finding = judged(given, ledger)
     assert finding.verdict is Verdict.PASS
-    assert finding.observed == "11 calls failed, made 14 times, 1.27 each"
-    assert "30 that cannot be told from each other are left out" in finding.counted
+    assert finding.observed == "3 repeats for 20 requests, 0.15 each"
+    assert "30 more that cannot be told from each other are left out" in finding.counted
 
 
 # --- nothing_unexpected
