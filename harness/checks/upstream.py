@@ -255,7 +255,8 @@ def retries_bounded(
         f"{len(attempts):,} different calls to {upstream} that got no answer, a 5xx, 408, 425 or 429, begun"
         f" {phases(during)}; {left_out:,} more that cannot be told from each other are left out"
     )
-    lines = call_lines(evidence, max(attempts.values(), key=len)) if attempts else ()
+    often = max(attempts, key=lambda one: len(attempts[one]), default=None)
+    lines = call_lines(evidence, attempts[often]) if often else ()
     if len(attempts) < minimum or not asked:
         reason = (
             f"too few samples: {len(attempts)} different calls to {upstream} failed for {asked} requests"
