@@ -90,8 +90,8 @@ class ReturningBombers(Probes):
     oldest would make it forget, one by one, those who come next.
     """
 
-    # In all more than the bound has room for: 50 of 90, and 1,500 of 100,000.
-    arrivals = ConstantRate(per_s=10, full_per_s=25, during=("recovery",))
+    # In all more than the bound has room for: 60 of 90, and 1,500 of 100,000.
+    arrivals = ConstantRate(per_s=12, full_per_s=25, during=("recovery",))
 
     @task
     def come_back(self) -> None:
