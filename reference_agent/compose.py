@@ -152,7 +152,11 @@ class Composition:
 
     def _session_store(self) -> SessionStore:
         settings: Settings = self.get("settings")
-        return open_session_store(settings.session_store, bounds(settings))
+        try:
+            return open_session_store(settings.session_store, bounds(settings))
+        except ValueError as wrong:
+            msg = f"AGENT_SESSION_STORE={settings.session_store!r} makes no sense: {wrong}."
+            raise BadSetting(msg) from None
 
     def _cache_levels(self) -> list[Level]:
         settings: Settings = self.get("settings")

@@ -70,6 +70,12 @@ class Full:
 Claim = Known | MustCreate | MustDelete | BeingCreated | Full
 
 
+SOMEBODY_IS_AT_IT_S = 5.0
+"""Whoever condemns a conversation goes on to delete it; so long they are left alone."""
+ASKS_AGAIN_WITHIN_S = 1.0
+"""Whoever waits for a turn and has not asked for it for so long has died or gone: the next one in line comes first."""
+
+
 class SessionStore(Protocol):
     """Users, their conversations, and their turns. Times are seconds of the wall clock.
 
@@ -109,11 +115,18 @@ class SessionStore(Protocol):
         ...
 
     async def begin_turn(self, user_id: str, holder: str, now: float, until: float) -> bool:
-        """Return True when the holder has the user's turn now, until the time given at the latest."""
+        """Return True when the holder has the user's turn now, until the time given unless it is kept.
+
+        Who gets False stands in line from now on, and has to ask again and again: first come, first served.
+        """
+        ...
+
+    async def keep_turn(self, user_id: str, holder: str, now: float, until: float) -> bool:
+        """Prolong the holder's turn; return False when it has run out and somebody else has it."""
         ...
 
     async def end_turn(self, user_id: str, holder: str) -> None:
-        """Give the turn back."""
+        """Give the turn back, or leave the line."""
         ...
 
     async def messages(self, conversation: str, most: int) -> list[tuple[str, str]]:
@@ -181,6 +194,10 @@ CREATE TABLE IF NOT EXISTS spend_of_day (day INTEGER PRIMARY KEY, usd REAL NOT N
 CREATE TABLE IF NOT EXISTS turns (
     user_id TEXT PRIMARY KEY, holder TEXT NOT NULL, until REAL NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS waiting (
+    ticket INTEGER PRIMARY KEY AUTOINCREMENT, user_id TEXT NOT NULL, holder TEXT NOT NULL, asked_at REAL NOT NULL,
+    UNIQUE (user_id, holder)
+);
 """
 _BOOK = """
 INSERT INTO spend VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, user_id, model) DO UPDATE SET
@@ -189,7 +206,6 @@ INSERT INTO spend VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, user_id, model)
     characters = characters + excluded.characters,
     usd = usd + excluded.usd
 """
-_SOMEBODY_IS_AT_IT_S = 5.0  # whoever condemns a conversation goes on to delete it; so long they are left alone
 
 
 class SqliteSessionStore:
@@ -249,29 +265,38 @@ class SqliteSessionStore:
         db.execute("INSERT OR IGNORE INTO condemned VALUES (?, ?)", (conversation, since))
 
     async def created(self, user_id: str, conversation: str) -> None:
-        await self._file.do(
-            lambda db: db.execute(
-                "UPDATE sessions SET conversation = ?, said = '' WHERE user_id = ?", (conversation, user_id)
+        def work(db: sqlite3.Connection) -> None:
+            placed = db.execute(
+                "UPDATE sessions SET conversation = ?, said = '' WHERE user_id = ? AND conversation IS NULL",
+                (conversation, user_id),
             )
-        )
+            if placed.rowcount == 0:  # its place was given up: nobody would ever find it
+                db.execute("INSERT OR IGNORE INTO condemned VALUES (?, 0)", (conversation,))
+
+        await self._file.do(work)
 
     async def not_created(self, user_id: str, lost_at: float | None) -> None:
         def work(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM sessions WHERE user_id = ? AND conversation IS NULL", (user_id,))
-            if lost_at is None:
-                return
-            db.execute("INSERT INTO lost VALUES (?)", (lost_at + self._bounds.lost_s,))
-            db.execute(
-                "DELETE FROM lost WHERE rowid NOT IN (SELECT rowid FROM lost ORDER BY until DESC LIMIT ?)",
-                (self._bounds.lost,),
-            )
+            if lost_at is not None:
+                self._lose(db, lost_at)
 
         await self._file.do(work)
+
+    def _lose(self, db: sqlite3.Connection, lost_at: float) -> None:
+        db.execute("INSERT INTO lost VALUES (?)", (lost_at + self._bounds.lost_s,))
+        db.execute(
+            "DELETE FROM lost WHERE rowid NOT IN (SELECT rowid FROM lost ORDER BY until DESC LIMIT ?)",
+            (self._bounds.lost,),
+        )
 
     async def ended(self, user_id: str, now: float, *, had_a_turn: bool, said: str | None = None) -> None:
         def work(db: sqlite3.Connection) -> None:
             if not had_a_turn:
-                db.execute("UPDATE sessions SET leased_until = 0 WHERE user_id = ?", (user_id,))
+                # Not of one that is being created: it is somebody else's lease then.
+                db.execute(
+                    "UPDATE sessions SET leased_until = 0 WHERE user_id = ? AND conversation IS NOT NULL", (user_id,)
+                )
                 return
             db.execute(
                 "UPDATE sessions SET leased_until = 0, last_turn_at = ?, turns = turns + 1, said = ?,"
@@ -309,32 +334,49 @@ class SqliteSessionStore:
         def work(db: sqlite3.Connection) -> list[str]:
             db.execute("DELETE FROM lost WHERE until <= ?", (now,))
             db.execute("DELETE FROM turns WHERE until <= ?", (now,))
+            db.execute("DELETE FROM waiting WHERE asked_at <= ?", (now - ASKS_AGAIN_WITHIN_S,))
+            # Whoever created these has died: nobody knows whether they exist upstream.
+            given_up = "DELETE FROM sessions WHERE conversation IS NULL AND leased_until <= ?"
+            for _ in range(db.execute(given_up, (now,)).rowcount):
+                self._lose(db, now)
             for user_id, conversation in db.execute(
                 "SELECT user_id, conversation FROM sessions WHERE leased_until <= ? AND conversation IS NOT NULL AND"
                 " last_turn_at <= CASE WHEN turns >= 2 THEN ? ELSE ? END",
                 (now, now - self._bounds.session_s, now - self._bounds.probation_s),
             ).fetchall():
-                self._condemn(db, user_id, conversation, now - _SOMEBODY_IS_AT_IT_S)
-            overdue = (now - _SOMEBODY_IS_AT_IT_S,)
+                self._condemn(db, user_id, conversation, now - SOMEBODY_IS_AT_IT_S)
+            overdue = (now - SOMEBODY_IS_AT_IT_S,)
             return [row[0] for row in db.execute("SELECT conversation FROM condemned WHERE since <= ?", overdue)]
 
         return await self._file.do(work)
 
     async def begin_turn(self, user_id: str, holder: str, now: float, until: float) -> bool:
         def work(db: sqlite3.Connection) -> bool:
-            taken = db.execute(
-                "INSERT INTO turns VALUES (?, ?, ?) ON CONFLICT (user_id) DO UPDATE"
-                " SET holder = excluded.holder, until = excluded.until WHERE until <= ?",
-                (user_id, holder, until, now),
+            gone = (user_id, now - ASKS_AGAIN_WITHIN_S)
+            db.execute("DELETE FROM waiting WHERE user_id = ? AND asked_at <= ?", gone)
+            next_one = "SELECT holder FROM waiting WHERE user_id = ? ORDER BY ticket LIMIT 1"
+            (first,) = db.execute(next_one, (user_id,)).fetchone() or (holder,)
+            if first == holder and _take_turn(db, user_id, holder, now, until):
+                db.execute("DELETE FROM waiting WHERE user_id = ? AND holder = ?", (user_id, holder))
+                return True
+            db.execute(
+                "INSERT INTO waiting (user_id, holder, asked_at) VALUES (?, ?, ?)"
+                " ON CONFLICT (user_id, holder) DO UPDATE SET asked_at = excluded.asked_at",
+                (user_id, holder, now),
             )
-            return taken.rowcount == 1
+            return False
 
         return await self._file.do(work)
 
+    async def keep_turn(self, user_id: str, holder: str, now: float, until: float) -> bool:
+        return await self._file.do(lambda db: _take_turn(db, user_id, holder, now, until, or_keep=True))
+
     async def end_turn(self, user_id: str, holder: str) -> None:
-        await self._file.do(
-            lambda db: db.execute("DELETE FROM turns WHERE user_id = ? AND holder = ?", (user_id, holder))
-        )
+        def work(db: sqlite3.Connection) -> None:
+            for table in ("turns", "waiting"):
+                db.execute(f"DELETE FROM {table} WHERE user_id = ? AND holder = ?", (user_id, holder))
+
+        await self._file.do(work)
 
     async def messages(self, conversation: str, most: int) -> list[tuple[str, str]]:
         latest = "SELECT role, text FROM messages WHERE conversation = ? ORDER BY number DESC LIMIT ?"
@@ -390,16 +432,32 @@ class SqliteSessionStore:
         await self._file.close()
 
 
+def _take_turn(
+    db: sqlite3.Connection, user_id: str, holder: str, now: float, until: float, *, or_keep: bool = False
+) -> bool:
+    taken = db.execute(
+        "INSERT INTO turns VALUES (?, ?, ?) ON CONFLICT (user_id) DO UPDATE SET holder = excluded.holder,"
+        " until = excluded.until WHERE until <= ? OR (? AND holder = excluded.holder)",
+        (user_id, holder, until, now, or_keep),
+    )
+    return taken.rowcount == 1
+
+
 def open_session_store(where: str, bounds: Bounds) -> SessionStore:
-    """Return the store named by `where`: `memory`, or `sqlite:PATH`.
+    """Return the store named by `where`: `memory`, `sqlite:PATH`, or the URL of a Redis.
 
     Raises:
         ValueError: it names no store.
     """
     kind, _, path = where.partition(":")
+    if kind in ("redis", "rediss", "unix") and path.startswith("//"):
+        # Imported only where it is asked for: the client takes a tenth of a second that every start would pay.
+        from reference_agent.redis_session_store import RedisSessionStore
+
+        return RedisSessionStore(where, bounds)
     if kind == "memory" and not path:
         return SqliteSessionStore(None, bounds)
     if kind == "sqlite" and path:
         return SqliteSessionStore(Path(path).expanduser(), bounds)
-    msg = f"{where!r} names no store: expected memory, or sqlite:PATH"
+    msg = f"{where!r} names no store: expected memory, sqlite:PATH, or redis://HOST:PORT/DATABASE"
     raise ValueError(msg)

@@ -70,8 +70,9 @@ class Settings(BaseSettings):
 
     session_store: str = Field(
         "sqlite:~/.local/state/reference-agent/sessions.sqlite",
-        pattern=r"^(memory|sqlite:.+)$",
-        description="where sessions are written down: memory, or sqlite:PATH (shared by replicas on one machine)",
+        pattern=r"^(memory|sqlite:.+|(redis|rediss|unix)://.+)$",
+        description="where sessions are written down: memory, sqlite:PATH (shared by replicas on one machine), or"
+        " redis://HOST:PORT/DATABASE (shared by machines)",
     )
     redis_url: str = Field(
         "",

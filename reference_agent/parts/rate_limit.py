@@ -120,6 +120,10 @@ class HardenedRateLimit:
     there is everybody, and a limit on it would be a limit on all.
 
     Memory is bounded: of users and of addresses the latest ten thousand are remembered, of newcomers nothing.
+
+    All of this counts per process: what it protects is this process, and N replicas let in N times as much. What must
+    hold over all replicas is kept in the session store: one turn of a user at a time, the number of conversations alive
+    upstream, and the budgets.
     """
 
     needs_loop = True

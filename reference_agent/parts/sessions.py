@@ -11,7 +11,7 @@ from typing import Protocol
 
 from reference_agent.clock import Clock, Deadline
 from reference_agent.conversation import Engine, Lease
-from reference_agent.errors import Gone, OutOfTime, Refused, Unavailable
+from reference_agent.errors import AgentError, Gone, OutOfTime, Refused, Unavailable
 from reference_agent.parts.logging import Logging
 from reference_agent.parts.rate_limit import Standing
 from reference_agent.session_store import (
@@ -184,7 +184,11 @@ class HardenedSessions:
             if last:
                 del self._in_use[user_id]
             if last or had_a_turn:
-                await self._store.ended(user_id, self._clock.wall(), had_a_turn=had_a_turn, said=said)
+                try:
+                    await self._store.ended(user_id, self._clock.wall(), had_a_turn=had_a_turn, said=said)
+                except Unavailable as failure:
+                    # The answer is there; that the lease runs out by itself is no reason to keep it from the user.
+                    self._logging.noted("session_not_written", reason=failure.reason)
 
     async def start(self) -> None:
         self._housekeeping = asyncio.create_task(self._keep_house())
@@ -239,7 +243,13 @@ class HardenedSessions:
             lost = isinstance(failure, Unavailable) and not failure.never_arrived
             await self._store.not_created(user_id, self._clock.wall() if lost else None)
             raise
-        await self._store.created(user_id, conversation)
+        try:
+            await self._store.created(user_id, conversation)
+        except Unavailable:
+            # Not written down anywhere: nobody would ever find it again.
+            with contextlib.suppress(AgentError):
+                await self._engine.delete_conversation(conversation, Deadline.after(self._clock, _DELETE_S))
+            raise
 
     # --- room for all ---
 

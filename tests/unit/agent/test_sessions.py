@@ -20,7 +20,7 @@ from reference_agent.parts.sessions import (
     Sessions,
     bounds,
 )
-from reference_agent.session_store import BeingCreated, MustCreate, SqliteSessionStore, open_session_store
+from reference_agent.session_store import SqliteSessionStore, open_session_store
 
 
 @pytest.fixture(autouse=True)
@@ -226,11 +226,39 @@ async def test_a_restart_forgets_nobody_and_any_replica_goes_on(tmp_path: Path) 
     await again.close()
 
 
-async def test_a_replica_that_dies_while_it_creates_gives_way() -> None:
-    store = SqliteSessionStore(None, bounds(settings()))
-    assert await store.claim("u", 100.0, 110.0) == MustCreate()
-    assert await store.claim("u", 105.0, 115.0) == BeingCreated()
-    assert await store.claim("u", 111.0, 121.0) == MustCreate()
+class FailingStore(SqliteSessionStore):
+    """Goes down at one of its methods."""
+
+    fails_at = ""
+
+    async def created(self, user_id: str, conversation: str) -> None:
+        if self.fails_at == "created":
+            raise Unavailable("sessions", "down", never_arrived=True)
+        await super().created(user_id, conversation)
+
+    async def ended(self, user_id: str, now: float, *, had_a_turn: bool, said: str | None = None) -> None:
+        if self.fails_at == "ended":
+            raise Unavailable("sessions", "down", never_arrived=True)
+        await super().ended(user_id, now, had_a_turn=had_a_turn, said=said)
+
+
+async def test_a_conversation_that_cannot_be_written_down_is_deleted_again() -> None:
+    engine, chosen = CountedEngine(), settings()
+    store = FailingStore(None, bounds(chosen))
+    store.fails_at = "created"
+    sessions = HardenedSessions(chosen, HeldClock(), engine, store, KeptLog())
+    with pytest.raises(Unavailable):
+        await _turn(sessions, "u")
+    assert engine.deleted == ["thread_1"]
+    await store.close()
+
+
+async def test_an_answer_is_not_lost_because_the_store_goes_down_after_it() -> None:
+    engine, chosen, log = CountedEngine(), settings(), KeptLog()
+    store = FailingStore(None, bounds(chosen))
+    store.fails_at = "ended"
+    assert await _turn(HardenedSessions(chosen, HeldClock(), engine, store, log), "u") == "thread_1"
+    assert log.events == ["session_not_written"]
     await store.close()
 
 
@@ -252,7 +280,7 @@ async def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
     await store.close()
 
 
-@pytest.mark.parametrize("where", ["", "memory:x", "sqlite:", "redis://localhost"])
+@pytest.mark.parametrize("where", ["", "memory:x", "sqlite:", "radis://localhost"])
 def test_a_store_that_does_not_exist_is_refused(where: str) -> None:
     with pytest.raises(ValueError, match="names no store"):
         open_session_store(where, bounds(settings()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from agent_stage import HeldClock, settings
 
 from reference_agent.clock import Deadline, LoopClock
-from reference_agent.errors import OutOfTime, Refused
+from reference_agent.errors import OutOfTime, Refused, Unavailable
 from reference_agent.parts.sessions import bounds
 from reference_agent.parts.turn_order import DocumentedTurnOrder, HardenedTurnOrder
 from reference_agent.session_store import SqliteSessionStore
@@ -103,11 +104,66 @@ async def test_replicas_that_start_in_the_same_moment_all_get_the_store(tmp_path
             await store.close()
 
 
-async def test_a_replica_that_dies_in_a_turn_holds_its_user_only_for_a_while(tmp_path: Path) -> None:
-    store = SqliteSessionStore(tmp_path / "sessions.sqlite", bounds(settings()))
-    assert await store.begin_turn("u", "dead", 100.0, 105.0)
-    assert not await store.begin_turn("u", "alive", 104.0, 109.0)
-    assert await store.begin_turn("u", "alive", 105.0, 110.0)
-    await store.end_turn("u", "dead")
-    assert not await store.begin_turn("u", "third", 106.0, 111.0), "the dead one's turn is not its to give back"
+async def test_a_turn_outlasts_its_lease_as_long_as_its_process_lives() -> None:
+    store = SqliteSessionStore(None, bounds(settings()))
+    order = _hardened(store)
+    async with order.turn_of("u", Deadline.after(LoopClock(), 30)):
+        end_s = time.monotonic() + 2.0  # a lease is 1.5 s
+        while time.monotonic() < end_s:
+            assert not await store.begin_turn("u", "other", time.time(), time.time() + 60)
+            await asyncio.sleep(0.05)
+    assert await store.begin_turn("u", "other", time.time(), time.time() + 60), "it is given back at once"
+    await store.close()
+
+
+async def test_a_process_that_stood_still_has_lost_its_turn_and_ends_it() -> None:
+    store = SqliteSessionStore(None, bounds(settings()))
+    order = _hardened(store)
+
+    async def long_turn() -> None:
+        async with order.turn_of("u", Deadline.after(LoopClock(), 30)), asyncio.timeout(20):
+            # What another replica sees when this one has not renewed its lease for long.
+            assert await store.begin_turn("u", "other", time.time() + 60, time.time() + 120)
+            await asyncio.Event().wait()
+
+    with pytest.raises(OutOfTime, match="lost to somebody else"):
+        await long_turn()
+    assert not await store.begin_turn("u", "third", time.time(), time.time() + 60), "the other one's turn goes on"
+    assert not order._lines
+    await store.close()
+
+
+async def test_a_turn_that_was_never_had_is_given_back_too() -> None:
+    asked = asyncio.Event()
+
+    class Asked(SqliteSessionStore):
+        async def begin_turn(self, user_id: str, holder: str, now: float, until: float) -> bool:
+            try:
+                return await super().begin_turn(user_id, holder, now, until)
+            finally:
+                asked.set()
+
+    store = Asked(None, bounds(settings()))
+    order = _hardened(store)
+    assert await store.begin_turn("u", "other", time.time(), time.time() + 60)
+    asked.clear()
+    waiting = asyncio.create_task(order.turn_of("u", Deadline.after(LoopClock(), 30)).__aenter__())
+    await asked.wait()
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    await store.end_turn("u", "other")
+    assert await store.begin_turn("u", "next", time.time(), time.time() + 60), "nobody is in line before it"
+    await store.close()
+
+
+async def test_a_store_that_goes_down_in_a_turn_does_not_undo_it() -> None:
+    class Down(SqliteSessionStore):
+        async def end_turn(self, user_id: str, holder: str) -> None:
+            raise Unavailable("sessions", "down", never_arrived=True)
+
+    store = Down(None, bounds(settings()))
+    order = _hardened(store)
+    async with order.turn_of("u", Deadline.after(LoopClock(), 30)):
+        pass
+    assert not order._lines
     await store.close()

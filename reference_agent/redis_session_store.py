@@ -1,0 +1,414 @@
+"""Where do replicas on several machines write down whose conversation is whose? In a Redis, one script per deed.
+
+The same table of places as in `session_store.py`, kept in:
+
+    session:<user>     hash: segment, conversation (absent while it is being created), said, turns, leased_until
+    once, again, protected     sorted sets of users by their last turn: seen once; came back; protected from eviction
+    creating           sorted set of users by when their creation is given up
+    owners             hash: conversation -> user
+    condemned, lost    sorted sets: conversations by since when, lost creations by until when
+    turn:<user>        who has the turn, for as long as Redis keeps it; waiting:<user>, asked:<user>: who is next
+    messages:<conversation>    list of JSON
+    spend:<day>, spend:<day>:<user>, spender:<user>    hashes of sums and detail; set of the days of which there is any
+
+A script is a transaction, so the number of live conversations is bounded at every moment, over all replicas. Leases of
+turns run by Redis's own clock: machines whose clocks differ still take turns. What Redis forgets when it dies, users
+lose: run it with `appendonly yes` where that matters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from reference_agent.errors import Unavailable
+from reference_agent.session_store import (
+    ASKS_AGAIN_WITHIN_S,
+    SOMEBODY_IS_AT_IT_S,
+    BeingCreated,
+    Bounds,
+    Claim,
+    Full,
+    Known,
+    MustCreate,
+    MustDelete,
+)
+
+_ANSWER_S: Final = 2.0
+"""A Redis that has not answered by then is down, as far as a turn is concerned. One answers within a millisecond."""
+_CONNECTIONS: Final = 16
+"""At once, per process. What finds none free waits, within the time for an answer."""
+_PREFIX: Final = "{reference-agent}:"
+"""Before every key. The braces keep them together where Redis is a cluster."""
+_SPEND_DETAIL_S: Final = 35 * 86400
+"""How long it is known on whom what was spent: a month's bill can be looked into until the next one comes."""
+
+_SHARED: Final = """
+local P = KEYS[1]
+local ONCE, AGAIN, PROTECTED, CREATING = P .. 'once', P .. 'again', P .. 'protected', P .. 'creating'
+local CONDEMNED, LOST, OWNERS = P .. 'condemned', P .. 'lost', P .. 'owners'
+local call = redis.call
+
+local function session(user) return P .. 'session:' .. user end
+
+local function drop(user)
+  local found = call('HMGET', session(user), 'segment', 'conversation')
+  if found[1] then call('ZREM', P .. found[1], user) end
+  if found[2] then call('HDEL', OWNERS, found[2]) end
+  call('ZREM', CREATING, user)
+  call('DEL', session(user))
+end
+
+local function condemn(user, conversation, since)
+  drop(user)
+  call('ZADD', CONDEMNED, 'NX', since, conversation)
+end
+
+local function lose(until_, most)
+  call('ZADD', LOST, until_, call('INCR', P .. 'lost:number'))
+  call('ZREMRANGEBYRANK', LOST, 0, -1 - most)
+end
+"""
+
+_CLAIM: Final = """
+local user, now, until_, places = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local key = session(user)
+local found = call('HMGET', key, 'segment', 'conversation', 'said', 'leased_until')
+if found[1] then
+  if not found[2] and tonumber(found[4]) > now then return {'being created'} end
+  if until_ > tonumber(found[4]) then call('HSET', key, 'leased_until', ARGV[3]) end
+  call('HDEL', key, 'said')
+  if found[2] then return {'known', found[2], found[3]} end
+  call('ZADD', CREATING, until_, user)
+  return {'must create'}
+end
+local taken = 0
+for _, set in ipairs({ONCE, AGAIN, PROTECTED, CONDEMNED, LOST}) do taken = taken + call('ZCARD', set) end
+if taken < places then
+  call('HSET', key, 'segment', 'once', 'turns', 0, 'leased_until', ARGV[3])
+  call('ZADD', ONCE, now, user)
+  call('ZADD', CREATING, until_, user)
+  return {'must create'}
+end
+-- The oldest one that is not in use. Those in use are few: one for each turn under way.
+local victim, conversation, oldest
+for _, set in ipairs({ONCE, AGAIN}) do
+  local from, page = 0, nil
+  repeat
+    page = call('ZRANGE', set, from, from + 49, 'WITHSCORES')
+    from = from + 50
+    for i = 1, #page, 2 do
+      if oldest and tonumber(page[i + 1]) >= oldest then page = {} break end
+      local one = call('HMGET', session(page[i]), 'conversation', 'leased_until')
+      if one[1] and tonumber(one[2]) <= now then
+        victim, conversation, oldest = page[i], one[1], tonumber(page[i + 1])
+        page = {}
+        break
+      end
+    end
+  until #page < 100
+end
+if not victim then return {'full'} end
+condemn(victim, conversation, now)
+return {'must delete', conversation}
+"""
+
+_CREATED: Final = """
+local user, conversation, key = ARGV[1], ARGV[2], session(ARGV[1])
+if call('EXISTS', key) == 1 and call('HSETNX', key, 'conversation', conversation) == 1 then
+  call('HSET', key, 'said', '')
+  call('HSET', OWNERS, conversation, user)
+  call('ZREM', CREATING, user)
+else
+  call('ZADD', CONDEMNED, 'NX', 0, conversation)  -- its place was given up: nobody would ever find it
+end
+"""
+
+_NOT_CREATED: Final = """
+local user = ARGV[1]
+if call('EXISTS', session(user)) == 1 and call('HEXISTS', session(user), 'conversation') == 0 then drop(user) end
+if ARGV[2] ~= '' then lose(ARGV[2], ARGV[3]) end
+"""
+
+_ENDED: Final = """
+local user, now, protected = ARGV[1], ARGV[2], tonumber(ARGV[4])
+local key = session(user)
+if call('HEXISTS', key, 'conversation') == 0 then return end
+call('HSET', key, 'leased_until', 0)
+if ARGV[3] == '0' then return end
+local segment = call('HINCRBY', key, 'turns', 1) >= 2 and 'protected' or 'once'
+call('ZREM', P .. call('HGET', key, 'segment'), user)
+call('ZADD', P .. segment, now, user)
+call('HSET', key, 'segment', segment)
+if #ARGV == 5 then call('HSET', key, 'said', ARGV[5]) else call('HDEL', key, 'said') end
+local beyond = call('ZCARD', PROTECTED) - protected
+if beyond > 0 then
+  local demoted = call('ZRANGE', PROTECTED, 0, beyond - 1, 'WITHSCORES')
+  for i = 1, #demoted, 2 do
+    call('ZREM', PROTECTED, demoted[i])
+    call('ZADD', AGAIN, demoted[i + 1], demoted[i])
+    call('HSET', session(demoted[i]), 'segment', 'again')
+  end
+end
+"""
+
+_CONDEMN: Final = """
+local conversation = call('HGET', session(ARGV[1]), 'conversation')
+if conversation then condemn(ARGV[1], conversation, ARGV[2]) end
+return conversation
+"""
+
+_FORGET: Final = """
+local user = call('HGET', OWNERS, ARGV[1])
+if user then drop(user) end
+call('ZREM', CONDEMNED, ARGV[1])
+"""
+
+_EXPIRE: Final = """
+local now, probation_s, session_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local overdue = now - tonumber(ARGV[4])
+call('ZREMRANGEBYSCORE', LOST, '-inf', now)
+for _, user in ipairs(call('ZRANGEBYSCORE', CREATING, '-inf', now)) do
+  drop(user)
+  lose(now + tonumber(ARGV[5]), ARGV[6])
+end
+for set, life_s in pairs({[ONCE] = probation_s, [AGAIN] = session_s, [PROTECTED] = session_s}) do
+  for _, user in ipairs(call('ZRANGEBYSCORE', set, '-inf', now - life_s)) do
+    local found = call('HMGET', session(user), 'conversation', 'leased_until')
+    if found[1] and tonumber(found[2]) <= now then condemn(user, found[1], overdue) end
+  end
+end
+return call('ZRANGEBYSCORE', CONDEMNED, '-inf', overdue)
+"""
+
+_TURN: Final = """
+local user, holder, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local turn, waiting, asked = P .. 'turn:' .. user, P .. 'waiting:' .. user, P .. 'asked:' .. user
+local time = call('TIME')
+local now_us = time[1] * 1000000 + time[2]
+local function leave(one)
+  call('ZREM', waiting, one)
+  call('ZREM', asked, one)
+end
+"""
+
+_BEGIN_TURN: Final = """
+local patience_ms = tonumber(ARGV[4])
+for _, gone in ipairs(call('ZRANGEBYSCORE', asked, '-inf', now_us - patience_ms * 1000)) do leave(gone) end
+local first = call('ZRANGE', waiting, 0, 0)[1]
+if (not first or first == holder) and call('SET', turn, holder, 'NX', 'PX', lease_ms) then
+  leave(holder)
+  return 1
+end
+call('ZADD', waiting, 'NX', now_us, holder)
+call('ZADD', asked, now_us, holder)
+call('PEXPIRE', waiting, patience_ms)
+call('PEXPIRE', asked, patience_ms)
+return 0
+"""
+
+_KEEP_TURN: Final = """
+local has = call('GET', turn)
+if has and has ~= holder then return 0 end
+call('SET', turn, holder, 'PX', lease_ms)
+return 1
+"""
+
+_END_TURN: Final = """
+if call('GET', turn) == holder then call('DEL', turn) end
+leave(holder)
+"""
+
+_SPEND: Final = """
+local day, user, model, kept_s = ARGV[1], ARGV[2], ARGV[3], ARGV[8]
+local detail, spender = P .. 'spend:' .. day .. ':' .. user, P .. 'spender:' .. user
+for i, what in ipairs({'prompt_tokens', 'completion_tokens', 'characters'}) do
+  if ARGV[3 + i] ~= '0' then call('HINCRBY', detail, model .. ' ' .. what, ARGV[3 + i]) end
+end
+call('HINCRBYFLOAT', detail, model .. ' usd', ARGV[7])
+call('HINCRBYFLOAT', detail, 'usd', ARGV[7])
+call('EXPIRE', detail, kept_s)
+call('SADD', spender, day)
+call('EXPIRE', spender, kept_s)
+-- Not INCRBYFLOAT on a plain key: from within a script it corrupts the memory of Redis 6.2 (6.2.14 was seen to crash).
+call('HINCRBYFLOAT', P .. 'spend:' .. day, 'usd', ARGV[7])
+call('EXPIRE', P .. 'spend:' .. day, kept_s)
+"""
+
+_FORGET_SPENDER: Final = """
+local user, kept_s = ARGV[1], ARGV[2]
+for _, day in ipairs(call('SMEMBERS', P .. 'spender:' .. user)) do
+  local detail, nobody = P .. 'spend:' .. day .. ':' .. user, P .. 'spend:' .. day .. ':'
+  local booked = call('HGETALL', detail)
+  for i = 1, #booked, 2 do call('HINCRBYFLOAT', nobody, booked[i], booked[i + 1]) end
+  call('DEL', detail)
+  call('EXPIRE', nobody, kept_s)
+end
+call('DEL', P .. 'spender:' .. user)
+"""
+
+
+class RedisSessionStore:
+    """A Redis, shared by replicas on any number of machines.
+
+    Args:
+        url: `redis://[user:password@]host:port/database`, `rediss://...` or `unix:///path`.
+        bounds: how many conversations are kept, and how long.
+
+    Raises:
+        ValueError: the URL makes no sense.
+    """
+
+    def __init__(self, url: str, bounds: Bounds) -> None:
+        self._bounds = bounds
+        # Nothing is repeated by the client: the second attempt of a booking would be a second booking.
+        self._redis: Redis = Redis(
+            connection_pool=BlockingConnectionPool.from_url(
+                url,
+                max_connections=_CONNECTIONS,
+                timeout=_ANSWER_S,
+                socket_connect_timeout=_ANSWER_S,
+                socket_timeout=_ANSWER_S,
+                retry=Retry(NoBackoff(), 0),
+                decode_responses=True,
+            )
+        )
+        self._claim = self._script(_CLAIM)
+        self._created = self._script(_CREATED)
+        self._not_created = self._script(_NOT_CREATED)
+        self._ended = self._script(_ENDED)
+        self._condemn = self._script(_CONDEMN)
+        self._forget = self._script(_FORGET)
+        self._expire = self._script(_EXPIRE)
+        self._begin_turn = self._script(_TURN + _BEGIN_TURN)
+        self._keep_turn = self._script(_TURN + _KEEP_TURN)
+        self._end_turn = self._script(_TURN + _END_TURN)
+        self._spend = self._script(_SPEND)
+        self._forget_spender = self._script(_FORGET_SPENDER)
+
+    async def knows(self, user_id: str) -> bool:
+        return bool(await self._do(self._redis.hexists(f"{_PREFIX}session:{user_id}", "conversation")))
+
+    async def claim(self, user_id: str, now: float, until: float) -> Claim:
+        what, *more = await self._do(self._claim([user_id, now, until, self._bounds.places]))
+        match what:
+            case "known":
+                return Known(more[0], more[1] if len(more) > 1 else None)
+            case "must create":
+                return MustCreate()
+            case "must delete":
+                return MustDelete(more[0])
+            case "being created":
+                return BeingCreated()
+        return Full()
+
+    async def created(self, user_id: str, conversation: str) -> None:
+        await self._do(self._created([user_id, conversation]))
+
+    async def not_created(self, user_id: str, lost_at: float | None) -> None:
+        lost_until = "" if lost_at is None else lost_at + self._bounds.lost_s
+        await self._do(self._not_created([user_id, lost_until, self._bounds.lost]))
+
+    async def ended(self, user_id: str, now: float, *, had_a_turn: bool, said: str | None = None) -> None:
+        more = [] if said is None else [said]
+        await self._do(self._ended([user_id, now, int(had_a_turn), self._bounds.protected, *more]))
+
+    async def condemn(self, user_id: str, now: float) -> str | None:
+        conversation: str | None = await self._do(self._condemn([user_id, now]))
+        return conversation
+
+    async def forget(self, conversation: str) -> None:
+        await self._do(self._forget([conversation]))
+
+    async def expire(self, now: float) -> list[str]:
+        bounds = self._bounds
+        lives = [bounds.probation_s, bounds.session_s, SOMEBODY_IS_AT_IT_S, bounds.lost_s, bounds.lost]
+        return list(await self._do(self._expire([now, *lives])))
+
+    async def begin_turn(self, user_id: str, holder: str, now: float, until: float) -> bool:
+        patience_ms = round(ASKS_AGAIN_WITHIN_S * 1000)
+        return bool(await self._do(self._begin_turn([user_id, holder, _ms(until - now), patience_ms])))
+
+    async def keep_turn(self, user_id: str, holder: str, now: float, until: float) -> bool:
+        return bool(await self._do(self._keep_turn([user_id, holder, _ms(until - now)])))
+
+    async def end_turn(self, user_id: str, holder: str) -> None:
+        await self._do(self._end_turn([user_id, holder, 0]))
+
+    async def messages(self, conversation: str, most: int) -> list[tuple[str, str]]:
+        said = await self._do(self._redis.lrange(f"{_PREFIX}messages:{conversation}", -most, -1))
+        return [(role, text) for role, text in map(json.loads, said)]
+
+    async def add_messages(self, conversation: str, messages: list[tuple[str, str]]) -> None:
+        key = f"{_PREFIX}messages:{conversation}"
+        async with self._redis.pipeline() as both:
+            both.rpush(key, *(json.dumps(message, ensure_ascii=False) for message in messages))
+            # They go with their conversation; this is for those whose session was lost.
+            both.expire(key, round(self._bounds.session_s + self._bounds.lost_s) + 1)
+            await self._do(both.execute())
+
+    async def delete_messages(self, conversation: str) -> None:
+        await self._do(self._redis.delete(f"{_PREFIX}messages:{conversation}"))
+
+    async def spend(
+        self,
+        day: int,
+        user_id: str,
+        model: str,
+        prompt_tokens: int,
+        completion_tokens: int,
+        characters: int,
+        usd: float,
+    ) -> None:
+        booked = [day, user_id, model, prompt_tokens, completion_tokens, characters, repr(usd), _SPEND_DETAIL_S]
+        await self._do(self._spend(booked))
+
+    async def spent(self, day: int, user_id: str) -> tuple[float, float]:
+        async with self._redis.pipeline(transaction=False) as both:
+            both.hget(f"{_PREFIX}spend:{day}:{user_id}", "usd")
+            both.hget(f"{_PREFIX}spend:{day}", "usd")
+            of_user, of_all = await self._do(both.execute())
+        return float(of_user or 0), float(of_all or 0)
+
+    async def forget_spender(self, user_id: str) -> None:
+        await self._do(self._forget_spender([user_id, _SPEND_DETAIL_S]))
+
+    async def close(self) -> None:
+        await self._redis.aclose(close_connection_pool=True)
+
+    def _script(self, source: str) -> Any:
+        script = self._redis.register_script(_SHARED + source)
+
+        def run(arguments: Sequence[Any]) -> Awaitable[Any]:
+            return script(keys=[_PREFIX], args=arguments)
+
+        return run
+
+    async def _do(self, deed: Awaitable[Any]) -> Any:
+        """Wait for Redis, but not for long; finish what was begun even when the caller is cancelled."""
+        doing = asyncio.ensure_future(_within_time(deed))
+        doing.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, if nobody waits for it
+        return await asyncio.shield(doing)
+
+
+async def _within_time(deed: Awaitable[Any]) -> Any:
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            return await deed
+    except (RedisError, OSError) as failure:  # a time-out is an OSError
+        reason = f"{type(failure).__name__}: {failure}"[:200]
+        raise Unavailable(_NAME, reason, never_arrived=False) from failure
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+_NAME = "sessions"
