@@ -273,10 +273,12 @@ def list_(directory: Path | None, checks: bool, faults: bool, target: Path | Non
             table.add_row(Text(check.name), _described(check.question, details))
     elif faults:
         import harness.faults
+        from harness.proxy import LINE_FAULTS
 
         table.add_column("fault", no_wrap=True)
         table.add_column("what it breaks, and its fields")
-        for name, kind in harness.faults.catalogue().items():
+        of_lines = {f"{name} (of a line)": kind for name, kind in LINE_FAULTS.items()}
+        for name, kind in {**harness.faults.catalogue(), **of_lines}.items():
             first_line = (kind.__doc__ or "").strip().splitlines()[0]
             table.add_row(Text(name), _described(first_line, kind.__struct_fields__))
     elif target is not None:

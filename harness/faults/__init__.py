@@ -76,14 +76,18 @@ class TimedFault(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that it stays in force; None: until it is lifted."""
 
 
-def parse_timed(spec: Mapping[str, Any]) -> TimedFault:
+def parse_timed(spec: Mapping[str, Any], known: Mapping[str, type[Fault]] | None = None) -> TimedFault:
     """Return the fault that a description names, and when: `{"fault": ..., "from_s": 5, "for_s": 10, ...}`.
+
+    Args:
+        spec: as for `parse`, and the times.
+        known: as for `parse`.
 
     Raises:
         FaultError: as `parse`, or the times make no sense.
     """
     if not isinstance(spec, Mapping):
-        return TimedFault(fault=parse(spec))
+        return TimedFault(fault=parse(spec, known))
     times: dict[str, Any] = {}
     for name in ("from_s", "for_s"):
         value = spec.get(name)
@@ -94,7 +98,7 @@ def parse_timed(spec: Mapping[str, Any]) -> TimedFault:
             raise FaultError(msg)
         times[name] = float(value)
     fields = {name: value for name, value in spec.items() if name not in ("from_s", "for_s")}
-    return TimedFault(fault=parse(fields), **times)
+    return TimedFault(fault=parse(fields, known), **times)
 
 
 def _nearest(word: str, known: list[str]) -> str:
@@ -102,12 +106,19 @@ def _nearest(word: str, known: list[str]) -> str:
     return f" Did you mean `{near[0]}`?" if near else ""
 
 
+def _of_a_line() -> Mapping[str, type[Fault]]:
+    # Their names are partly those of the upstreams' faults, which do the same to one answer.
+    from harness.proxy.faults import LINE_FAULTS
+
+    return LINE_FAULTS
+
+
 def parse(spec: Mapping[str, Any], known: Mapping[str, type[Fault]] | None = None) -> Fault:
     """Return the fault that a description names.
 
     Args:
         spec: `{"fault": <name>, **fields}`, as scenario files, the command line and the control API write it.
-        known: the faults to choose from, by name; None: the catalogue.
+        known: the faults to choose from, by name; None: the catalogue, or, where a `proxy` is named, those of a line.
 
     Returns:
         The record.
@@ -119,7 +130,8 @@ def parse(spec: Mapping[str, Any], known: Mapping[str, type[Fault]] | None = Non
     if not isinstance(spec, Mapping):
         msg = f'A fault is described by an object such as {{"fault": "hang", "upstream": "openai"}}, not by {spec!r}.'
         raise FaultError(msg)
-    known = catalogue() if known is None else known
+    if known is None:
+        known = _of_a_line() if "proxy" in spec else catalogue()
     name = spec.get("fault")
     if not isinstance(name, str):
         msg = f'The description has no fault\'s name: expected "fault": one of {", ".join(known)}.'

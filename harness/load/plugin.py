@@ -386,7 +386,7 @@ class Campaign:
                 id=armed or f"unarmed-{index}",
                 event="planned",
                 family=parse_fault(spec).family,
-                where=str(spec.get("upstream", spec.get("process", ""))),
+                where=str(spec.get("upstream", spec.get("proxy", spec.get("process", "")))),
                 must_fire=must_fire,
             )
         )

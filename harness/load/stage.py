@@ -121,7 +121,7 @@ class WithUpstreams:
         return self._host
 
     def arm(self, spec: dict[str, Any]) -> str | None:
-        if parse_fault(spec).family in ("process", "caller"):
+        if parse_fault(spec).family in ("process", "caller") or "proxy" in spec:
             return None
         return str(call(self._control, "POST", "/_control/faults", spec)["id"])
 
@@ -182,20 +182,20 @@ class Supervised:
         addresses = json.loads(line)
         self._url = addresses["url"]
         self._control = addresses["upstreams"]
-        self._done_to_the_process: set[str] = set()
+        self._by_supervisor: set[str] = set()
 
     def prepare(self, planned: PlannedScenario) -> str:
         return str(call(self._url, "POST", "/scenario", {"name": planned.name}, timeout_s=_START_S)["host"])
 
     def arm(self, spec: dict[str, Any]) -> str | None:
-        if parse_fault(spec).family == "process":
+        if parse_fault(spec).family == "process" or "proxy" in spec:
             armed = str(call(self._url, "POST", "/fault", spec, timeout_s=_START_S)["id"])
-            self._done_to_the_process.add(armed)
+            self._by_supervisor.add(armed)
             return armed
         return str(call(self._control, "POST", "/_control/faults", spec)["id"])
 
     def lift(self, armed: str) -> None:
-        if armed in self._done_to_the_process:
+        if armed in self._by_supervisor:
             call(self._url, "DELETE", f"/fault/{armed}", timeout_s=_START_S)
         else:
             call(self._control, "DELETE", f"/_control/faults/{armed}")

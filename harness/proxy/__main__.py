@@ -6,11 +6,13 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Callable
 
 import click
 import msgspec
 
-from harness.faults import FaultError, parse
+from harness.faults import FaultError, TimedFault, parse_timed
+from harness.model import FaultEvent
 from harness.proxy.control import ProxyControl
 from harness.proxy.fault_proxy import Address, FaultProxy, ListenError, address
 from harness.proxy.faults import LINE_FAULTS, LineFault
@@ -32,19 +34,17 @@ def _address(context: click.Context, parameter: click.Parameter, text: str) -> A
         raise click.BadParameter(str(error)) from error
 
 
-def _faults(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> list[LineFault]:
+def _faults(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> list[TimedFault]:
     faults = []
     for text in texts:
         try:
-            fault = parse(json.loads(text), LINE_FAULTS)
+            faults.append(parse_timed(json.loads(text), LINE_FAULTS))
         except json.JSONDecodeError as error:
             example = '{"fault": "latency", "delay_s": 0.3}'
             msg = f"{text!r} is no JSON ({error}); expected e.g. '{example}'."
             raise click.BadParameter(msg) from error
         except FaultError as error:
             raise click.BadParameter(str(error)) from error
-        assert isinstance(fault, LineFault)
-        faults.append(fault)
     return faults
 
 
@@ -54,24 +54,35 @@ def _faults(context: click.Context, parameter: click.Parameter, texts: tuple[str
 @click.option("--control", default=0, type=click.IntRange(0, 65535), help="Port of the control API; 0: a free one.")
 @click.option("--fault", "faults", multiple=True, callback=_faults, metavar="JSON", help="Armed from the start.")
 @click.option("--seed", default=0, show_default=True, help="Seed of every random choice.")
-def main(listen: int, upstream: Address, control: int, faults: list[LineFault], seed: int) -> None:
+@click.option(
+    "--name", default="", help="What its faults' ids begin with, e.g. where several proxies share a timeline."
+)
+@click.option("--events", is_flag=True, help="Print what becomes of the faults, one JSON line each.")
+def main(
+    listen: int, upstream: Address, control: int, faults: list[TimedFault], seed: int, name: str, events: bool
+) -> None:
     """Carry TCP connections to an upstream, and break them as told, until SIGTERM or Ctrl-C.
 
     Prints one JSON line as soon as it listens. Faults: latency, bandwidth, reset, blackhole, half_open.
     """
 
+    def said(line: object) -> None:
+        sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+        sys.stdout.flush()
+
+    record: Callable[[FaultEvent], None] = said if events else lambda event: None
+
     async def run() -> None:
         ended = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
-        async with FaultProxy(upstream, port=listen, seed=seed) as proxy:
+        async with FaultProxy(upstream, port=listen, seed=seed, name=name, record=record) as proxy:
             port = Port(control, ProxyControl(proxy))
             await port.serve()
-            for fault in faults:
-                proxy.arm(fault)
-            ready = Ready(proxy.address, str(upstream), f"http://127.0.0.1:{port.number}")
-            sys.stdout.write(msgspec.json.encode(ready).decode() + "\n")
-            sys.stdout.flush()
+            said(Ready(proxy.address, str(upstream), f"http://127.0.0.1:{port.number}"))
+            for timed in faults:
+                assert isinstance(timed.fault, LineFault)
+                proxy.arm(timed.fault, from_s=timed.from_s, for_s=timed.for_s)
             await ended.wait()
             port.end()
 

@@ -74,17 +74,18 @@ class ProxyControl:
 
     @routed("GET /_control/faults")
     def faults(self, call: ControlCall) -> Reply:
-        """List the faults in force."""
+        """List the faults in force, and those that are planned."""
         return json_reply(
             [
-                {"id": armed.id, "fired": armed.fired, **msgspec.to_builtins(armed.fault)}
-                for armed in self._proxy.in_force
+                {"id": armed.id, "in_force": in_force, "fired": armed.fired, **msgspec.to_builtins(armed.fault)}
+                for in_force, several in ((True, self._proxy.in_force), (False, self._proxy.planned))
+                for armed in several
             ]
         )
 
     @routed("POST /_control/faults")
     def arm(self, call: ControlCall) -> Reply:
-        """Put a fault in force."""
+        """Put a fault in force: at once, or `from_s` seconds from now; until it is lifted, or for `for_s` seconds."""
         described = msgspec.json.decode(call.request.body or b"{}")
         if not isinstance(described, dict) or not isinstance(described.get("fault"), str):
             msg = 'A fault is described by an object such as {"fault": "latency", "delay_s": 0.3}.'

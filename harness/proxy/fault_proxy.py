@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from harness.faults import FaultError, parse
+from harness.faults import FaultError, parse_timed
 from harness.model import FaultEvent
 from harness.proxy.faults import LINE_FAULTS, LineFault
 from harness.proxy.link import PIECE_BYTES, Armed, Link, Streams
@@ -63,6 +63,8 @@ class FaultProxy:
         upstream: where connections lead to.
         port: where it listens; 0: a free one.
         seed: of random choices.
+        name: what it is called on a timeline, and what the ids of its faults begin with.
+        record: is given every event of its faults.
         complain: is told, once, that the upstream cannot be reached.
     """
 
@@ -72,6 +74,8 @@ class FaultProxy:
         *,
         port: int = 0,
         seed: int = 0,
+        name: str = "",
+        record: Callable[[FaultEvent], None] = lambda event: None,
         complain: Callable[[str], None] = lambda message: print(message, file=sys.stderr),
     ) -> None:
         self.upstream = address(upstream) if isinstance(upstream, str) else upstream
@@ -81,9 +85,12 @@ class FaultProxy:
         self.accepted = 0
         """Connections so far."""
         self._seed = seed
+        self._name = name
+        self._record = record
         self._complain = complain
         self._has_complained = False
         self._armed: dict[str, Armed] = {}
+        self._planned: dict[str, Armed] = {}
         self._armed_count = 0
         self._links: dict[Link, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
@@ -162,46 +169,79 @@ class FaultProxy:
 
     # --- faults ------------------------------------------------------------------------------------------------------
 
-    def arm(self, fault: str | LineFault, /, **fields: Any) -> str:
+    def arm(self, fault: str | LineFault, /, *, from_s: float = 0.0, for_s: float | None = None, **fields: Any) -> str:
         """Put a fault in force, for connections that are open and for new ones, and return its id.
 
         Args:
             fault: its name, e.g. "latency", or the record itself.
+            from_s: when, in seconds from now.
+            for_s: how long it stays, in seconds; None: until it is lifted.
             fields: the fault's own, e.g. `delay_s=0.3`.
 
         Raises:
             FaultError: there is no such fault or field, or a value makes no sense; the message says what would.
         """
-        record = parse({"fault": fault, **fields}, LINE_FAULTS) if isinstance(fault, str) else fault
+        described = {"fault": fault, "from_s": from_s, "for_s": for_s, **fields}
+        record = parse_timed(described, LINE_FAULTS).fault if isinstance(fault, str) else fault
         if not isinstance(record, LineFault):
             msg = f"`{record.name}` is no fault of a line; expected one of {', '.join(LINE_FAULTS)}."
             raise FaultError(msg)
         self._armed_count += 1
-        armed = Armed(f"f{self._armed_count}", record)
+        number = f"f{self._armed_count}"
+        armed = Armed(f"{self._name}-{number}" if self._name else number, record)
+        loop = asyncio.get_running_loop()
+        if from_s > 0:
+            self._planned[armed.id] = armed
+            self._event(armed, "planned")
+            loop.call_later(from_s, self._arm_planned, armed.id)
+        else:
+            self._put_in_force(armed)
+        if for_s is not None:
+            loop.call_later(from_s + for_s, self._lift_if_there, armed.id)
+        return armed.id
+
+    def _arm_planned(self, id_: str) -> None:
+        armed = self._planned.pop(id_, None)
+        if armed is not None:
+            self._put_in_force(armed)
+
+    def _put_in_force(self, armed: Armed) -> None:
         self._armed[armed.id] = armed
         self._event(armed, "armed")
         for link in list(self._links):
             link.meet(armed)
             link.heed()
-        return armed.id
 
     def lift(self, id_: str) -> None:
-        """Take a fault out of force.
+        """Take a fault out of force, or give up one that is planned.
 
         Raises:
-            KeyError: there is no such fault in force.
+            KeyError: there is no such fault.
         """
+        planned = self._planned.pop(id_, None)
+        if planned is not None:
+            self._event(planned, "lifted")
+            return
         armed = self._armed.pop(id_)
         armed.is_lifted = True
         self._event(armed, "lifted")
         for link in list(self._links):
             link.heed()
 
+    def _lift_if_there(self, id_: str) -> None:
+        # It may have been lifted by hand before its time was over.
+        with contextlib.suppress(KeyError):
+            self.lift(id_)
+
     def lift_all(self) -> None:
-        """Take all faults out of force."""
-        for id_ in list(self._armed):
-            with contextlib.suppress(KeyError):
-                self.lift(id_)
+        """Take all faults out of force, and give up those that are planned."""
+        for id_ in (*self._planned, *self._armed):
+            self._lift_if_there(id_)
+
+    @property
+    def planned(self) -> tuple[Armed, ...]:
+        """The faults that are to come."""
+        return tuple(self._planned.values())
 
     @property
     def in_force(self) -> tuple[Armed, ...]:
@@ -213,14 +253,14 @@ class FaultProxy:
         self._event(armed, "fired", f"connection {number}")
 
     def _event(self, armed: Armed, event: str, detail: str = "") -> None:
-        self.events.append(
-            FaultEvent(
-                at_ns=time.monotonic_ns(),
-                fault=armed.fault.name,
-                id=armed.id,
-                event=event,  # type: ignore[arg-type]
-                family=armed.fault.family,
-                where=str(self.upstream),
-                detail=detail,
-            )
+        recorded = FaultEvent(
+            at_ns=time.monotonic_ns(),
+            fault=armed.fault.name,
+            id=armed.id,
+            event=event,  # type: ignore[arg-type]
+            family=armed.fault.family,
+            where=f"{self._name} ({self.upstream})" if self._name else str(self.upstream),
+            detail=detail,
         )
+        self.events.append(recorded)
+        self._record(recorded)

@@ -55,6 +55,8 @@ class LineFault(Fault, frozen=True, kw_only=True):
 
     family: ClassVar[Family] = "network"
 
+    proxy: str | None = None
+    """Which of the target's proxies; a proxy by itself does not ask."""
     direction: Literal["up", "down", "both"] = "both"
     """Which way it concerns: up is from the caller to the upstream."""
     probability: float = 1.0

@@ -7,8 +7,9 @@
                         its command or environment names {redis}; answers when it is ready
     POST /scenario/end  everything recorded so far is on disk
     POST /fault         {"fault": "kill" | "pause" | "resume" | "restart", "replica": 0} -> {"id"}; with
-                        "process": "redis" instead of a replica it is done to the Redis
-    DELETE /fault/ID    lifts it: a pause is resumed
+                        "process": "redis" instead of a replica it is done to the Redis; {"fault": "latency",
+                        "proxy": NAME, "delay_s": 1, "from_s": 0, "for_s": 5} and the like break a line
+    DELETE /fault/ID    lifts it: a pause is resumed, a line mended
     GET  /status        what is running
     POST /shutdown      stops everything, itself last
 
@@ -19,6 +20,7 @@ children (PR_SET_PDEATHSIG), and everywhere a warden process kills whatever thos
     process      one process at one address: started, watched every 10 ms, broken, stopped
     replica      one process of the target, and its telemetry
     redis        a Redis for what the target shares between its replicas
+    proxy        a fault proxy for a line of the target
     upstreams    the stand-ins' process and its control API
     records      what is written to the run directory
     child        how a process is started so that it cannot outlive the supervisor

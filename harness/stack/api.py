@@ -27,10 +27,10 @@ def application(supervisor: Supervisor, stop: asyncio.Event) -> Starlette:
         return {}
 
     async def fault(request: Request) -> Any:
-        return {"id": supervisor.fault(_read(await request.body(), dict[str, Any]))}
+        return {"id": await supervisor.fault(_read(await request.body(), dict[str, Any]))}
 
     async def lift(request: Request) -> Any:
-        supervisor.lift(request.path_params["id"])
+        await supervisor.lift(request.path_params["id"])
         return {}
 
     async def status(_request: Request) -> Any:

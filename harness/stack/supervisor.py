@@ -10,16 +10,19 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 from harness.evidence import EvidenceError, scenario_directory
-from harness.faults import FaultError, ProcessFault, parse
+from harness.faults import FaultError, ProcessFault, parse, parse_timed
 from harness.model import FaultEvent, Size
+from harness.proxy.faults import LineFault
 from harness.stack.child import how_it_ended
 from harness.stack.errors import StackError
 from harness.stack.household import Household, free_port
 from harness.stack.process import Process
+from harness.stack.proxy import Proxy
 from harness.stack.records import Records
 from harness.stack.redis import Redis
 from harness.stack.replica import TICK_S, Replica
@@ -72,6 +75,9 @@ class Supervisor:
         self._upstreams = upstreams
         self._replicas: list[Replica] = []
         self._redis: Redis | None = None
+        self._proxies: dict[str, Proxy] = {}
+        self._lines_broken: dict[str, Proxy] = {}
+        """The proxies' faults, by their ids."""
         self._records: Records | None = None
         self._homes: list[Path] = []
         self._busy = asyncio.Lock()
@@ -88,7 +94,7 @@ class Supervisor:
         self._timer = self._loop.call_at(self._next_tick_s, self._tick)
 
     async def scenario(self, order: ScenarioOrder) -> dict[str, Any]:
-        """Begin a scenario: old target stopped, upstreams in a new epoch, fresh target (and Redis) started and ready.
+        """Begin a scenario: old target stopped, upstreams in a new epoch, target, Redis and proxies fresh and ready.
 
         Returns:
             `host`, `pid` and `ready_after_s`; pid is None for a target that is not started by the harness.
@@ -108,8 +114,8 @@ class Supervisor:
             self._records.flush()
         await self._upstreams.control_call("POST", "/_control/flush")
 
-    def fault(self, spec: Mapping[str, Any]) -> str:
-        """Break a process of the target, or its Redis.
+    async def fault(self, spec: Mapping[str, Any]) -> str:
+        """Break a process of the target, its Redis, or a line of it that leads through a proxy.
 
         Returns:
             The fault's id, under which its events are recorded.
@@ -118,9 +124,14 @@ class Supervisor:
             StackError: nonsense, or it cannot be done now.
         """
         try:
-            fault = parse(spec)
+            fault = parse_timed(spec).fault if "proxy" in spec else parse(spec)
         except FaultError as error:
             raise StackError(str(error), status=400) from error
+        if isinstance(fault, LineFault):
+            proxy = self._proxy(fault.proxy)
+            id_ = await proxy.arm(spec)
+            self._lines_broken[id_] = proxy
+            return id_
         if not isinstance(fault, ProcessFault):
             msg = f"The fault {fault.name!r} is not one of the target's process: give it to the upstreams' control API."
             raise StackError(msg, status=400)
@@ -142,8 +153,10 @@ class Supervisor:
                 raise StackError(f"The supervisor does not know how to do {other!r}.", status=400)
         return id_
 
-    def lift(self, id_: str) -> None:
-        """Lift a fault: a pause is resumed; of the others there is nothing to lift."""
+    async def lift(self, id_: str) -> None:
+        """Lift a fault: a pause is resumed, a line mended; of the others there is nothing to lift."""
+        if id_ in self._lines_broken:
+            await self._lines_broken.pop(id_).lift(id_)
         for process in self._processes():
             if process.paused_by(id_):
                 process.resume(next(self._fault_ids))
@@ -160,6 +173,10 @@ class Supervisor:
             "redis": {"pid": self._redis.pid, "alive": self._redis.alive, "url": self._redis.url}
             if self._redis
             else None,
+            "proxies": {
+                name: {"pid": proxy.pid, "alive": proxy.alive, "address": proxy.address, "to": proxy.upstream}
+                for name, proxy in self._proxies.items()
+            },
             "upstreams": self._upstreams.control,
             "upstreams_alive": self._upstreams.exit_code() is None,
             "addresses": self._upstreams.urls,
@@ -217,11 +234,12 @@ class Supervisor:
                 "latency_scale": order.latency_scale,
             },
         )
+        await self._begin_redis(self._records)
+        await self._begin_proxies(self._records)
         start = self._settings.target.start
         if start is None:
             return {"host": self._settings.target.host, "pid": None, "ready_after_s": 0.0}
         home = self._new_home()
-        await self._begin_redis(self._records)
         port = free_port()
         try:
             command, environment = self._command(port, home)
@@ -258,11 +276,31 @@ class Supervisor:
         )
         await self._redis.begin()
 
+    async def _begin_proxies(self, records: Records) -> None:
+        addresses = self._addresses()
+        for number, (name, proxied) in enumerate(self._settings.target.proxy.items()):
+            url = addresses.get(proxied.to)
+            self._proxies[name] = Proxy(
+                self._household,
+                self._new_home(),
+                records,
+                name=name,
+                upstream=proxied.to if url is None else urlsplit(url).netloc,
+                port=proxied.port,
+                seed=self._settings.seed,
+                number=number,
+            )
+            await self._proxies[name].begin()
+
+    def _addresses(self) -> dict[str, str]:
+        """Return the URLs of the stand-ins and the Redis, by name."""
+        return {**self._upstreams.urls, **({"redis": self._redis.url} if self._redis is not None else {})}
+
     def _command(self, port: int, home: Path) -> tuple[list[str], dict[str, str]]:
         facts = {
             **self._settings.target.facts(self._settings.size),
-            **self._upstreams.urls,
-            **({"redis": self._redis.url} if self._redis is not None else {}),
+            **self._addresses(),
+            **self._facts_of_proxies(),
             "python": sys.executable,
             "port": str(port),
             "host": "127.0.0.1",
@@ -271,10 +309,21 @@ class Supervisor:
         target = self._settings.target
         return target.command(facts), target.environment(self._settings.variant, facts)
 
+    def _facts_of_proxies(self) -> dict[str, str]:
+        """Return where each proxy is, and the URLs that lead through one."""
+        facts, addresses = {}, self._addresses()
+        for name, proxied in self._settings.target.proxy.items():
+            address = facts[f"proxy.{name}"] = self._proxies[name].address
+            if proxied.to in addresses:
+                facts[proxied.to] = urlsplit(addresses[proxied.to])._replace(netloc=address).geturl()
+        return facts
+
     async def _stop_target(self) -> None:
         for replica in self._replicas:
             await replica.end()
         self._replicas = []
+        await asyncio.gather(*(proxy.end() for proxy in self._proxies.values()))
+        self._proxies, self._lines_broken = {}, {}
         if self._redis is not None:
             await self._redis.end()  # after those who use it
             self._redis = None
@@ -286,7 +335,13 @@ class Supervisor:
         self._homes = []
 
     def _processes(self) -> tuple[Process, ...]:
-        return (*self._replicas, *([self._redis] if self._redis is not None else []))
+        return (*self._replicas, *self._proxies.values(), *([self._redis] if self._redis is not None else []))
+
+    def _proxy(self, name: str | None) -> Proxy:
+        if name not in self._proxies:
+            there = f"there are {', '.join(self._proxies)}" if self._proxies else "its file has no [proxy]"
+            raise StackError(f"There is no proxy {name!r} of the target: {there}.", status=400)
+        return self._proxies[name]
 
     def _process(self, fault: ProcessFault) -> Process:
         if fault.process == "redis":

@@ -32,6 +32,7 @@ _START_FACTS = ("python", "port", "host", "home", "deadline_s", "redis", *UPSTRE
 _REQUEST_FACTS = ("user_id", "message")
 _WITHOUT_BODY = ("GET", "HEAD", "DELETE")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_PROXY_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _JSON_PATH = re.compile(r"[^.]+(\.[^.]+)*")
 
 
@@ -67,6 +68,15 @@ class OwnRedis(_Table, frozen=True, kw_only=True):
 
     appendonly: bool = False
     """Whether every write is on disk before it is answered, so that killing it loses nothing; as Redis calls it."""
+
+
+class Proxied(_Table, frozen=True, kw_only=True):
+    """A line to an upstream that leads through a fault proxy."""
+
+    to: str
+    """The name of an upstream, whose placeholder then leads through the proxy; `redis`; or HOST:PORT."""
+    port: int | None = None
+    """Where the proxy listens on 127.0.0.1, for a target that has its upstream's address built in."""
 
 
 class Request(_Table, frozen=True, kw_only=True):
@@ -138,6 +148,8 @@ class Target(_Table, frozen=True, kw_only=True):
     """Where it already runs; only without `start`."""
     start: Start | None = None
     redis: OwnRedis | None = None
+    proxy: dict[str, Proxied] = {}
+    """The lines that can be broken, by name; `{proxy.NAME}` is the HOST:PORT of one."""
     request: Request = Request()
     reply: Reply = Reply()
     declares: dict[str, float | BySize] = {}
@@ -181,13 +193,15 @@ class Target(_Table, frozen=True, kw_only=True):
         return {**declared, "deadline_s": _number(self.deadline_s(size))}
 
     def uses(self, fact: str, variant: str | None) -> bool:
-        """Return whether the command, or the environment that it has under this variant, names the placeholder `fact`.
+        """Return whether the command, the environment that it has under this variant, or a proxy names `fact`.
 
         Raises:
             TargetError: there is no such variant.
         """
         if self.start is None:
             return False
+        if any(proxied.to == fact for proxied in self.proxy.values()):
+            return True
         return any(fact in placeholders(text) for text in (*self.start.command, *self._templates(variant).values()))
 
     def check_names(self, scenarios: Collection[str], checks: Collection[str]) -> None:
@@ -401,6 +415,7 @@ def _sense_problems(target: Target) -> Iterator[str]:
         yield from _start_problems(target.start, target)
     if target.redis is not None and not any(target.uses("redis", name) for name in (None, *target.variants)):
         yield "[redis] has no effect: expected {redis} in start.command, start.env or a variant's env."
+    yield from _proxy_problems(target)
     for name, variant in target.variants.items():
         key = f"variants.{name}.env"
         if variant.env and target.start is None:
@@ -430,6 +445,34 @@ def _declared_problems(declares: Mapping[str, float | BySize]) -> Iterator[str]:
             least = "a number above 0" if name == "answer_within_s" else "a number from 0 up"
             if not math.isfinite(value) or value < 0 or (name == "answer_within_s" and value == 0):
                 yield f"declares.{name}{suffix} is {value:g}: expected {least}."
+
+
+def _proxy_problems(target: Target) -> Iterator[str]:
+    taken: dict[object, str] = {}
+    for name, proxied in target.proxy.items():
+        key = f"proxy.{name}"
+        if not _PROXY_NAME.fullmatch(name):
+            yield f'{key}: expected a name of letters, digits, "_" and "-".'
+        if proxied.to not in ("redis", *UPSTREAMS) and not _is_address(proxied.to):
+            yield (
+                f'{key}.to is "{proxied.to}": expected HOST:PORT, or one of {", ".join(("redis", *UPSTREAMS))}.'
+                f"{did_you_mean(proxied.to, ('redis', *UPSTREAMS))}"
+            )
+        if proxied.port is not None and not 0 < proxied.port < 65536:
+            yield f"{key}.port is {proxied.port}: expected 1 to 65535."
+        if target.start is None and proxied.to == "redis":
+            yield f"{key}.to is redis: only a target that the harness starts is given one."
+        if target.start is None and proxied.port is None:
+            yield f"{key} has no port: expected one, since this target already runs and cannot be told it."
+        for what, of in ((proxied.port, "port"), (proxied.to, "to")):
+            if what is not None and (of, what) in taken:
+                yield f"{key}.{of} is that of proxy.{taken[of, what]} too: expected one of its own."
+            taken[of, what] = name
+
+
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and "/" not in host and port.isdigit() and 0 < int(port) < 65536
 
 
 def _start_problems(start: Start, target: Target) -> Iterator[str]:
@@ -518,7 +561,11 @@ def _json_path_problems(path: str, key: str) -> Iterator[str]:
 
 
 def _start_facts(target: Target) -> tuple[str, ...]:
-    return (*_START_FACTS, *(f"declared.{name}" for name in target.declared("quick")))
+    return (
+        *_START_FACTS,
+        *(f"declared.{name}" for name in target.declared("quick")),
+        *(f"proxy.{name}" for name in target.proxy),
+    )
 
 
 def _texts(content: Any, key: str) -> Iterator[tuple[str, str]]:

@@ -84,7 +84,7 @@ class ArmedFaults:
     def _new(self, fault: Fault) -> Armed:
         if not isinstance(fault, MatchedFault | NetworkFault):
             msg = f"The fault `{fault.name}` is a {fault.family} fault: upstreams cannot carry it out. " + (
-                "Give it to the supervisor." if fault.family == "process" else "It is played by the load."
+                "It is played by the load." if fault.family == "caller" else "Give it to the supervisor."
             )
             raise FaultError(msg)
         if fault.upstream != "*" and fault.upstream not in self._upstreams:

@@ -107,8 +107,8 @@ def test_a_bare_url_means_the_documented_contract() -> None:
 
 
 MISTAKES = {
-    'nam = "x"': "unknown key 'nam': expected one of name, host, start, redis, request, reply, declares, variants, "
-    "ablation, parts at the top. Did you mean 'name'?",
+    'nam = "x"': "unknown key 'nam': expected one of name, host, start, redis, proxy, request, reply, declares, "
+    "variants, ablation, parts at the top. Did you mean 'name'?",
     'file = "x"': "unknown key 'file': expected one of name, host",
     '[redis]\nappendonly = true\n[start]\ncommand = ["a"]': "[redis] has no effect: expected {redis} in start.command",
     '[redis]\nappendonly = 1\n[start]\ncommand = ["{redis}"]': "redis.appendonly is 1: expected true or false.",
@@ -226,3 +226,45 @@ def test_whatever_a_file_holds_is_a_target_or_a_sentence(tables: dict[str, objec
         assert str(error).startswith("target.toml: ")  # noqa: PT017 either outcome is fine, no other exception is
     else:
         assert isinstance(target, Target)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "said"),
+    [
+        ('to = "opnai"', 'proxy.line.to is "opnai": expected HOST:PORT, or one of redis, openai'),
+        ('to = "somewhere:0"', "expected HOST:PORT"),
+        ('to = "tts"\nport = 70000', "proxy.line.port is 70000: expected 1 to 65535."),
+        ('to = "tts"\n[proxy.other]\nto = "tts"', "proxy.other.to is that of proxy.line too: expected one of its own."),
+        ('to = "tts"\n[proxy."a b"]\nto = "openai"', "proxy.a b: expected a name of letters"),
+        ("port = 1", "proxy.line.to is missing"),
+    ],
+)
+def test_a_proxy_that_makes_no_sense(tmp_path: Path, proxy: str, said: str) -> None:
+    path = tmp_path / "target.toml"
+    path.write_text(f'[start]\ncommand = ["x", "{{port}}"]\n[proxy.line]\n{proxy}\n')
+    with pytest.raises(TargetError) as error:
+        read_target(path)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "said"),
+    [('to = "tts"', "proxy.line has no port"), ('to = "redis"\nport = 7000', "only a target that the harness starts")],
+)
+def test_a_proxy_of_a_target_that_already_runs(tmp_path: Path, proxy: str, said: str) -> None:
+    path = tmp_path / "target.toml"
+    path.write_text(f'host = "http://127.0.0.1:1"\n[proxy.line]\n{proxy}\n')
+    with pytest.raises(TargetError) as error:
+        read_target(path)
+    assert said in str(error.value)
+
+
+def test_a_proxy_is_named_by_a_placeholder_and_brings_a_redis_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "target.toml"
+    path.write_text('[start]\ncommand = ["x", "{proxy.cache}"]\n[proxy.cache]\nto = "redis"\n')
+    target = read_target(path)
+    assert target.command({"proxy.cache": "127.0.0.1:9"}) == ["x", "127.0.0.1:9"]
+    assert target.uses("redis", None)
+    path.write_text('[start]\ncommand = ["x", "{proxy.cash}"]\n[proxy.cache]\nto = "redis"\n')
+    with pytest.raises(TargetError, match=r"Did you mean .*proxy\.cache"):
+        read_target(path)

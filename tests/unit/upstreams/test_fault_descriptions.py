@@ -9,8 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
+import harness
 from harness import faults
 from harness.faults import FaultError, parse
+from harness.proxy import LINE_FAULTS
+from harness.upstreams.armed import ArmedFaults
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "slow": {"delay_s": 1.0},
@@ -49,6 +52,11 @@ def test_the_first_faults_are_there() -> None:
         ({"fault": "hang", "probability": 2}, "The fault `hang`: `probability` is 2.0, expected 0 to 1."),
         ({"fault": "hang", "times": 0}, "The fault `hang`: `times` is 0, expected 1 or more, or none for always."),
         ({"fault": "status", "status": 200}, "The fault `status`: `status` is 200, expected an error from 400 to 599."),
+        ({"fault": "latncy", "proxy": "db"}, "There is no fault `latncy`. Did you mean `latency`?"),
+        (
+            {"fault": "hang", "proxy": "db"},
+            "There is no fault `hang`. Known: bandwidth, blackhole, half_open, latency, reset.",
+        ),
         ({"fault": "kill", "replica": -1}, "The fault `kill`: `replica` is -1, expected 0 or more."),
     ],
 )
@@ -79,3 +87,14 @@ def test_a_fault_with_its_times() -> None:
 def test_times_that_make_no_sense(spec: Any) -> None:
     with pytest.raises(FaultError, match=r"expected seconds, 0 or more|described by an object"):
         faults.parse_timed(spec)
+
+
+def test_where_a_proxy_is_named_the_fault_is_one_of_its_line() -> None:
+    # Two faults of this name: one narrows an answer, the other a connection.
+    assert type(parse({"fault": "bandwidth", "bytes_per_s": 9})) is not LINE_FAULTS["bandwidth"]
+    assert type(parse({"fault": "bandwidth", "bytes_per_s": 9, "proxy": "db"})) is LINE_FAULTS["bandwidth"]
+    plan = harness.fault("latency", proxy="db", delay_s=0.5, from_s=1)
+    assert (plan.spec, plan.from_s) == ({"fault": "latency", "proxy": "db", "delay_s": 0.5}, 1)
+    armed = ArmedFaults(0, {"openai": ()}, lambda event: None)
+    with pytest.raises(FaultError, match="Give it to the supervisor"):
+        armed.arm(parse(plan.spec), 0)
