@@ -7,8 +7,12 @@ from typing import Any
 import httpx2
 
 from reference_agent.clock import Deadline
+from reference_agent.conversation import BadArguments
+from reference_agent.errors import Unavailable
 from reference_agent.parts.retries import Retries
 from reference_agent.wire import Body, Wire
+
+_NOT_LIKE_THIS = frozenset({400, 404, 414, 422})
 
 
 class Outbound:
@@ -24,15 +28,23 @@ class Outbound:
         Raises:
             httpx2.HTTPStatusError: the answer is 4xx or 5xx.
             Unavailable: the upstream does not do its work.
+            BadArguments: the upstream is well, but there is nothing of what was asked about (a city, a country).
         """
 
         async def attempt() -> Any:
             return _json_of(await self._wire.request("GET", url, params=params))
 
-        # What bounds a tool's time is the part that runs tools; here the deadline of the turn does.
-        return await self._retries.call(
-            upstream, attempt, deadline, repeatable=True, attempt_s=max(0.0, deadline.remaining_s())
-        )
+        try:
+            # What bounds a tool's time is the part that runs tools; here the deadline of the turn does.
+            return await self._retries.call(
+                upstream, attempt, deadline, repeatable=True, attempt_s=max(0.0, deadline.remaining_s())
+            )
+        except Unavailable as failure:
+            cause = failure.__cause__
+            if isinstance(cause, httpx2.HTTPStatusError) and cause.response.status_code in _NOT_LIKE_THIS:
+                msg = f"{upstream} knows nothing about that"
+                raise BadArguments(msg) from failure
+            raise
 
     async def post_json(self, upstream: str, url: str, body: Any, deadline: Deadline, attempt_s: float) -> Any:
         """POST something that does no harm when it arrives twice; return the JSON that comes back. Raises as above."""

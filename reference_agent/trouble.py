@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 import httpx2
 import openai
@@ -36,7 +39,7 @@ def trouble_in(failure: BaseException) -> Trouble | None:
         case openai.APIStatusError(status_code=401 | 403):
             return Trouble("our key is rejected", never_arrived=True, worth_repeating=False)
         case openai.APIStatusError(status_code=429):
-            wait_s = _retry_after_s(failure)
+            wait_s = _retry_after_s(failure.response.headers)
             return Trouble(
                 "429", never_arrived=True, worth_repeating=True, retry_after_s=wait_s, upstream_is_down=False
             )
@@ -49,7 +52,7 @@ def trouble_in(failure: BaseException) -> Trouble | None:
                 upstream_is_down=False,
             )
         case openai.APIStatusError(status_code=status) if status >= 500:
-            wait_s = _retry_after_s(failure)
+            wait_s = _retry_after_s(failure.response.headers)
             return Trouble(str(status), never_arrived=False, worth_repeating=True, retry_after_s=wait_s)
         case openai.APIResponseValidationError():
             return Trouble("answer not understood", never_arrived=False, worth_repeating=False)
@@ -60,7 +63,11 @@ def trouble_in(failure: BaseException) -> Trouble | None:
             down = response.status_code >= 500 or response.status_code in (401, 403)
             repeat = response.status_code >= 500 or response.status_code == 429
             return Trouble(
-                str(response.status_code), never_arrived=not repeat, worth_repeating=repeat, upstream_is_down=down
+                str(response.status_code),
+                never_arrived=response.status_code < 500,
+                worth_repeating=repeat,
+                retry_after_s=_retry_after_s(response.headers) if repeat else None,
+                upstream_is_down=down,
             )
         case httpx2.TransportError():
             return Trouble("connection failed", isinstance(failure, _NEVER_ARRIVED), worth_repeating=True)
@@ -69,12 +76,22 @@ def trouble_in(failure: BaseException) -> Trouble | None:
     return None
 
 
-def _retry_after_s(failure: openai.APIStatusError) -> float | None:
-    """Read Retry-After; the header in milliseconds goes before the one in seconds, as in the SDK."""
-    headers = failure.response.headers
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Read Retry-After; the header in milliseconds goes before the one in seconds, as in the SDK.
+
+    A moment (RFC 9110 allows one) counts from the answer's own Date: our clock may differ from theirs.
+    """
     for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        written = headers.get(name, "")
         try:
-            return max(0.0, float(headers[name]) * unit_s)
-        except (KeyError, ValueError):
-            continue
+            seconds = float(written) * unit_s
+        except ValueError:
+            try:
+                seconds = (
+                    parsedate_to_datetime(written) - parsedate_to_datetime(headers.get("date", ""))
+                ).total_seconds()
+            except (ValueError, TypeError):
+                continue
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
     return None

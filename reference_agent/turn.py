@@ -100,7 +100,7 @@ class Turn:
         deadline = Deadline.after(self._clock, self._settings.turn_s)
         user, text = self._input_guard.check(user_id, message)
         standing = await self._sessions.standing(user)
-        with self._rate_limit.admit(user, standing, hints.address), self._metrics.turn():
+        with self._metrics.turn(), self._rate_limit.admit(user, standing, hints.address):
             self._logging.heard(user, text)
             await self._cost.allow(user)
             caller = self._locale.caller(text, hints)
@@ -108,6 +108,7 @@ class Turn:
             self._metrics.heard(text, caller)
             outcome = await self._outcome(user, text, caller, deadline.earlier_by(self._settings.speech_reserve_s))
             self._logging.said(user, outcome.reply)
+            self._metrics.played(user, (output.name for output in outcome.outputs))
             pieces = self._speech_text.pieces(outcome.reply)
             mood = self._emotion.vector(_analysis(outcome))
             speech = await self._audio.speak(pieces, mood, caller.language, deadline)

@@ -11,6 +11,7 @@ from reference_agent.clock import Clock, Deadline
 from reference_agent.engines.assistants_api import AssistantsApi, StoredAssistant
 from reference_agent.errors import OutOfTime, Unavailable
 from reference_agent.parts.logging import Logging
+from reference_agent.parts.metrics import Metrics
 from reference_agent.parts.persona import Persona
 from reference_agent.parts.retries import Retries
 from reference_agent.settings import Settings
@@ -89,7 +90,9 @@ class HardenedAssistant:
         assistants_api: AssistantsApi,
         retries: Retries,
         logging: Logging,
+        metrics: Metrics,
     ) -> None:
+        self._metrics = metrics
         self._name = settings.assistant_name
         self._warm_up_s = settings.warm_up_s
         self._clock = clock
@@ -145,6 +148,7 @@ class HardenedAssistant:
                 "openai", lambda: self._api.create_assistant(**self._configuration), deadline, repeatable=False
             )
             self._logging.noted("assistant_created", id=created.id)
+            self._metrics.assistant_created()
             return created.id
         if found.metadata.get(_HASH_KEY) != self._hash:
             return (await self._update(found, deadline)).id

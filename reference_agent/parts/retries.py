@@ -10,6 +10,8 @@ from typing import Any, Protocol, TypeVar
 from reference_agent.clock import Clock, Deadline
 from reference_agent.errors import OutOfTime, Unavailable
 from reference_agent.parts.breaker import Breaker
+from reference_agent.parts.logging import Logging
+from reference_agent.parts.metrics import Metrics
 from reference_agent.settings import Settings
 from reference_agent.trouble import Trouble, trouble_in
 
@@ -69,15 +71,12 @@ class DocumentedRetries:
         return await attempt()
 
 
-class ProposedRetries:
+class ProposedRetries(DocumentedRetries):
     """The SDK's own, and a loop around it: three times three attempts at everything, each up to 600 s."""
 
     def __init__(self, clock: Clock, breaker: Breaker) -> None:
         self._clock = clock
         self._breaker = breaker
-
-    def client_options(self) -> dict[str, Any]:
-        return {}
 
     async def call(
         self,
@@ -88,14 +87,15 @@ class ProposedRetries:
         repeatable: bool,
         attempt_s: float | None = None,
     ) -> T:
-        for number in range(1, _PROPOSED_ATTEMPTS):
+        for number in range(1, _PROPOSED_ATTEMPTS + 1):
             try:
                 with self._breaker.around(upstream):
                     return await attempt()
             except Exception:
+                if number == _PROPOSED_ATTEMPTS:
+                    raise
                 await self._clock.sleep(2**number)
-        with self._breaker.around(upstream):
-            return await attempt()
+        raise AssertionError  # the last attempt returns or raises
 
 
 _PROPOSED_ATTEMPTS = 3
@@ -110,8 +110,10 @@ class HardenedRetries:
 
     needs_loop = True
 
-    def __init__(self, settings: Settings, clock: Clock, breaker: Breaker) -> None:
+    def __init__(self, settings: Settings, clock: Clock, breaker: Breaker, logging: Logging, metrics: Metrics) -> None:
         self._settings = settings
+        self._logging = logging
+        self._metrics = metrics
         self._clock = clock
         self._breaker = breaker
         self._budget = settings.retries_per_s
@@ -135,7 +137,7 @@ class HardenedRetries:
             if limit_s <= 0:
                 raise OutOfTime(upstream)
             try:
-                with self._breaker.around(upstream):
+                with self._breaker.around(upstream), self._metrics.upstream(upstream):
                     async with asyncio.timeout(limit_s):
                         return await attempt()
             except Exception as failure:
@@ -143,6 +145,13 @@ class HardenedRetries:
                 if trouble is None:
                     raise
                 wait_s = self._pause_s(trouble, number, deadline, repeatable)
+                self._logging.warned(
+                    "upstream_failed",
+                    upstream=upstream,
+                    attempt=number,
+                    reason=trouble.reason,
+                    again=wait_s is not None,
+                )
                 if wait_s is None:
                     wait_again_s = trouble.retry_after_s if trouble.retry_after_s is not None else 1.0
                     raise Unavailable(

@@ -13,6 +13,7 @@ from reference_agent.errors import Gone, Unavailable
 from reference_agent.parts.assistant import DocumentedAssistant, HardenedAssistant
 from reference_agent.parts.breaker import DocumentedBreaker
 from reference_agent.parts.locale import DocumentedLocale
+from reference_agent.parts.metrics import DocumentedMetrics
 from reference_agent.parts.persona import DocumentedPersona
 from reference_agent.parts.polling import HardenedPolling
 from reference_agent.parts.retries import HardenedRetries
@@ -31,9 +32,9 @@ class Books:
 
 def _engine(server: AssistantsServer) -> AssistantsEngine:
     clock, log, api = HeldClock(), KeptLog(), server.api()
-    retries = HardenedRetries(settings(), clock, DocumentedBreaker())
+    retries = HardenedRetries(settings(), clock, DocumentedBreaker(), KeptLog(), DocumentedMetrics())
     persona = DocumentedPersona(settings(), DocumentedLocale())
-    assistant = HardenedAssistant(settings(), clock, Toolbox([]), persona, api, retries, log)
+    assistant = HardenedAssistant(settings(), clock, Toolbox([]), persona, api, retries, log, DocumentedMetrics())
     return AssistantsEngine(clock, api, assistant, retries, HardenedPolling(clock, log))
 
 

@@ -18,6 +18,7 @@ from reference_agent.engines.responses import ResponsesEngine
 from reference_agent.errors import Gone, Unavailable
 from reference_agent.parts.breaker import DocumentedBreaker
 from reference_agent.parts.locale import DocumentedLocale
+from reference_agent.parts.metrics import DocumentedMetrics
 from reference_agent.parts.persona import DocumentedPersona
 from reference_agent.parts.polling import HardenedPolling
 from reference_agent.parts.retries import HardenedRetries
@@ -96,7 +97,7 @@ _CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "ge
 
 def _responses(upstream: Upstream, log: KeptLog | None = None) -> ResponsesEngine:
     clock, log = HeldClock(), log or KeptLog()
-    retries = HardenedRetries(settings(), clock, DocumentedBreaker())
+    retries = HardenedRetries(settings(), clock, DocumentedBreaker(), KeptLog(), DocumentedMetrics())
     persona = DocumentedPersona(settings(), DocumentedLocale())
     polling = HardenedPolling(clock, log)
     return ResponsesEngine(settings(), clock, upstream.client(), retries, polling, persona, Toolbox([]), log)
@@ -279,7 +280,7 @@ _HISTORIES = pytest.mark.parametrize("history", [ProcessHistory, lambda: StoredH
 
 
 def _chat(upstream: Upstream, history: Any) -> ChatEngine:
-    retries = HardenedRetries(settings(), HeldClock(), DocumentedBreaker())
+    retries = HardenedRetries(settings(), HeldClock(), DocumentedBreaker(), KeptLog(), DocumentedMetrics())
     persona = DocumentedPersona(settings(), DocumentedLocale())
     return ChatEngine(settings(), upstream.client(), history, retries, persona, Toolbox([]))
 

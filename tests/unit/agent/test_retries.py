@@ -7,11 +7,14 @@ from typing import Any
 import httpx2
 import openai
 import pytest
-from agent_stage import HeldClock, settings
+from agent_stage import HeldClock, KeptLog, settings, wire_to
 
 from reference_agent.clock import Deadline, LoopClock
+from reference_agent.conversation import BadArguments
 from reference_agent.errors import OutOfTime, Unavailable
+from reference_agent.outbound import Outbound
 from reference_agent.parts.breaker import DocumentedBreaker
+from reference_agent.parts.metrics import DocumentedMetrics, HardenedMetrics
 from reference_agent.parts.retries import DocumentedRetries, HardenedRetries, ProposedRetries
 
 _REQUEST = httpx2.Request("POST", "http://openai/v1/threads")
@@ -42,7 +45,7 @@ class Attempts:
 
 
 def _hardened(clock: Any, **given: Any) -> HardenedRetries:
-    return HardenedRetries(settings(**given), clock, DocumentedBreaker())
+    return HardenedRetries(settings(**given), clock, DocumentedBreaker(), KeptLog(), DocumentedMetrics())
 
 
 async def test_documented_one_leaves_all_to_the_sdk() -> None:
@@ -104,6 +107,59 @@ async def test_retry_after_is_honoured_within_the_deadline_and_not_beyond() -> N
         )
     assert unavailable.value.retry_after_s == 120
     assert clock.slept == [2.0]
+
+
+def _http_status(status: int, **headers: str) -> httpx2.HTTPStatusError:
+    response = httpx2.Response(status, request=_REQUEST, headers=headers)
+    return httpx2.HTTPStatusError("no", request=_REQUEST, response=response)
+
+
+_DATED = {"date": "Wed, 21 Oct 2026 07:28:00 GMT", "retry-after": "Wed, 21 Oct 2026 07:28:02 GMT"}
+
+
+@pytest.mark.parametrize("make", [_status, _http_status])
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("headers", "waits_s"),
+    [
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after": "9", "retry-after-ms": "1500"}, 1.5),
+        (_DATED, 2.0),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": _DATED["retry-after"]}, None),
+        ({"retry-after": "-5"}, None),
+    ],
+)
+async def test_retry_after_is_read_in_all_its_forms_of_every_upstream(
+    make: Any, status: int, headers: dict[str, str], waits_s: float | None
+) -> None:
+    clock = HeldClock()
+    await _hardened(clock).call("weather", Attempts(make(status, **headers)), clock.deadline(5), repeatable=True)
+    if waits_s is None:
+        assert 0 < clock.slept[0] < 0.1, "its own pause"
+    else:
+        assert clock.slept == [waits_s]
+
+
+async def test_every_failed_attempt_is_written_down_and_counted() -> None:
+    log, clock = KeptLog(), HeldClock()
+    metrics = HardenedMetrics(clock, DocumentedBreaker(), None)  # type: ignore[arg-type]
+    retries = HardenedRetries(settings(), clock, DocumentedBreaker(), log, metrics)
+    await retries.call("weather", Attempts(_http_status(503)), clock.deadline(), repeatable=True)
+    assert log.events == ["upstream_failed"]
+    assert log.facts == [{"upstream": "weather", "attempt": 1, "reason": "503", "again": True}]
+    counts = {dict(labels)["outcome"]: count for labels, count in metrics._counts["agent_upstream_calls_total"].items()}
+    assert counts == {"503": 1, "answered": 1}
+
+
+@pytest.mark.parametrize(("status", "failure"), [(404, BadArguments), (400, BadArguments), (401, Unavailable)])
+async def test_what_a_model_asks_for_in_vain_is_not_an_outage(status: int, failure: type[Exception]) -> None:
+    async with wire_to(lambda _: httpx2.Response(status)) as wire:
+        with pytest.raises(failure):
+            await Outbound(wire, _hardened(LoopClock())).get_json(
+                "weather", "http://weather/", Deadline.after(LoopClock(), 5)
+            )
 
 
 async def test_the_whole_process_has_one_budget() -> None:
