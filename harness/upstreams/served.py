@@ -26,6 +26,8 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus} | {529: "Site 
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
 _AT_ONCE_BYTES = 256 * 1024
 """How much of one reply is sent before the event loop looks after other connections."""
+_COPIED_BYTES = 64 * 1024
+"""Up to here it is cheaper to copy pieces together and to have one of them written; beyond, copying costs more."""
 _NO_WAIT = wire.Wait(0.0)
 
 
@@ -200,10 +202,10 @@ class Connection(asyncio.Protocol):
             return
         self._status = reply.status
         self._sent_bytes = len(reply.body)
-        whole = self._whole(reply)
+        pieces = self._whole(reply)
         # Recorded before it is sent: whoever has the answer finds the call in the ledger, even if we are killed now.
         self._end_call(client_gone=False)
-        self._transport.write(whole)
+        _write(self._transport, pieces, len(reply.body))
         self._next()
 
     def _go_on(self) -> None:
@@ -211,7 +213,7 @@ class Connection(asyncio.Protocol):
         self._timer = None
         while self._steps is not None and self._transport is not None and self._writable:
             try:
-                due, then = self._what_is_due(self._steps)
+                due, due_bytes, then = self._what_is_due(self._steps)
             except Exception:
                 traceback.print_exc()
                 self.reset()
@@ -220,7 +222,7 @@ class Connection(asyncio.Protocol):
                 # As for a whole reply: recorded before the last of it is sent.
                 self._end_call(client_gone=False)
             if due:
-                self._transport.write(due)
+                _write(self._transport, due, due_bytes)
             if then is None:
                 self._next()
                 return
@@ -230,14 +232,14 @@ class Connection(asyncio.Protocol):
             if self._ends_by(then):
                 return
 
-    def _what_is_due(self, steps: Iterator[wire.Step]) -> tuple[bytes, wire.Step | None]:
-        """Return the bytes that are due by now, in one piece, and what comes then; None: the reply is over."""
+    def _what_is_due(self, steps: Iterator[wire.Step]) -> tuple[list[bytes], int, wire.Step | None]:
+        """Return what is due by now, how much of the body it is, and what comes then; None: the reply is over."""
         due: list[bytes] = []
         due_bytes = 0
         then: wire.Step | None = None
         for step in steps:
             if isinstance(step, wire.Data):
-                due.append(self._data(step.body))
+                due += self._data(step.body)
                 due_bytes += len(step.body)
                 if due_bytes < _AT_ONCE_BYTES:
                     continue
@@ -252,18 +254,18 @@ class Connection(asyncio.Protocol):
             elif isinstance(step, wire.Head):
                 self._status = step.status
                 self._chunked = step.length is None
-                due.append(self._head(step))
+                due += self._head(step)
                 continue
             elif isinstance(step, wire.End):
-                due.append(self._end())
+                due += self._end()
                 continue
             else:
                 then = step
             break
         if then is None:
-            due.append(self._end())
+            due += self._end()
         self._sent_bytes += due_bytes
-        return b"".join(due), then
+        return due, due_bytes, then
 
     def _ends_by(self, step: wire.Step) -> bool:
         """Do to the connection what a step says, and return whether nothing comes after it."""
@@ -292,12 +294,14 @@ class Connection(asyncio.Protocol):
 
     # --- how it is written -------------------------------------------------------------------------------------------
 
-    def _whole(self, reply: wire.Reply) -> bytes:
+    def _whole(self, reply: wire.Reply) -> list[bytes]:
         """Return the bytes of a reply with a whole body."""
-        head = self._head(wire.Head(reply.status, reply.headers, len(reply.body)))
-        return head if self._is_head else head + reply.body
+        pieces = self._head(wire.Head(reply.status, reply.headers, len(reply.body)))
+        if not self._is_head:
+            pieces.append(reply.body)
+        return pieces
 
-    def _head(self, head: wire.Head) -> bytes:
+    def _head(self, head: wire.Head) -> list[bytes]:
         """Return the bytes of a status line and headers, with those that say where the body ends."""
         text = f"HTTP/1.1 {head.status} {_REASONS.get(head.status, 'Unknown')}\r\n"
         for name, value in head.headers:
@@ -305,21 +309,21 @@ class Connection(asyncio.Protocol):
         if head.status != HTTPStatus.SWITCHING_PROTOCOLS:
             text += "transfer-encoding: chunked\r\n" if head.length is None else f"content-length: {head.length}\r\n"
             text += "" if self._keep_alive else "connection: close\r\n"
-        return (text + "\r\n").encode("latin-1")
+        return [(text + "\r\n").encode("latin-1")]
 
-    def _data(self, body: bytes) -> bytes:
+    def _data(self, body: bytes) -> list[bytes]:
         """Return the bytes of a piece of the body."""
-        if not self._chunked:
-            return body
-        # A chunk of length 0 would be the last one.
-        return b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+        if not body:
+            # A chunk of length 0 would be the last one.
+            return []
+        return [b"%x\r\n" % len(body), body, b"\r\n"] if self._chunked else [body]
 
-    def _end(self) -> bytes:
+    def _end(self) -> list[bytes]:
         """Return the bytes that end the body."""
         if not self._chunked:
-            return b""
+            return []
         self._chunked = False
-        return b"0\r\n\r\n"
+        return [b"0\r\n\r\n"]
 
     # --- what comes then ---------------------------------------------------------------------------------------------
 
@@ -408,6 +412,13 @@ class Connection(asyncio.Protocol):
         self._end_call(client_gone=False)
         if self._transport is not None:
             self._transport.close()
+
+
+def _write(transport: asyncio.Transport, pieces: list[bytes], size_bytes: int) -> None:
+    if size_bytes <= _COPIED_BYTES:
+        transport.write(b"".join(pieces))
+    else:
+        transport.writelines(pieces)
 
 
 class PortInUseError(Exception):

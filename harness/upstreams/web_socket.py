@@ -49,19 +49,19 @@ class Lane(Connection):
         self._telling = self._tell()
         super()._begin(request, keep_alive)
 
-    def _whole(self, reply: wire.Reply) -> bytes:
+    def _whole(self, reply: wire.Reply) -> list[bytes]:
         self._telling.head(reply.status, reply.headers)
         return self._data(reply.body) + self._end()
 
-    def _head(self, head: wire.Head) -> bytes:
+    def _head(self, head: wire.Head) -> list[bytes]:
         self._telling.head(head.status, head.headers)
-        return b""
+        return []
 
-    def _data(self, body: bytes) -> bytes:
-        return b"".join(map(self._frame, self._telling.data(body)))
+    def _data(self, body: bytes) -> list[bytes]:
+        return [self._frame(message) for message in self._telling.data(body)]
 
-    def _end(self) -> bytes:
-        return b"".join(map(self._frame, self._telling.end()))
+    def _end(self) -> list[bytes]:
+        return [self._frame(message) for message in self._telling.end()]
 
 
 class WebSocket:

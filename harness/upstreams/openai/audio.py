@@ -14,7 +14,7 @@ from harness.upstreams.openai.body import body_of, optional_number, optional_tex
 from harness.upstreams.openai.errors import ApiError, wrong_type, wrong_value
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
-from harness.upstreams.sound import pcm, seconds_to_speak, wav_header
+from harness.upstreams.sound import pcm, seconds_to_speak, wav
 from harness.upstreams.sse import event, stream_head
 from harness.upstreams.wire import Data, Head, Reply, Step, Wait, scripted
 
@@ -77,9 +77,7 @@ class Audio:
         exchange.cost_usd = self._api.epoch.prices.of_speech(len(text))
         seconds = exchange.speaks_for(seconds_to_speak(text, speed=speed))
         first_s = self._api.epoch.takes(exchange, "speech")
-        audio = pcm(seconds, rate_hz=_RATE_HZ)
-        if wanted == "wav":
-            audio = wav_header(len(audio), rate_hz=_RATE_HZ) + audio
+        audio = (wav if wanted == "wav" else pcm)(seconds, rate_hz=_RATE_HZ)
         scale = self._api.epoch.latency.scale if self._api.epoch.latency.profile != "fast" else 0.0
         if stream == "sse":
             usage = {"input_tokens": tokens_in(text), "output_tokens": round(50 * seconds)}
@@ -95,7 +93,7 @@ def _pieces(audio: bytes) -> list[bytes]:
 def _as_body(audio: bytes, first_s: float, scale: float, content_type: str) -> Iterator[Step]:
     yield Wait(first_s)
     yield Head(200, (("content-type", content_type),), None)
-    for piece in _pieces(audio):
+    for piece in _pieces(audio) if scale else (audio,):
         yield Data(piece)
         yield Wait(scale * _PIECE_S / _SPEAKS_AT)
 
