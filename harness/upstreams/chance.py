@@ -7,6 +7,9 @@ from hashlib import blake2b
 from typing import TypeVar
 
 _T = TypeVar("_T")
+_NUMBERS = 2**96
+_STEP = 0x9E3779B97F4A7C15F39CC061
+"""The golden ratio's share of them, so that neighbours look nothing alike."""
 
 
 def fraction(*key: object) -> float:
@@ -24,6 +27,25 @@ def choice(options: Sequence[_T], *key: object) -> _T:
     return options[int(fraction(*key) * len(options))]
 
 
-def identifier(prefix: str, *key: object) -> str:
-    """Return an id as OpenAI writes them (prefix and 24 letters and digits), the same for the same key."""
-    return prefix + blake2b("\x1f".join(map(str, key)).encode(), digest_size=12).hexdigest()
+class Identifiers:
+    """Ids as OpenAI writes them: a prefix and 24 hexadecimal digits, never the same twice.
+
+    They start at a hash of seed and prefix and go on in steps of an odd number, so that all 2**96 of them come before
+    one comes again; a hash for each of the several ids of a call was a twentieth of the call.
+
+    Args:
+        seed: the same seed gives the same ids, prefix by prefix, in the same order.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._next: dict[str, int] = {}
+
+    def new(self, prefix: str) -> str:
+        """Return an id that was not given before."""
+        number = self._next.get(prefix)
+        if number is None:
+            digest = blake2b(f"{self._seed}\x1f{prefix}".encode(), digest_size=12).digest()
+            number = int.from_bytes(digest, "big")
+        self._next[prefix] = (number + _STEP) % _NUMBERS
+        return f"{prefix}{number:024x}"

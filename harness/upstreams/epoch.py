@@ -14,7 +14,7 @@ import msgspec
 import harness.upstreams
 from harness.upstreams.armed import ArmedFaults
 from harness.upstreams.described import Described, Description, DescriptionError
-from harness.upstreams.exchange import Exchange
+from harness.upstreams.exchange import Exchange, goes_on
 from harness.upstreams.latency import Latency, Profile
 from harness.upstreams.ledger import Ledger
 from harness.upstreams.prices import Prices
@@ -225,10 +225,13 @@ class Epoch:
     ) -> None:
         """Record a call that is over: answered, broken off, or left by its caller."""
         self._in_flight.pop(id(exchange), None)
+        # It knows the exchange that it is noted on: such a ring would wait for the garbage collector with all that the
+        # call was about, and looking for rings would cost more than the call.
+        leaving, exchange.leaving = exchange.leaving, goes_on
         if client_gone:
             # What was due before the caller left has happened before.
             self.advance(now_ns)
-            exchange.leaving(now_ns)
+            leaving(now_ns)
         self.ledger.record_call(
             exchange, end_ns=now_ns, status=status, response_bytes=response_bytes, client_gone=client_gone
         )
@@ -270,6 +273,8 @@ class Epoch:
 
     def takes(self, exchange: Exchange, doing: str, characters: int = 0) -> float:
         """Return how long this call's work takes, in seconds (see `Latency.draw`)."""
+        if self.latency.scale == 0.0:
+            return 0.0
         subject = exchange.subject
         return self.latency.draw(doing, subject, self.ordinal(subject, f"{exchange.route} {doing}"), characters)
 

@@ -16,12 +16,18 @@ from harness.upstreams.wire import Reply, Request
 MARK = re.compile(r"#h[0-9a-z]{8,12}")
 TEXT_KEPT = 500
 """Characters of a text that the ledger keeps."""
+_decode = msgspec.json.Decoder().decode
 
 
 def mark_in(text: str) -> str | None:
     """Return the mark that a text carries, None where it carries none."""
     found = MARK.search(text) if "#h" in text else None
     return found.group() if found else None
+
+
+def without_marks(text: str) -> str:
+    """Return a text without its marks: what a person would have said."""
+    return MARK.sub("", text) if "#h" in text else text
 
 
 class Exchange:
@@ -92,7 +98,7 @@ class Exchange:
         """(status, message) -> the upstream's own error of that status."""
         self.speech: Callable[[float], float] | None = None
         """What a fault makes of the seconds that the speech would last."""
-        self.leaving: Callable[[int], None] = _goes_on
+        self.leaving: Callable[[int], None] = goes_on
         """Is told when the caller left before the answer was whole: what works for nobody any more may end."""
         self._json: Any = msgspec.UNSET
         self._query: dict[str, str] | None = None
@@ -110,7 +116,7 @@ class Exchange:
             msgspec.DecodeError: it is no JSON.
         """
         if self._json is msgspec.UNSET:
-            self._json = msgspec.json.decode(self.request.body) if self.request.body else {}
+            self._json = _decode(self.request.body) if self.request.body else {}
         return self._json
 
     @property
@@ -199,7 +205,7 @@ class Exchange:
         )
 
 
-def _goes_on(at_ns: int) -> None:
+def goes_on(at_ns: int) -> None:
     """Let the work of a call whose caller left go on: as runs do, and what is made in the background."""
 
 

@@ -7,8 +7,7 @@ from typing import Literal
 
 Language = Literal["ja", "ko", "en"]
 
-_KANA = re.compile(r"[぀-ヿㇰ-ㇿｦ-ﾝ]")
-_HAN = re.compile(r"[一-鿿]")
+_KANA_AND_HAN = re.compile(r"[぀-ヿㇰ-ㇿｦ-ﾝ一-鿿]")
 _HANGUL = re.compile(r"[가-힣ᄀ-ᇿ]")
 _LATIN = re.compile(r"[A-Za-z]")
 
@@ -20,10 +19,12 @@ def language_of(text: str, *, otherwise: Language = "en") -> Language:
         text: any text.
         otherwise: what a text without letters counts as.
     """
-    japanese = len(_KANA.findall(text)) + len(_HAN.findall(text))
-    korean = len(_HANGUL.findall(text))
     # A Latin word has about five letters where a Japanese or Korean one has two.
     english = len(_LATIN.findall(text)) / 3
+    if text.isascii():
+        return "en" if english else otherwise
+    japanese = len(_KANA_AND_HAN.findall(text))
+    korean = len(_HANGUL.findall(text))
     if not (japanese or korean or english):
         return otherwise
     if japanese >= korean and japanese >= english:

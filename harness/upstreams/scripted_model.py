@@ -12,8 +12,9 @@ from typing import Any, Literal
 import msgspec
 
 from harness.upstreams.chance import choice
-from harness.upstreams.exchange import MARK
+from harness.upstreams.exchange import without_marks
 from harness.upstreams.language import Language, language_of
+from harness.upstreams.phrase import Phrase
 from harness.upstreams.thought import Ask, Thought, ToolResult, WantedTool
 from harness.upstreams.tool_arguments import arguments_for, text_given
 
@@ -30,65 +31,71 @@ _TOOL: dict[Kind, re.Pattern[str]] = {
 }
 
 # How a request for it is recognised in what people say.
-_REQUEST: dict[Kind, re.Pattern[str]] = {
-    "emotion": re.compile(
+_REQUEST: dict[Kind, Phrase] = {
+    "emotion": Phrase(
+        ("感情", "気持ち", "감정", "emotion", "sentiment", "feeling"),
         r"(?:感情|気持ち)(?:を|の)?(?:分析|解析|判定|調べ)|감정(?:을|를|\s)*(?:분석|판단)"
         r"|\b(?:analy[sz]e|detect|classify)\s.{0,40}(?:emotion|sentiment|feeling)"
         r"|\b(?:emotion|sentiment) analysis\b|\bwhat (?:emotion|sentiment)\b",
-        re.I,
     ),
-    "calculate": re.compile(
+    "calculate": Phrase(
+        ("計算", "いくつ", "계산", "calculate", "compute", "evaluate", "what is", "how much is"),
         r"計算(?:して|し|を|は|[:：])|はいくつ|계산|\b(?:calculate|compute|evaluate)\b"
         r"|\b(?:what|how much) is\s+[-(]?\d[\d.]*\s*[-+*/^x×÷]",
-        re.I,
     ),
-    "weather": re.compile(r"天気|気温|傘(?:は|が)?(?:いる|必要)|날씨|기온|\b(?:weather|forecast)\b", re.I),
-    "fortune": re.compile(r"運勢|占い|占って|운세|\b(?:fortune|horoscope)\b", re.I),
-    "news": re.compile(r"ニュース|뉴스|\b(?:news|headlines)\b", re.I),
-    "time": re.compile(
+    "weather": Phrase(
+        ("天気", "気温", "傘", "날씨", "기온", "weather", "forecast"),
+        r"天気|気温|傘(?:は|が)?(?:いる|必要)|날씨|기온|\b(?:weather|forecast)\b",
+    ),
+    "fortune": Phrase(
+        ("運勢", "占", "운세", "fortune", "horoscope"), r"運勢|占い|占って|운세|\b(?:fortune|horoscope)\b"
+    ),
+    "news": Phrase(("ニュース", "뉴스", "news", "headlines"), r"ニュース|뉴스|\b(?:news|headlines)\b"),
+    "time": Phrase(
+        ("何時", "なんじ", "時間", "時刻", "몇", "시간", "시각", "time"),
         r"何時|なんじ|(?:今|現在)の(?:時間|時刻)|時刻を|몇\s*시|(?:지금|현재)\s*(?:시간|시각)|시간(?:을|\s)*알려"
         r"|\bwhat(?:'s| is)? (?:the )?time\b|\b(?:current|local) time\b|\btell me the time\b|\btime is it\b",
-        re.I,
     ),
 }
 # Somebody who asks what a tool is does not ask for its work: 「analyze_emotionという関数について教えて」.
-_ABOUT_A_TOOL = re.compile(
-    r"(?:という|って)(?:いう)?(?:関数|ツール|機能)|함수|\bfunction called\b|\bthe function\b", re.I
+_ABOUT_A_TOOL = Phrase(
+    ("関数", "ツール", "機能", "함수", "function"),
+    r"(?:という|って)(?:いう)?(?:関数|ツール|機能)|함수|\bfunction called\b|\bthe function\b",
 )
 
-_WHAT_DID_I_SAY = re.compile(
+_WHAT_DID_I_SAY = Phrase(
+    ("さっき", "今", "前に", "방금", "what did i", "what i"),
     r"(?:さっき|今|前に|直前に).{0,6}(?:何|なん)(?:て|と)|(?:さっき|前に).{0,12}言った|방금.{0,8}(?:뭐라고|말)"
     r"|\bwhat did i (?:just )?(?:say|tell)|\bwhat i (?:just )?(?:said|told)",
-    re.I,
 )
 
 
 # What people tell about themselves and ask for later: (how it is asked for, how it was told).
-_FACTS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = (
+_FACTS: tuple[tuple[Phrase, Phrase], ...] = (
     (
-        re.compile(
+        Phrase(
+            ("名前", "이름", "my name"),
             r"(?:私|僕|俺)?の?名前(?:は何|を覚え|わかる|って何)|(?:내|제) 이름.{0,6}(?:뭐|기억)"
             r"|\bwhat(?:'s| is) my name",
-            re.I,
         ),
-        re.compile(
+        Phrase(
+            ("名前は", "と申します", "といいます", "이름은", "my name is"),
             r"名前は([^、。！!\s]{1,20}?)(?:です|だよ|といいます|。|、|！|!|$)|([^、。！!\s]{1,20}?)(?:と申します|といいます)"
             r"|(?:제|내) 이름은 ([^\s.,!]{1,20}?)(?:입니다|이에요|예요|야|[.,!]|$)"
             r"|\bmy name is ([^.,!?\n]{1,30}?)(?:[.,!?]|$)",
-            re.I,
         ),
     ),
     (
-        re.compile(
+        Phrase(
+            ("合言葉", "암호", "password", "code word", "codeword"),
             r"合言葉(?:は何|を覚え|って何|は？)|암호.{0,6}(?:뭐|기억)"
             r"|\bwhat(?:'s| is| was) (?:the|my) (?:password|code ?word)",
-            re.I,
         ),
-        re.compile(
+        Phrase(
+            ("合言葉は", "암호는", "password is", "code word is", "codeword is"),
             r"合言葉は「?([^、。！!」\s]{1,20}?)」?(?:です|だよ|ね|。|、|！|!|$)"
             r"|암호는 ([^\s.,!]{1,20}?)(?:입니다|이에요|예요|[.,!]|$)"
             r"|\b(?:password|code ?word) is ([^.,!?\n]{1,30}?)(?:[.,!?]|$)",
-            re.I,
         ),
     ),
 )
@@ -114,7 +121,7 @@ def kinds_asked(message: str) -> tuple[Kind, ...]:
     if _ABOUT_A_TOOL.search(message):
         return ()
     asked: list[tuple[int, Kind]] = []
-    plain = MARK.sub("", message)
+    plain = without_marks(message)
     takes_text: tuple[Kind, ...] = ("emotion", "calculate")
     for kind in takes_text:
         found = _REQUEST[kind].search(plain)
@@ -186,7 +193,7 @@ _SPEAKABLE = re.compile(r"[^\w\s、。！？!?,.'’ー〜~：:%°+\-*/=()「」
 
 def language_of_reply(message: str, instructions: str) -> Language:
     """Return the language to answer in: what the instructions say last about it, else the message's own."""
-    return _language_ordered(instructions) or language_of(MARK.sub("", message), otherwise="ja")
+    return _language_ordered(instructions) or language_of(without_marks(message), otherwise="ja")
 
 
 @lru_cache(maxsize=1024)
@@ -226,7 +233,7 @@ def _words(ask: Ask) -> str:
     language = language_of_reply(ask.said, ask.instructions)
     if ask.results:
         return _SENTENCE_END[language].join(_of_result(result, language) for result in ask.results)
-    said = MARK.sub("", ask.said).strip()
+    said = without_marks(ask.said).strip()
     remembered = _remembered(ask, said)
     if remembered is not None:
         return _YOUR_WORD[language].format(remembered)
@@ -244,7 +251,7 @@ def _remembered(ask: Ask, said: str) -> str | None:
         if not question.search(said):
             continue
         for message in reversed(ask.messages[:-1]):
-            found = told.search(MARK.sub("", message.text)) if message.role == "user" else None
+            found = told.search(without_marks(message.text)) if message.role == "user" else None
             if found:
                 return next(group for group in found.groups() if group).strip()
     return None
@@ -252,7 +259,7 @@ def _remembered(ask: Ask, said: str) -> str | None:
 
 def _excerpt(text: str, length: int) -> str:
     """Return the beginning of a text in letters that can be spoken."""
-    spoken = " ".join(_SPEAKABLE.sub(" ", MARK.sub("", text)).split())
+    spoken = " ".join(_SPEAKABLE.sub(" ", without_marks(text)).split())
     return spoken[:length] or "…"
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.upstreams.web_socket import WebSocket
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {529: "Site is overloaded"}
+_SWITCHING_PROTOCOLS = 101
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
 _AT_ONCE_BYTES = 256 * 1024
 """How much of one reply is sent before the event loop looks after other connections."""
@@ -306,7 +307,7 @@ class Connection(asyncio.Protocol):
         text = f"HTTP/1.1 {head.status} {_REASONS.get(head.status, 'Unknown')}\r\n"
         for name, value in head.headers:
             text += f"{name}: {value}\r\n"
-        if head.status != HTTPStatus.SWITCHING_PROTOCOLS:
+        if head.status != _SWITCHING_PROTOCOLS:
             text += "transfer-encoding: chunked\r\n" if head.length is None else f"content-length: {head.length}\r\n"
             text += "" if self._keep_alive else "connection: close\r\n"
         return [(text + "\r\n").encode("latin-1")]

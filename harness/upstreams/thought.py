@@ -72,7 +72,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def said(self) -> str:
         """The latest message of the user."""
-        return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
+        for message in reversed(self.messages):
+            if message.role == "user":
+                return message.text
+        return ""
 
     def without_results(self) -> Ask:
         """Return the same ask before any tool was called."""

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from harness.upstreams.chance import choice, fraction
-from harness.upstreams.exchange import MARK
+from harness.upstreams.exchange import without_marks
 from harness.upstreams.language import Language, language_of
 from harness.upstreams.places import PLACES, place_in
 from harness.upstreams.thought import Ask
@@ -70,7 +70,7 @@ def text_given(message: str) -> str:
 
 def expression_in(message: str) -> str:
     """Return the arithmetic expression that a message asks to be evaluated, as it is written there."""
-    plain = MARK.sub("", message).strip()
+    plain = without_marks(message).strip()
     for pattern in (_AFTER_COLON, _QUOTED, _EXPRESSION_BEFORE, _EXPRESSION_AFTER):
         found = pattern.search(plain)
         if found and found.group("text").strip():

@@ -139,8 +139,13 @@ def with_headers(reply: Reply, headers: tuple[tuple[str, str], ...]) -> Reply:
 
 
 def _headed(steps: Iterable[Step], headers: tuple[tuple[str, str], ...]) -> Iterator[Step]:
-    for step in steps:
-        yield Head(step.status, (*step.headers, *headers), step.length) if isinstance(step, Head) else step
+    rest = iter(steps)
+    for step in rest:
+        if isinstance(step, Head):
+            yield Head(step.status, (*step.headers, *headers), step.length)
+            break
+        yield step
+    yield from rest
 
 
 def with_body(reply: Reply, body: bytes, *, content_type: str | None = None) -> Reply:

@@ -44,7 +44,6 @@ class Completion:
     model: str
     turns: list[Turn]
     messages: list[dict[str, Any]]
-    message_ids: list[str]
     metadata: dict[str, str]
     is_told: bool = False
     """Its last words were sent: who leaves now has it."""
@@ -66,13 +65,18 @@ class Completion:
             "metadata": self.metadata,
         }
 
+    @property
+    def completion_tokens(self) -> int:
+        """The tokens of all choices."""
+        return sum([turn.completion_tokens for turn in self.turns])
+
     def usage(self) -> dict[str, Any]:
         """Return its tokens; the prompt counts once for all choices."""
-        completion_tokens = sum(turn.completion_tokens for turn in self.turns)
+        prompt_tokens, completion_tokens = self.turns[0].prompt_tokens, self.completion_tokens
         return {
-            "prompt_tokens": self.turns[0].prompt_tokens,
+            "prompt_tokens": prompt_tokens,
             "completion_tokens": completion_tokens,
-            "total_tokens": self.turns[0].prompt_tokens + completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
             "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
             "completion_tokens_details": {
                 "reasoning_tokens": 0,
@@ -180,10 +184,9 @@ class Chat:
             model=model,
             turns=turns,
             messages=messages,
-            message_ids=[f"{id_}-{index}" for index in range(len(messages))],
             metadata=metadata_of(body),
         )
-        exchange.completion_tokens = completion.usage()["completion_tokens"]
+        exchange.completion_tokens = completion.completion_tokens
         exchange.cost_usd = self._api.epoch.prices.of_tokens(model, exchange.prompt_tokens, exchange.completion_tokens)
         ends_ns = exchange.begin_ns + round(1e9 * max(turn.total_s for turn in turns))
         self._record(exchange, completion, None if held else ends_ns, failed=fate.ends_as in ("failed", "expired"))
@@ -289,8 +292,7 @@ class Chat:
         """List the messages that a stored completion was given."""
         completion = self._one(exchange)
         things = [
-            _StoredMessage(id_, message)
-            for id_, message in zip(completion.message_ids, completion.messages, strict=True)
+            _StoredMessage(f"{completion.id}-{index}", message) for index, message in enumerate(completion.messages)
         ]
         return self._api.ok(exchange, page(things, exchange.query, _StoredMessage.document, newest_first=False))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from harness.upstreams.chance import identifier
+from harness.upstreams.chance import Identifiers
 from harness.upstreams.exchange import Exchange
 from harness.upstreams.openai.assistants import Assistants
 from harness.upstreams.openai.audio import Audio
@@ -37,7 +37,9 @@ class OpenAI:
 
     def __init__(self, epoch: Epoch) -> None:
         self.epoch = epoch
-        self._counts: dict[str, int] = {}
+        self._answers = 0
+        self.new_id = Identifiers(epoch.seed).new
+        """prefix -> an id that was not given before in this epoch."""
         self.due = Due()
         self.limits = Limits(epoch.settings.requests_per_minute, epoch.settings.tokens_per_minute)
         self.assistants = Assistants(self)
@@ -141,11 +143,6 @@ class OpenAI:
 
     # --- what its parts need ----------------------------------------------------------------------------------------
 
-    def new_id(self, prefix: str) -> str:
-        """Return an id that was not given before in this epoch."""
-        count = self._counts[prefix] = self._counts.get(prefix, 0) + 1
-        return identifier(prefix, self.epoch.seed, prefix, count)
-
     def ok(self, exchange: Exchange, document: Any, doing: str = "read") -> Reply:
         """Return a success, after as long as `doing` takes."""
         return json_reply(document, after_s=self.epoch.takes(exchange, doing))
@@ -184,11 +181,11 @@ class OpenAI:
         return known
 
     def _with_headers(self, reply: Reply, processing_s: float, left: tuple[tuple[str, str], ...]) -> Reply:
-        count = self._counts["req_"] = self._counts.get("req_", 0) + 1
+        self._answers += 1
         return with_headers(
             reply,
             (
-                ("x-request-id", f"req_{count:032x}"),
+                ("x-request-id", f"req_{self._answers:032x}"),
                 ("openai-processing-ms", str(round(1000 * processing_s))),
                 ("openai-version", "2020-10-01"),
                 ("openai-organization", "org-standin"),
