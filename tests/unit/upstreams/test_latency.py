@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from harness.upstreams.chance import choice, fraction, identifier
+from harness.upstreams.chance import Identifiers, choice, fraction
 from harness.upstreams.latency import PROFILES, Latency, LogNormal, Span
 
 
@@ -69,5 +69,13 @@ def test_chance_is_even_and_ids_are_different() -> None:
     assert statistics.mean(fractions) == pytest.approx(0.5, abs=0.03)
     assert all(0 <= one < 1 for one in fractions)
     assert {choice("abc", number) for number in range(50)} == {"a", "b", "c"}
-    assert len({identifier("run_", number) for number in range(1000)}) == 1000
-    assert len(identifier("run_", 1)) == len("run_") + 24
+
+
+def test_ids_are_those_of_the_seed_and_never_the_same_twice() -> None:
+    one, again, other = Identifiers(1), Identifiers(1), Identifiers(2)
+    runs = [one.new("run_") for _ in range(1000)]
+    assert len(set(runs)) == 1000
+    assert {len(id_) for id_ in runs} == {len("run_") + 24}
+    assert [again.new("run_") for _ in range(3)] == runs[:3]
+    assert other.new("run_") not in runs
+    assert one.new("msg_")[4:] not in {id_[4:] for id_ in runs}
