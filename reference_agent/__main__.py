@@ -1,9 +1,9 @@
-"""How is the agent started? `python -m reference_agent --profile hardened --port 8000`"""
+"""How is the agent started? `python -m reference_agent --profile hardened --port 8000`; and a worker beside it, for
+jobs: `python -m reference_agent worker --profile hardened`"""
 
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 import socket
 import sys
@@ -14,6 +14,7 @@ import uvicorn
 from reference_agent.app import create_app
 from reference_agent.compose import PROFILES, Composition, variants
 from reference_agent.settings import PART_PREFIX, BadSetting, known_variables, read_settings
+from reference_agent.worker import for_worker, is_loopback, work
 
 EXIT_USAGE = 2
 _SHUTDOWN_S = 3
@@ -30,8 +31,10 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
         settings, overrides = read_settings(
             os.environ if environ is None else environ, profile=options.profile, engine=options.engine
         )
+        if options.what == "worker":
+            return work(Composition(for_worker(settings), overrides), options.turns_at_once)
         composition = Composition(settings, overrides)
-        if not composition.is_safe and not _is_loopback(options.host):
+        if not composition.is_safe and not is_loopback(options.host):
             weak = next(part for part, variant in composition.chosen.items() if variant != "hardened")
             msg = (
                 f"Refusing to listen on {options.host}: part {weak} is {composition.chosen[weak]}, which is vulnerable"
@@ -65,13 +68,6 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _parser() -> argparse.ArgumentParser:
     settings = "\n".join(f"  {name:28} {line}" for name, line in known_variables().items())
     chosen = "\n".join(f"  {PART_PREFIX + part.upper():28} {' | '.join(names)}" for part, names in variants().items())
@@ -82,13 +78,30 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("serve", "worker"),
+        default="serve",
+        help="serve: answer requests (default); worker: play the jobs that such an agent has taken in",
+    )
+    parser.add_argument(
         "--profile",
         help=f"{' or '.join(PROFILES)} (default: AGENT_PROFILE, else documented); documented has every hole",
     )
     parser.add_argument("--engine", help="how the model is reached (default: AGENT_ENGINE, else the profile's)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default %(default)s)")
+    parser.add_argument(
+        "--turns-at-once", type=_at_least_one, default=16, help="of a worker: jobs played at once (default %(default)s)"
+    )
     return parser
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 if __name__ == "__main__":

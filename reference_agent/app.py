@@ -10,20 +10,29 @@ from fastapi import FastAPI
 from reference_agent.compose import Composition
 
 
+@asynccontextmanager
+async def alive(composition: Composition) -> AsyncIterator[None]:
+    """Return the context in which a composition can play turns: entered warm, left with nothing under way."""
+    composition.get("locale").warm_up()
+    await composition.get("engine").warm_up()
+    await composition.get("sessions").start()
+    try:
+        yield
+    finally:
+        await composition.get("polling").close()
+        await composition.get("sessions").close()
+        await composition.close()
+
+
 def create_app(composition: Composition) -> FastAPI:
     """Return the application; it is ready (and its port open) when everything has warmed up."""
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        composition.get("locale").warm_up()
-        await composition.get("engine").warm_up()
-        await composition.get("sessions").start()
-        yield
-        await composition.get("polling").close()
-        await composition.get("sessions").close()
-        await composition.close()
+        async with alive(composition):
+            yield
 
     app = FastAPI(title="Reference chat agent", lifespan=life)
-    for part in ("handler", "erasure", "health", "metrics", "logging"):
+    for part in ("handler", "jobs", "erasure", "health", "metrics"):
         composition.get(part).install(app)
     return app

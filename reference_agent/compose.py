@@ -2,7 +2,8 @@
 
 A constructor names what it needs; here each name is looked up, built once, and handed over. Names are: `settings`,
 `wire`, `clock`, `openai_client`, `assistants_api`, `history`, `outbound`, `toolbox`, `blocking_toolbox`,
-`session_store`, `cache_levels`, `loop_lag`, `engine`, `turn`, and the names of the parts.
+`session_store`, `cache_levels`, `loop_lag`, `job_store`, `job_queue`, `job_player`, `engine`, `turn`, and the names of
+the parts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from reference_agent.engines.assistants import AssistantsEngine
 from reference_agent.engines.assistants_api import AssistantsApi
 from reference_agent.engines.chat import ChatEngine, ProcessHistory, StoredHistory
 from reference_agent.engines.responses import ResponsesEngine
+from reference_agent.job_player import JobPlayer
+from reference_agent.job_queue import JobQueue
+from reference_agent.job_store import JobStore
 from reference_agent.loop_lag import LoopLag
 from reference_agent.outbound import Outbound
 from reference_agent.parts.sessions import bounds
@@ -107,6 +111,9 @@ class Composition:
             "outbound": lambda: self._make(Outbound),
             "engine": lambda: self._make(ENGINES[engine]),
             "turn": lambda: self._make(Turn),
+            "job_store": lambda: self._make(JobStore),
+            "job_queue": lambda: self._make(JobQueue),
+            "job_player": lambda: self._make(JobPlayer),
             "toolbox": self._toolbox,
             "loop_lag": LoopLag,
             "session_store": self._session_store,
@@ -134,6 +141,10 @@ class Composition:
         await self._built["wire"].close()
         if "cache" in self._built:
             await self._built["cache"].close()
+        if "job_store" in self._built:
+            await self._built["job_store"].close()
+        if "job_queue" in self._built:
+            self._built["job_queue"].close()
         if "session_store" in self._built:
             await self._built["session_store"].close()
         if self._threads is not None:

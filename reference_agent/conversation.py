@@ -94,11 +94,14 @@ class Generation(Protocol):
         """Hand over what the user said and start the model."""
         ...
 
-    async def resume(self, generation: str) -> None:
+    async def resume(self, generation: str, text: str) -> None:
         """Go on with what an earlier process has begun, instead of beginning.
 
         Args:
             generation: the id that the trace was told; empty: the process died before it was told one.
+            text: what the user said. Where no id is known (or is any more), the conversation's latest messages tell
+                how far it came: when the same was said in the turn before as well, that turn's reply may be taken for
+                this one's.
 
         Raises:
             Gone: there is nothing to go on with, or it came to nothing.

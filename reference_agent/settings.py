@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         "",
         validation_alias="REDIS_URL",
         pattern=r"^($|rediss?://.+)",
-        description="Redis, as redis://host:port/database",
+        description="Redis for cache and jobs, as redis://host:port/database; without it there are no jobs",
     )
     cache_database: str = Field(
         "",
@@ -104,6 +104,15 @@ class Settings(BaseSettings):
     address_newcomers_per_s: float = Field(1.0, gt=0, description="users never seen before from one address, a second")
     address_newcomer_burst: int = Field(15, ge=1, description="users never seen before from one address, at once")
     waiting_turns: int = Field(3, ge=0, description="turns of one user that may wait for the one under way")
+
+    job_s: float = Field(20.0, ge=1, le=600, description="one attempt at a job, its speech included, is given up after")
+    job_attempts: int = Field(3, ge=1, description="attempts at a job whose workers die; then it has failed")
+    job_wait_s: float = Field(600.0, gt=0, description="a job that was not answered has failed after")
+    job_result_s: float = Field(600.0, gt=0, description="what came of a job can be asked for")
+    job_audio_bytes: int = Field(4_000_000, ge=0, description="speech of one job that is kept, at most; longer: none")
+    jobs_audio_bytes: int = Field(256_000_000, ge=0, description="speech of all jobs that is kept, at most")
+    jobs_open: int = Field(1000, ge=1, description="jobs that have not ended, at most; newcomers may take half of them")
+    user_jobs: int = Field(10, ge=1, description="jobs of one user that have not ended, at most")
 
     user_budget_usd: float = Field(5.0, gt=0, description="spend of one user a day (US dollars)")
     budget_usd: float = Field(500.0, gt=0, description="spend of everybody a day (US dollars)")

@@ -31,6 +31,10 @@ class Trace(Protocol):
         """False when somebody else goes on with the turn: what is under way upstream is theirs now."""
         ...
 
+    def goes_on_in(self, conversation: str) -> bool:
+        """Return whether an earlier attempt has left something behind in this conversation."""
+        ...
+
     def take_left(self, conversation: str) -> Left | None:
         """Return, once, what an earlier attempt has left behind in this conversation; None: nothing."""
         ...
@@ -56,6 +60,9 @@ class Untraced:
     """Writes nothing down."""
 
     is_ours = True
+
+    def goes_on_in(self, conversation: str) -> bool:
+        return False
 
     def take_left(self, conversation: str) -> Left | None:
         return None

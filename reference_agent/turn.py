@@ -116,7 +116,7 @@ class Turn:
                 await self._cost.spoke(user, sum(map(len, pieces)))
         return Answer(outcome.reply, speech)
 
-    async def give_up(self, user_id: str, left: Left) -> None:
+    async def give_up(self, user_id: str, text: str, left: Left) -> None:
         """End upstream what an attempt has left running and nobody will go on with; what it took is booked."""
         generation = self._engine.generation(
             left.conversation,
@@ -125,7 +125,7 @@ class Turn:
         )
         async with self._polling.watching(generation):
             with contextlib.suppress(Gone):
-                await generation.resume(left.generation)
+                await generation.resume(left.generation, text)
 
     async def _outcome(self, user: str, text: str, caller: Caller, deadline: Deadline) -> Outcome:
         trace = TRACE.get()
@@ -168,6 +168,10 @@ class Turn:
             async def remember(reply: str) -> None:
                 await self._engine.remember(conversation, text, reply, deadline)
 
+            if TRACE.get().goes_on_in(conversation):
+                # The question is under way upstream already, whatever anybody has found out meanwhile.
+                lease.said = None
+                return await generate()
             return await self._cache.reply(Question(user, text, caller, deadline), lease, generate, remember)
 
     async def _generate(self, user: str, conversation: str, text: str, deadline: Deadline) -> Outcome:
@@ -186,7 +190,7 @@ class Turn:
         left = trace.take_left(generation.conversation)
         if left is not None:
             try:
-                await generation.resume(left.generation)
+                await generation.resume(left.generation, text)
             except Gone:
                 pass  # nothing came of it: what was said is said again
             else:

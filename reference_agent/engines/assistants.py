@@ -115,18 +115,34 @@ class _Run:
         self._run_id = run.id
         await TRACE.get().runs(run.id)
 
-    async def resume(self, generation: str) -> None:
+    async def resume(self, generation: str, text: str) -> None:
         if not generation:
-            # Between the start of the run and the note of its id: whether there is a run, only its thread knows.
-            found = await self._call(lambda: self._api.active_runs(self.conversation), repeatable=True)
-            if not found:
-                raise Gone(self.conversation)
-            generation = found[0].id
+            found = await self._run_of(text)
+            if found is None:
+                return
+            generation = found
         run = await self._call(lambda: self._api.look_at_run(self.conversation, generation), repeatable=True)
         if run.status not in ACTIVE and run.status != "completed":
             raise Gone(generation)
         self._run_id = run.id
         self._may_be_open = True
+
+    async def _run_of(self, text: str) -> str | None:
+        """Return the run that works, or has worked, on what was said; None: there was none, and now there is one."""
+        # A user's turns take turns: a run that is active was begun for this one.
+        for run in await self._call(lambda: self._api.active_runs(self.conversation), repeatable=True):
+            return run.id
+        reply, said = "", ""
+        for message in await self._call(lambda: self._api.latest_messages(self.conversation), repeatable=True):
+            if message.role == "user":
+                said = message.text
+                break
+            reply = message.run_id or reply
+        if said != text:
+            raise Gone(self.conversation)
+        if not reply:
+            await self._start(await self._assistant.id(self._deadline))
+        return reply or None
 
     def disown(self) -> None:
         self._may_be_open = False

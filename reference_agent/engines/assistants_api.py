@@ -39,6 +39,16 @@ class RunSeen:
     usage: Usage | None = None
 
 
+@dataclass(frozen=True)
+class MessageSeen:
+    """A message of a thread."""
+
+    role: str
+    text: str
+    run_id: str
+    """Of the run that wrote it; empty: none did."""
+
+
 class AssistantsApi:
     """Assistants, threads, messages and runs; with the synchronous client or the asynchronous one.
 
@@ -114,8 +124,17 @@ class AssistantsApi:
         """Return the last text that a run wrote into its thread; empty: none."""
         page = await _there(self._beta.threads.messages.list, thread_id, order="desc", limit=1, run_id=run_id)
         for message in page.data:
-            return "".join(block.text.value for block in message.content if block.type == "text")
+            return _text_of(message)
         return ""
+
+    async def latest_messages(self, thread_id: str) -> list[MessageSeen]:
+        """Return the latest messages of a thread, newest first."""
+        page = await _there(self._beta.threads.messages.list, thread_id, order="desc", limit=5)
+        return [MessageSeen(message.role, _text_of(message), message.run_id or "") for message in page.data]
+
+
+def _text_of(message: Any) -> str:
+    return "".join(block.text.value for block in message.content if block.type == "text")
 
 
 def _silence_deprecation() -> None:

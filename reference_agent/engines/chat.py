@@ -151,7 +151,7 @@ class _Completions:
         self._text = text
         self._messages += [*await self._history.of(self.conversation), {"role": "user", "content": text}]
 
-    async def resume(self, generation: str) -> None:
+    async def resume(self, generation: str, text: str) -> None:
         raise Gone(self.conversation)  # it ended with the connection of whoever began it
 
     def disown(self) -> None:

@@ -44,6 +44,7 @@ _NO_OUTPUT = re.compile(r"No tool output found for function call (\w+)")
 _ACTIVE = frozenset({"queued", "in_progress"})
 _END_S = 3.0  # one attempt at leaving a conversation in order
 _PAGE = 100
+_LATEST = 20  # items of a conversation that a turn may have left: a message, calls and their outputs, a reply
 _AT_ONCE = 4  # items deleted at once
 
 
@@ -163,26 +164,61 @@ class _Chain:
         self._response_id: str | None = None
         self._said: list[dict[str, Any]] = []
         self._unanswered: tuple[ToolCall, ...] = ()
+        self._found: Step | None = None
 
     async def begin(self, text: str) -> None:
         self._said = [{"type": "message", "role": "user", "content": text}]
 
-    async def resume(self, generation: str) -> None:
-        if not generation:
-            raise Gone(self.conversation)
+    async def resume(self, generation: str, text: str) -> None:
+        if generation:
+            try:
+                response = await self._call(lambda: settled(self._api.responses.retrieve(generation)), self._deadline)
+            except openai.NotFoundError:
+                pass  # it was read, and deleted
+            else:
+                if response.status not in _ACTIVE and response.status != "completed":
+                    raise Gone(generation)
+                self._response_id = response.id
+                return
+        self._found = await self._found_in_items(text)
+
+    async def _found_in_items(self, text: str) -> Step:
+        """Return what came of what was said, as the conversation has it. What it took is not known there."""
+        items = self._api.conversations.items
         try:
-            response = await self._call(lambda: settled(self._api.responses.retrieve(generation)), self._deadline)
+            page = await self._call(
+                lambda: settled(items.list(self.conversation, order="desc", limit=_LATEST)), self._deadline
+            )
         except openai.NotFoundError as missing:
-            raise Gone(generation) from missing
-        if response.status not in _ACTIVE and response.status != "completed":
-            raise Gone(generation)
-        self._response_id = response.id
+            raise Gone(self.conversation) from missing
+        answered: set[str] = set()
+        for item in page.data:
+            match item.type:
+                case "function_call_output":
+                    answered.add(item.call_id)
+                case "function_call" if item.call_id not in answered:
+                    self._unanswered = (ToolCall(item.call_id, item.name, item.arguments), *self._unanswered)
+                case "message":
+                    break
+        latest = next((item for item in page.data if item.type == "message"), None)
+        said = next((item for item in page.data if item.type == "message" and item.role == "user"), None)
+        if said is None or latest is None or _text_of(said) != text:
+            self._unanswered = ()
+            raise Gone(self.conversation)
+        if self._unanswered:
+            return Asks(self._unanswered)
+        if latest.role != "assistant":
+            raise Gone(self.conversation)
+        return Replied(_text_of(latest))
 
     def disown(self) -> None:
         self._response_id = None
         self._unanswered = ()
 
     async def next(self) -> Step:
+        if self._found is not None:
+            found, self._found = self._found, None
+            return found
         if self._response_id is None:
             response = await self._call(self._create, self._deadline, repeatable=False)
             self._response_id = response.id
@@ -260,6 +296,10 @@ class _Chain:
                 return await settled(self._api.responses.retrieve(response_id))
 
         return await self._call(attempt, deadline)
+
+
+def _text_of(message: Any) -> str:
+    return "".join(part.text for part in message.content if part.type in ("input_text", "output_text"))
 
 
 def _output_item(call_id: str, text: str) -> dict[str, Any]:

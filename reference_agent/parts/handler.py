@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -12,9 +11,8 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from reference_agent.caller import caller_address, hints_of
-from reference_agent.errors import Refused
 from reference_agent.parts.failures import Failures
+from reference_agent.said import hints_in, said_in
 from reference_agent.settings import Settings
 from reference_agent.turn import Answer, Turn
 from reference_agent.wire import run_without_loop
@@ -101,10 +99,10 @@ class HardenedHandler:
         self._failures = failures
 
     def install(self, app: FastAPI) -> None:
-        @app.post(PATH, openapi_extra={"requestBody": _BODY_SCHEMA})
+        @app.post(PATH, openapi_extra={"requestBody": BODY_SCHEMA})
         async def chat_agent(request: Request) -> Response:
             try:
-                said = await self._said(request)
+                said = await said_in(request, self._body_bytes)
                 return _response(await self._unless_hung_up(request, said))
             except Exception as failure:
                 response = self._failures.answer(failure)
@@ -112,25 +110,9 @@ class HardenedHandler:
                     raise
                 return response
 
-    async def _said(self, request: Request) -> dict[str, Any]:
-        body = bytearray()
-        async for piece in request.stream():
-            body += piece
-            if len(body) > self._body_bytes:
-                raise Refused(413, "body_too_big", f"The request is larger than {self._body_bytes} bytes.")
-        try:
-            said = json.loads(body)
-        except (ValueError, RecursionError):
-            raise Refused(400, "not_json", "The request is not JSON in UTF-8.") from None
-        if not isinstance(said, dict):
-            raise Refused(422, "not_an_object", 'Expected {"user_id": "...", "message": "..."}.')
-        return said
-
     async def _unless_hung_up(self, request: Request, said: dict[str, Any]) -> Answer:
-        peer = request.client.host if request.client else ""
-        address = caller_address(peer, request.headers.get("x-forwarded-for", ""), self._proxies)
-        hints = hints_of(said, request.headers, address)
-        turn = asyncio.create_task(self._turn.answer(said.get("user_id"), said.get("message"), hints))
+        asked = said.get("user_id"), said.get("message"), hints_in(request, said, self._proxies)
+        turn = asyncio.create_task(self._turn.answer(*asked))
         hung_up = asyncio.create_task(_hung_up(request))
         try:
             await asyncio.wait({turn, hung_up}, return_when=asyncio.FIRST_COMPLETED)
@@ -149,7 +131,7 @@ async def _hung_up(request: Request) -> None:
         pass
 
 
-_BODY_SCHEMA = {
+BODY_SCHEMA = {
     "required": True,
     "content": {
         "application/json": {

@@ -9,6 +9,7 @@ from assistants_server import AssistantsServer, error, wants
 
 from reference_agent.conversation import Asks, Failed, Replied, ToolCall, ToolOutput, Usage
 from reference_agent.engines.assistants import AssistantsEngine
+from reference_agent.engines.assistants_api import MessageSeen
 from reference_agent.errors import Gone, Unavailable
 from reference_agent.parts.assistant import DocumentedAssistant, HardenedAssistant
 from reference_agent.parts.breaker import DocumentedBreaker
@@ -213,7 +214,7 @@ async def test_another_process_goes_on_with_a_run_and_starts_no_second_one(known
     engine = await _cut_off(server)
     said = [body for body in server.bodies if body]
     generation = engine.generation("thread_0", HeldClock().deadline(), Books())
-    await generation.resume(known)
+    await generation.resume(known, "hi")
     assert generation.is_open()
     assert await generation.next() == Replied("はいにゃん")
     assert [body for body in server.bodies if body] == said, "nothing was said and nothing started again"
@@ -227,7 +228,7 @@ async def test_a_run_that_came_to_nothing_is_not_gone_on_with(came_to: str) -> N
         server.run = {"status": came_to}
         generation = engine.generation("thread_0", HeldClock().deadline(), Books())
         with pytest.raises(Gone):
-            await generation.resume(known)
+            await generation.resume(known, "hi")
         assert not generation.is_open()
 
 
@@ -235,6 +236,32 @@ async def test_a_run_that_is_somebody_elses_now_is_left_alone() -> None:
     server = AssistantsServer({"status": "in_progress"})
     engine = await _cut_off(server)
     generation = engine.generation("thread_0", HeldClock().deadline(), Books())
-    await generation.resume("run_0")
+    await generation.resume("run_0", "hi")
     generation.disown()
     assert not generation.is_open()
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_a_run_that_nobody_was_told_of_is_found_by_what_was_said(answered: bool) -> None:
+    server = AssistantsServer({"status": "completed"})
+    engine = await _cut_off(server)
+    server.run = {"status": "completed"} if answered else None
+    reply = MessageSeen("assistant", "はいにゃん", "run_0")
+    seen = [
+        *([reply] if answered else []),
+        MessageSeen("user", "hi", ""),
+        MessageSeen("assistant", "にゃん", "run_before"),
+    ]
+
+    async def latest_messages(thread: str) -> list[MessageSeen]:
+        return seen
+
+    engine._api.latest_messages = latest_messages  # type: ignore[method-assign]
+    said = [body for body in server.bodies if body]
+    generation = engine.generation("thread_0", HeldClock().deadline(), Books())
+    await generation.resume("", "hi")
+    assert await generation.next() == Replied("はいにゃん")
+    begun = [body for body in server.bodies if body][len(said) :]
+    assert begun == ([] if answered else [{"assistant_id": "asst_0"}]), "what was said is not said again"
+    with pytest.raises(Gone):
+        await engine.generation("thread_0", HeldClock().deadline(), Books()).resume("", "something else")

@@ -233,11 +233,50 @@ async def test_responses_one_that_cannot_be_deleted_does_not_spoil_the_answer() 
 async def test_responses_another_process_goes_on_with_one_and_makes_no_second() -> None:
     upstream, books = _upstream_of_responses(), Books()
     generation = _responses(upstream).generation("conv_1", HeldClock().deadline(), books)
-    await generation.resume("resp_1")
+    await generation.resume("resp_1", "hi")
     assert generation.is_open()
     assert await generation.next() == Replied("はいにゃん")
     assert "POST /responses" not in upstream.calls
     assert len(books.entries) == 1
+
+
+def _items(*newest_first: dict[str, Any]) -> dict[str, Any]:
+    return {"object": "list", "data": list(newest_first), "has_more": False, "first_id": "a", "last_id": "z"}
+
+
+_SAID = {
+    "type": "message", "id": "msg_0", "role": "user", "status": "completed",
+    "content": [{"type": "input_text", "text": "hi"}],
+}  # fmt: skip
+_OUTPUT = {"type": "function_call_output", "id": "fo_1", "call_id": "call_1", "output": "正午", "status": "completed"}
+
+
+@pytest.mark.parametrize("known", ["", "resp_deleted"])
+async def test_responses_what_came_of_one_that_is_not_known_stands_in_the_conversation(known: str) -> None:
+    upstream = _upstream_of_responses()
+    generation = _responses(upstream).generation("conv_1", HeldClock().deadline(), Books())
+    upstream.on("GET /conversations/conv_1/items", _items(_text("はいにゃん"), _OUTPUT, _CALL, _SAID))
+    await generation.resume(known, "hi")
+    assert not generation.is_open()
+    assert await generation.next() == Replied("はいにゃん")
+
+    upstream.on("GET /conversations/conv_1/items", _items(_CALL, _SAID))
+    await generation.resume(known, "hi")
+    assert generation.is_open(), "a call without its output would spoil the next turn"
+    assert await generation.next() == Asks((ToolCall("call_1", "get_time", "{}"),))
+    assert "POST /responses" not in upstream.calls
+
+
+@pytest.mark.parametrize(
+    "items", [_items(), _items(_SAID), _items(_text("はいにゃん"), {**_SAID, "content": []}), _items(_OUTPUT, _CALL)]
+)
+async def test_responses_what_was_not_said_or_not_answered_is_said_again(items: dict[str, Any]) -> None:
+    upstream = _upstream_of_responses()
+    upstream.on("GET /conversations/conv_1/items", items)
+    generation = _responses(upstream).generation("conv_1", HeldClock().deadline(), Books())
+    with pytest.raises(Gone):
+        await generation.resume("", "hi")
+    assert not generation.is_open()
 
 
 async def test_responses_what_came_to_nothing_is_not_gone_on_with_and_what_is_somebody_elses_is_left_alone() -> None:
@@ -246,9 +285,9 @@ async def test_responses_what_came_to_nothing_is_not_gone_on_with_and_what_is_so
     generation = _responses(upstream).generation("conv_1", HeldClock().deadline(), Books())
     for nothing in ("", "resp_2", "resp_unheard_of"):
         with pytest.raises(Gone):
-            await generation.resume(nothing)
+            await generation.resume(nothing, "hi")
         assert not generation.is_open()
-    await generation.resume("resp_1")
+    await generation.resume("resp_1", "hi")
     generation.disown()
     assert not generation.is_open()
 
@@ -333,7 +372,7 @@ async def test_chat_a_turn_that_came_to_nothing_leaves_no_trace(history: Callabl
 async def test_chat_nothing_is_gone_on_with_as_it_ended_with_its_connection() -> None:
     generation = _chat(Upstream(), ProcessHistory()).generation("chat_1", HeldClock().deadline(), Books())
     with pytest.raises(Gone):
-        await generation.resume("chatcmpl_1")
+        await generation.resume("chatcmpl_1", "hi")
 
 
 # --- all ---

@@ -23,9 +23,13 @@ class NotedTrace(Untraced):
         self.noted: list[str] = []
         self.is_ours = True
 
+    def goes_on_in(self, conversation: str) -> bool:
+        return self.left is not None and self.left.conversation == conversation
+
     def take_left(self, conversation: str) -> Left | None:
-        left, self.left = self.left, None
-        return left if left is not None and left.conversation == conversation else None
+        left = self.left if self.goes_on_in(conversation) else None
+        self.left = None
+        return left
 
     def known_reply(self) -> str:
         return self.left.reply if self.left is not None else ""
@@ -51,7 +55,7 @@ class RecordedGeneration(ScriptedGeneration):
     async def begin(self, text: str) -> None:
         self.asked.append(f"begin {text}")
 
-    async def resume(self, generation: str) -> None:
+    async def resume(self, generation: str, text: str) -> None:
         self.asked.append(f"resume {generation}")
         if self._gone:
             self._open = False
@@ -154,7 +158,7 @@ async def test_what_is_given_up_is_ended_upstream() -> None:
         composition = _composition(engine)
         generation = RecordedGeneration("thread_1", [], gone=gone)
         engine.generation = lambda *_, generation=generation: generation  # type: ignore[method-assign, misc]
-        await composition.get("turn").give_up("u", Left("thread_1", "run_1"))
+        await composition.get("turn").give_up("u", "hi", Left("thread_1", "run_1"))
         await composition.get("polling").close()
         assert generation.asked == ["resume run_1"]
         assert generation.ended == (0 if gone else 1)

@@ -1,0 +1,83 @@
+"""How is a worker told that there is something to do? Celery, over Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from reference_agent.errors import Unavailable
+from reference_agent.job_store import PREFIX, QUEUE, JobStore
+from reference_agent.settings import Settings
+
+PLAY = "jobs.play"
+_CONNECT_S = 2.0
+_RESTORE_S = 1.0  # between looks for messages of workers that have died; kombu's own figures make it 100 s
+_RESTORING_S = 10.0  # whoever dies while looking keeps others from it that long; kombu's own figure is 300 s
+
+
+class JobQueue:
+    """Messages for workers, each of which is nothing but the name of a box.
+
+    A message is acknowledged when its work is done. That of a worker which has died is delivered again by whichever
+    worker notices first.
+    """
+
+    def __init__(self, settings: Settings, job_store: JobStore) -> None:
+        self.celery = bare_celery(settings.redis_url)
+        self.celery.conf.update(
+            broker_transport_options={
+                "global_keyprefix": PREFIX,
+                "visibility_timeout": job_store.redelivered_after_s,
+                "unacked_restore_interval": _RESTORE_S,
+                "unacked_restore_throttle": 1,
+                "unacked_mutex_expire": int(_RESTORING_S),
+                "socket_connect_timeout": _CONNECT_S,
+            },
+            task_default_queue=QUEUE,
+            task_acks_late=True,
+            task_ignore_result=True,
+            # No more messages in a worker than it can work on: the others would wait there while their time runs.
+            worker_prefetch_multiplier=1,
+        )
+
+    async def knock(self, box: str, after_s: float = 0.0) -> None:
+        """Tell a worker that there is something in this box.
+
+        Args:
+            box: which.
+            after_s: not before so many seconds.
+
+        Raises:
+            Unavailable: the broker cannot be reached.
+        """
+        await asyncio.to_thread(self._send, box, after_s)
+
+    def _send(self, box: str, after_s: float) -> None:
+        try:
+            self.celery.send_task(PLAY, args=[box], countdown=after_s or None, retry=False)
+        except (OperationalError, RedisError, OSError) as failure:
+            raise Unavailable("jobs", type(failure).__name__, never_arrived=False) from failure
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.celery.close()
+
+
+def bare_celery(redis_url: str) -> Any:
+    """Return a Celery that is configured for nothing but what it may be sent: JSON, over this Redis."""
+    celery = Celery("reference_agent", broker=redis_url, set_as_current=False)
+    celery.conf.update(
+        task_serializer="json",
+        result_serializer="json",
+        accept_content=["json"],
+        broker_connection_retry_on_startup=True,
+        worker_hijack_root_logger=False,
+        # Nobody asks workers questions over the broker; whoever could might see what tasks were given.
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+    )
+    return celery

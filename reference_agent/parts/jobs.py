@@ -1,0 +1,397 @@
+"""Is a message answered while its caller waits, or taken in now and answered later?"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from fastapi import FastAPI, Header, Query, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from reference_agent.clock import Clock
+from reference_agent.errors import Refused, Unavailable
+from reference_agent.job_player import JobPlayer
+from reference_agent.job_queue import PLAY, JobQueue, bare_celery
+from reference_agent.job_store import Job, JobStore, KeyTaken, NoRoom, box_of
+from reference_agent.parts.failures import Failures
+from reference_agent.parts.handler import BODY_SCHEMA, ChatRequest
+from reference_agent.parts.input_guard import InputGuard
+from reference_agent.parts.logging import Logging
+from reference_agent.parts.sessions import Sessions
+from reference_agent.said import hints_in, said_in
+from reference_agent.settings import Settings
+from reference_agent.turn import Turn
+
+PATH = "/jobs"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker does."""
+
+    celery: Any
+    tasks: Mapping[str, Callable[..., Coroutine[Any, Any, Any]]]
+    """By the name that messages call them."""
+    start: Callable[[], Awaitable[None]]
+    stop: Callable[[], Coroutine[Any, Any, None]]
+    """Comes back when nothing is under way any more, or will be in a moment."""
+
+
+class Jobs(Protocol):
+    """Takes messages in that are answered later, by a worker."""
+
+    def install(self, app: FastAPI) -> None:
+        """Add the routes."""
+        ...
+
+    def work(self) -> Work | None:
+        """Return what a worker does; None: there is nothing for one to do."""
+        ...
+
+    async def erase(self, user_id: str) -> list[str]:
+        """Forget a user's jobs and what came of them; return what is left of them.
+
+        A `job` that is being played is given up within a second or so, its run ended; to be called before the user's
+        turn is waited for, and again while something is left.
+        """
+        ...
+
+
+class DocumentedJobs:
+    """None: every message is answered in its request, and a burst has to wait in the callers' sockets."""
+
+    def install(self, app: FastAPI) -> None:
+        pass
+
+    def work(self) -> Work | None:
+        return None
+
+    async def erase(self, user_id: str) -> list[str]:
+        return []
+
+
+async def _nothing() -> None:
+    pass
+
+
+class ProposedJobs:
+    """A Celery task per message, Redis as broker, all else as Celery comes: the race between turns of a user is back.
+
+    A user's two messages are played at the same time by whichever workers are free, and the later one may overtake. A
+    message is acknowledged before it is worked on, so that a worker that dies takes it along. The queue has no bound,
+    what the user said lies in the broker, and whoever knows a task's id may read the answer, for a day.
+    """
+
+    needs_loop = True
+
+    def __init__(self, settings: Settings, turn: Turn) -> None:
+        self._turn = turn
+        self._celery = bare_celery(settings.redis_url)
+        self._celery.conf.result_backend = settings.redis_url
+        self._is_configured = bool(settings.redis_url)
+
+    def install(self, app: FastAPI) -> None:
+        if not self._is_configured:
+            _install_nothing(app)
+            return
+
+        @app.post(PATH, status_code=202)
+        def create(said: ChatRequest) -> dict[str, str]:
+            return {"job_id": self._celery.send_task("chat", args=[said.user_id, said.message]).id, "state": "waiting"}
+
+        @app.get(PATH + "/{job_id}")
+        def look(job_id: str) -> dict[str, Any]:
+            task = self._celery.AsyncResult(job_id)
+            if not task.ready():
+                return {"job_id": job_id, "state": "waiting"}
+            if task.failed():
+                return {"job_id": job_id, "state": "failed", "error": str(task.result)}
+            return {"job_id": job_id, "state": "done", **task.result}
+
+    def work(self) -> Work | None:
+        return Work(self._celery, {"chat": self.chat}, _nothing, _nothing) if self._is_configured else None
+
+    async def erase(self, user_id: str) -> list[str]:
+        return []  # whose task is whose is written down nowhere: they stay, for a day
+
+    async def chat(self, user_id: str, message: str) -> dict[str, str | None]:
+        """Play one turn."""
+        answer = await self._turn.answer(user_id, message)
+        if answer.speech is None:
+            return {"reply": answer.reply, "audio": None}
+        content = answer.speech.content
+        pieces = [piece async for piece in content] if isinstance(content, AsyncIterator) else list(content)
+        return {"reply": answer.reply, "audio": base64.b64encode(b"".join(pieces)).decode()}
+
+
+_ID = "pRZ5xk0pSZmcQn0bC9wB1w"
+_WAITING = {
+    "job_id": _ID,
+    "state": "waiting",
+    "attempts": 0,
+    "look": f"{PATH}/{_ID}?user_id=tama",
+    "events": f"{PATH}/{_ID}/events?user_id=tama",
+}
+_DONE = {
+    "job_id": _ID,
+    "state": "done",
+    "attempts": 1,
+    "reply": "いまは正午だにゃん",
+    "audio": f"{PATH}/{_ID}/audio?user_id=tama",
+}
+
+
+def _event(name: str, data: Mapping[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+def _said_so(description: str, code: str, message: str) -> dict[str, Any]:
+    example = {"error": {"code": code, "message": message}}
+    return {"description": description, "content": {"application/json": {"example": example}}}
+
+
+_NOT_THERE: dict[int | str, dict[str, Any]] = {
+    404: _said_so("this user has no such job", "no_such_job", "This user has no such job, or not any more.")
+}
+_CREATED: dict[int | str, dict[str, Any]] = {
+    202: {"description": "taken in", "content": {"application/json": {"example": _WAITING}}},
+    422: _said_so("not to be worked on", "idempotency_key_reused", "This Idempotency-Key stands for another message."),
+    429: _said_so("no room; Retry-After says when there is", "queue_full", "いまとても混んでいるにゃん"),
+    503: _said_so("the queue cannot be reached", "jobs_unavailable", "いまは考えられないにゃん"),
+}
+_LOOKED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "as it is now", "content": {"application/json": {"example": _DONE}}},
+    **_NOT_THERE,
+}
+_HEARD: dict[int | str, dict[str, Any]] = {
+    200: {"description": "the spoken reply; the text is in X-GPT-Reply", "content": {"audio/wav": {}}},
+    **_NOT_THERE,
+}
+_WATCHED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "one event for each state",
+        "content": {"text/event-stream": {"example": _event("waiting", _WAITING) + _event("done", _DONE)}},
+    },
+    **_NOT_THERE,
+}
+_USER = Query(..., description="whose job it is", examples=["tama"])
+
+_KEY_CHARS = 200
+_NEWCOMERS_SHARE = 0.5  # of the queue: a flood of new user ids leaves the rest to those who are known
+_ROOM_AGAIN = 0.1
+"""When is there room again? By Little's law the age of the oldest job is about the time in which the whole queue is
+worked off; a caller who comes back after a tenth of it finds a tenth of the queue free."""
+_LATEST_S = 60.0
+_LOOK_S = (0.1, 0.5)  # first and longest pause between looks at a job whose end somebody waits for
+_STILL_THERE_S = 15.0  # between signs of life on a stream: proxies cut what is silent for 30 to 60 s
+_STREAM_S = 300.0  # a stream ends after that; its reader comes back by itself, as readers of events do
+_STREAMS = 500
+"""Streams of one process at once. Each looks twice a second, and a thousand looks take a sixth of a core."""
+
+
+class HardenedJobs:
+    """`POST /jobs`: 202 at once; the answer can be asked for, or waited for as server-sent events.
+
+    In the order in which a user's messages came, over any number of workers. The same `Idempotency-Key` gives the same
+    job, and no second turn. The queue is bounded for each user, for newcomers, and for all; what does not fit is told
+    when to come back (429). A job is shown to the user who asked, and to nobody else; what came of it expires.
+    """
+
+    needs_loop = True
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        input_guard: InputGuard,
+        sessions: Sessions,
+        failures: Failures,
+        logging: Logging,
+        job_store: JobStore,
+        job_queue: JobQueue,
+        job_player: JobPlayer,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._input_guard = input_guard
+        self._sessions = sessions
+        self._failures = failures
+        self._logging = logging
+        self._store = job_store
+        self._queue = job_queue
+        self._player = job_player
+        self._streams = 0
+
+    def work(self) -> Work | None:
+        if not self._settings.redis_url:
+            return None
+        return Work(self._queue.celery, {PLAY: self._player.play}, self._player.start, self._player.stop)
+
+    async def erase(self, user_id: str) -> list[str]:
+        if not self._settings.redis_url:
+            return []
+        try:
+            return [] if await self._store.forget_user(user_id) else ["job"]
+        except Unavailable as failure:
+            self._logging.warned("jobs_not_erased", reason=failure.reason)
+            return ["jobs"]
+
+    def install(self, app: FastAPI) -> None:
+        if not self._settings.redis_url:
+            _install_nothing(app)
+            return
+
+        @app.post(PATH, status_code=202, responses=_CREATED, openapi_extra={"requestBody": BODY_SCHEMA})
+        async def create(
+            request: Request,
+            idempotency_key: str = Header("", description="the same key gives the same job, and no second turn"),
+        ) -> Response:
+            return await self._answered(self._create(request, idempotency_key))
+
+        @app.get(PATH + "/{job_id}", responses=_LOOKED)
+        async def look(job_id: str, user_id: str = _USER) -> Response:
+            return await self._answered(self._look(job_id, user_id))
+
+        @app.get(PATH + "/{job_id}/audio", responses=_HEARD)
+        async def listen(job_id: str, user_id: str = _USER) -> Response:
+            return await self._answered(self._listen(job_id, user_id))
+
+        @app.get(PATH + "/{job_id}/events", responses=_WATCHED)
+        async def watch(job_id: str, user_id: str = _USER) -> Response:
+            return await self._answered(self._watch(job_id, user_id))
+
+    async def _answered(self, answer: Awaitable[Response]) -> Response:
+        try:
+            return await answer
+        except Exception as failure:
+            response = self._failures.answer(failure)
+            if response is None:
+                raise
+            return response
+
+    async def _create(self, request: Request, key: str) -> Response:
+        said = await said_in(request, self._settings.body_bytes)
+        user, text = self._input_guard.check(said.get("user_id"), said.get("message"))
+        if len(key) > _KEY_CHARS:
+            msg = f"Idempotency-Key must not be longer than {_KEY_CHARS} characters."
+            raise Refused(422, "idempotency_key_too_long", msg)
+        hints = hints_in(request, said, self._settings.proxies)
+        accepted = await self._store.accept(user, text, hints, key=key, most=await self._room_for(user))
+        match accepted:
+            case KeyTaken():
+                msg = "This Idempotency-Key stands for another message: send a new key with a new message."
+                raise Refused(422, "idempotency_key_reused", msg)
+            case NoRoom(of_user, oldest_s):
+                wait_s = min(_LATEST_S, max(1.0, oldest_s * _ROOM_AGAIN))
+                if of_user:
+                    raise Refused(429, "too_many_jobs", "まだ考えているにゃん。すこし待ってにゃん", wait_s)
+                raise Refused(429, "queue_full", "いまとても混んでいるにゃん。すこし後で話しかけてにゃん", wait_s)
+        if accepted.knock:
+            await self._knock(user)
+        job = await self._store.job(accepted.id, user)
+        if job is None:  # erased this very moment
+            raise _no_such_job()
+        return JSONResponse(_shown(job), 202, {"Location": _link(job), "Retry-After": "1"})
+
+    async def _room_for(self, user: str) -> int:
+        if await self._sessions.standing(user) == "returning":
+            return self._settings.jobs_open
+        return max(1, int(self._settings.jobs_open * _NEWCOMERS_SHARE))
+
+    async def _knock(self, user: str) -> None:
+        box = box_of(user)
+        try:
+            await self._queue.knock(box)
+        except Unavailable as failure:
+            # The job is written down: a worker finds it by itself when no message for it arrives.
+            self._logging.noted("job_knock_lost", reason=failure.reason)
+
+    async def _job(self, job_id: str, user_id: str) -> Job:
+        job = await self._store.job(job_id, user_id)
+        if job is None:
+            raise _no_such_job()
+        return job
+
+    async def _look(self, job_id: str, user_id: str) -> Response:
+        job = await self._job(job_id, user_id)
+        return JSONResponse(_shown(job), headers={} if job.has_ended else {"Retry-After": "1"})
+
+    async def _listen(self, job_id: str, user_id: str) -> Response:
+        job = await self._job(job_id, user_id)
+        audio = await self._store.audio(job.id)
+        if audio is None:
+            raise Refused(404, "no_audio", "There is nothing to hear of this job, or not any more.")
+        return Response(audio, media_type=job.media_type, headers={"X-GPT-Reply": quote(job.reply)})
+
+    async def _watch(self, job_id: str, user_id: str) -> Response:
+        if self._streams >= _STREAMS:
+            raise Refused(429, "too_many_streams", "Ask for the job itself, or come back later.", 1.0)
+        job = await self._job(job_id, user_id)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(self._events(job), media_type="text/event-stream", headers=headers)
+
+    async def _events(self, job: Job) -> AsyncIterator[str]:
+        self._streams += 1
+        try:
+            seen, said_at = "", self._clock.now()
+            until = said_at + _STREAM_S
+            pause_s, longest_s = _LOOK_S
+            while True:
+                now = self._clock.now()
+                if job.state != seen:
+                    seen, said_at = job.state, now
+                    yield _event(job.state, _shown(job))
+                elif now - said_at > _STILL_THERE_S:
+                    said_at = now
+                    yield ": still there\n\n"
+                if job.has_ended or now > until:
+                    return
+                await self._clock.sleep(pause_s)
+                pause_s = min(pause_s * 1.5, longest_s)
+                looked = await self._again(job)
+                if looked is None:
+                    yield _event("gone", {})
+                    return
+                job = looked
+        finally:
+            self._streams -= 1
+
+    async def _again(self, job: Job) -> Job | None:
+        try:
+            return await self._store.job(job.id, job.user_id)
+        except Unavailable:
+            return job  # as far as anybody knows
+
+
+def _install_nothing(app: FastAPI) -> None:
+    @app.post(PATH, status_code=501)
+    async def create() -> dict[str, Any]:
+        message = "This agent has no queue: start it with REDIS_URL set, and a worker beside it."
+        return {"error": {"code": "no_queue", "message": message}}
+
+
+def _no_such_job() -> Refused:
+    return Refused(404, "no_such_job", "This user has no such job, or not any more.")
+
+
+def _link(job: Job, what: str = "") -> str:
+    return f"{PATH}/{job.id}{what}?user_id={quote(job.user_id, safe='')}"
+
+
+def _shown(job: Job) -> dict[str, Any]:
+    """Return what a job's user is shown of it."""
+    shown: dict[str, Any] = {"job_id": job.id, "state": job.state, "attempts": job.attempt}
+    if job.state == "done":
+        shown |= {"reply": job.reply, "audio": _link(job, "/audio") if job.media_type else None}
+    elif job.state == "failed":
+        shown["error"] = json.loads(job.error)
+    else:
+        shown |= {"look": _link(job), "events": _link(job, "/events")}
+    return shown
+
+
+VARIANTS = {"documented": DocumentedJobs, "proposed": ProposedJobs, "hardened": HardenedJobs}

@@ -1,0 +1,38 @@
+"""What does a request say? Read as it arrives, and never more of it than is allowed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Request
+
+from reference_agent.caller import Hints, Network, caller_address, hints_of
+from reference_agent.errors import Refused
+
+
+async def said_in(request: Request, most_bytes: int) -> dict[str, Any]:
+    """Return the JSON object that a request carries.
+
+    Raises:
+        Refused: it is too big, or no JSON, or no object.
+    """
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > most_bytes:
+            raise Refused(413, "body_too_big", f"The request is larger than {most_bytes} bytes.")
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refused(400, "not_json", "The request is not JSON in UTF-8.") from None
+    if not isinstance(said, dict):
+        raise Refused(422, "not_an_object", 'Expected {"user_id": "...", "message": "..."}.')
+    return said
+
+
+def hints_in(request: Request, said: Mapping[str, Any], proxies: tuple[Network, ...]) -> Hints:
+    """Return what a request says of its caller beside the message."""
+    peer = request.client.host if request.client else ""
+    return hints_of(said, request.headers, caller_address(peer, request.headers.get("x-forwarded-for", ""), proxies))
