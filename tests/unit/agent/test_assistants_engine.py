@@ -11,7 +11,7 @@ from reference_agent.conversation import Asks, Failed, Replied, ToolCall, ToolOu
 from reference_agent.engines.assistants import AssistantsEngine
 from reference_agent.engines.assistants_api import MessageSeen
 from reference_agent.errors import Gone, Unavailable
-from reference_agent.parts.assistant import DocumentedAssistant, HardenedAssistant
+from reference_agent.parts.assistant import HardenedAssistant
 from reference_agent.parts.breaker import DocumentedBreaker
 from reference_agent.parts.locale import DocumentedLocale
 from reference_agent.parts.metrics import DocumentedMetrics
@@ -137,38 +137,6 @@ async def test_what_a_run_took_is_booked_once_however_it_ends(ends: str) -> None
 
 
 # --- the assistant ---
-
-
-async def test_documented_assistant_is_a_new_one_in_every_process() -> None:
-    server = AssistantsServer()
-    for _ in range(3):
-        process = DocumentedAssistant(
-            settings(), Toolbox([]), DocumentedPersona(settings(), DocumentedLocale()), server.api()
-        )
-        await process.warm_up()
-        first = await process.id(HeldClock().deadline())
-        assert await process.id(HeldClock().deadline()) == first
-    assert len(server.assistants) == 3
-
-
-async def test_hardened_assistant_is_found_again_and_ready_beforehand() -> None:
-    server = AssistantsServer()
-    for _ in range(3):
-        engine = _engine(server)
-        assert not engine.is_ready()
-        await engine.warm_up()
-        assert engine.is_ready()
-    assert len(server.assistants) == 1
-
-
-async def test_hardened_assistant_is_updated_when_its_configuration_changes() -> None:
-    server = AssistantsServer()
-    await _engine(server).warm_up()
-    server.assistants[0]["metadata"]["configuration"] = "older"
-    server.assistants[0]["instructions"] = "犬です"
-    await _engine(server).warm_up()
-    assert len(server.assistants) == 1
-    assert "猫" in server.assistants[0]["instructions"]
 
 
 async def test_hardened_assistant_does_not_keep_the_agent_from_starting() -> None:

@@ -41,7 +41,9 @@ def _open(clock: HeldClock) -> HardenedBreaker:
 
 
 def test_documented_one_never_opens() -> None:
-    _break(DocumentedBreaker(), 100)
+    breaker = DocumentedBreaker()
+    _break(breaker, 100)
+    assert breaker.states() == {}, "and nobody can see how the upstream is"
 
 
 def test_opens_on_a_share_of_failures_and_not_on_a_few() -> None:

@@ -22,10 +22,14 @@ def _hardened(clock: HeldClock, **given: float) -> tuple[HardenedCost, SqliteSes
 
 
 async def test_documented_one_knows_nothing_and_stops_nothing() -> None:
+    cost, turns = DocumentedCost(), 0
     for _ in range(1000):
-        await DocumentedCost().allow("u")
-        await DocumentedCost().thought("u", _TURN)
-        await DocumentedCost().spoke("u", 1000)
+        await cost.allow("u")
+        await cost.thought("u", _TURN)
+        await cost.spoke("u", 1000)
+        turns += 1
+    assert turns == 1000, "30 dollars and more, and nobody was refused"
+    assert vars(cost) == {}, "nothing was written down"
 
 
 async def test_hardened_one_books_by_user_and_day() -> None:

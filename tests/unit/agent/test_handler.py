@@ -17,7 +17,7 @@ from reference_agent.caller import Hints
 from reference_agent.errors import BlockedOnLoop, Refused
 from reference_agent.parts.audio import Speech
 from reference_agent.parts.failures import DocumentedFailures, HardenedFailures
-from reference_agent.parts.handler import DocumentedHandler, HardenedHandler
+from reference_agent.parts.handler import DocumentedHandler, HardenedHandler, ProposedHandler
 from reference_agent.turn import Answer
 from reference_agent.wire import run_without_loop
 
@@ -156,3 +156,36 @@ def test_a_turn_without_a_loop_says_so_when_it_needs_one() -> None:
     assert run_without_loop(does_not()) == "done"
     with pytest.raises(BlockedOnLoop):
         run_without_loop(waits())
+
+
+async def test_proposed_one_plays_on_for_a_caller_who_has_left() -> None:
+    """The hole: whoever hangs up changes nothing; the turn goes on, and costs."""
+    begun, may_end, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow() -> Answer:
+        begun.set()
+        await may_end.wait()
+        ended.set()
+        return _says("u", "m")
+
+    app = FastAPI()
+    turn: Any = PlayedTurn(lambda *_: slow())
+    ProposedHandler(turn, DocumentedFailures()).install(app)
+    body = json.dumps({"user_id": "u", "message": "m"}).encode()
+    arriving = iter([{"type": "http.request", "body": body}])
+    scope = {"type": "http", "method": "POST", "path": "/chat-agent", "query_string": b"", "http_version": "1.1"}
+    scope |= {"headers": [(b"content-type", b"application/json")], "raw_path": b"/chat-agent"}
+
+    async def receive() -> Any:
+        return next(arriving, {"type": "http.disconnect"})
+
+    async def send(message: Any) -> None:
+        pass
+
+    served = asyncio.create_task(app(scope, receive, send))
+    await begun.wait()
+    await asyncio.sleep(0)
+    assert not served.done()
+    may_end.set()
+    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(served, 5)

@@ -223,19 +223,3 @@ async def test_no_tool_is_without_words_for_a_language(language: Language) -> No
         assert all(script_of(said) == "latin" for said in instead.values())
     else:
         assert all(script_of(said) == language for said in instead.values())
-
-
-@pytest.mark.parametrize(
-    ("language", "said"),
-    [("ja", "天気情報は現在利用できませんにゃん"), ("ko", "날씨 정보는"), ("en", "The weather is unavailable")],
-)
-async def test_a_fallback_is_in_the_callers_language(language: str, said: str) -> None:
-    async def fail() -> str:
-        raise Unavailable("weather", "down", never_arrived=True)
-
-    token = CALLER.set(Caller(language))  # type: ignore[arg-type]
-    fallback = HardenedToolFallback(KeptLog())
-    assert (await fallback.output(asks("get_weather").calls[0], fail)).startswith(said)
-    assert json.loads(await fallback.output(asks("analyze_emotion").calls[0], fail))["emotion"] == "中立"
-    assert await fallback.output(asks("calculate").calls[0], fail)
-    CALLER.reset(token)
