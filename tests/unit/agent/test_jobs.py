@@ -1,4 +1,4 @@
-"""What is wrong with jobs that are none, or a task per message? (The hardened ones: `contract/jobs/`, on a real Redis.)"""
+"""What is wrong with jobs that are none, or a task per message? (The hardened ones: `contract/jobs/`.)"""
 
 from __future__ import annotations
 
