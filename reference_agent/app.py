@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from reference_agent.compose import Composition
+from reference_agent.compose import Composition, variants
 
 
 @asynccontextmanager
@@ -33,6 +33,7 @@ def create_app(composition: Composition) -> FastAPI:
             yield
 
     app = FastAPI(title="Reference chat agent", lifespan=life)
-    for part in ("handler", "jobs", "erasure", "health", "metrics"):
-        composition.get(part).install(app)
+    for part in map(composition.get, variants()):
+        if hasattr(part, "install"):
+            part.install(app)
     return app

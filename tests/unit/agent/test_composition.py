@@ -6,10 +6,12 @@ import inspect
 import socket
 from typing import Any
 
+import httpx2
 import pytest
 from agent_stage import settings
 
 from reference_agent.__main__ import main
+from reference_agent.app import create_app
 from reference_agent.compose import PROFILES, Composition, choose, variants
 from reference_agent.engines.assistants import AssistantsEngine
 from reference_agent.engines.chat import ChatEngine
@@ -28,6 +30,24 @@ async def test_every_profile_builds(profile: str) -> None:
     assert isinstance(composition.get("wire"), ThreadWire if profile == "documented" else LoopWire)
     assert composition.is_safe == (profile == "hardened")
     await composition.close()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+async def test_every_part_that_stands_around_requests_does(profile: str) -> None:
+    composition = Composition(settings(profile=profile), {})
+    transport = httpx2.ASGITransport(create_app(composition))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://agent") as client:
+        found = {path: (await client.get(path)).status_code for path in ("/health", "/status", "/metrics")}
+        request_id = (await client.get("/health", headers={"x-request-id": "mine"})).headers.get("x-request-id")
+    await composition.close()
+    if profile == "hardened":
+        assert request_id == "mine"
+        assert found["/metrics"] == 200
+        assert found["/status"] in (200, 503)
+    else:
+        assert request_id is None
+        assert (found["/metrics"], found["/status"]) == (404, 404)
+    assert found["/health"] == 200
 
 
 @pytest.mark.parametrize("part", [part for part in variants() if part != "handler"])
