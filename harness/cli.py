@@ -27,7 +27,7 @@ try:
     from harness.launch import Order, Played, play
     from harness.live import LiveDisplay
     from harness.model import Plan, PlannedScenario, Verdict
-    from harness.target import TargetError, bare_target, read_target
+    from harness.target import MOST_REPLICAS, TargetError, bare_target, read_target
     from harness.upstreams.process import alone
 except KeyboardInterrupt:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one while Python cleans up changes nothing
@@ -100,6 +100,11 @@ main.add_command(alone)
     "--upstreams", callback=_control_url, help="Control URL of the bundled upstreams that the running agent calls."
 )
 @click.option("--full", is_flag=True, help="Play the documented size (100,000 user ids) instead of the quick one.")
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, MOST_REPLICAS),
+    help="How many processes of the target are started, behind a balancer (default: as the target file says).",
+)
 @click.option("--seed", default=1, show_default=True, help="One seed reproduces every choice of a run.")
 @click.option(
     "--deadline", "deadline_s", type=float, help="Seconds until a caller gives up (default: the target's own)."
@@ -120,6 +125,7 @@ def run(
     host: str | None,
     upstreams: str | None,
     full: bool,
+    replicas: int | None,
     seed: int,
     deadline_s: float | None,
     expected: bool,
@@ -142,6 +148,9 @@ def run(
         if host is None and described.host is None and described.start is None:
             msg = f"{target} has no [start], so nothing can be started. Give the URL of the running agent with --host."
             raise click.UsageError(msg)
+        if replicas is not None and (host is not None or described.start is None):
+            msg = "--replicas has no effect: the harness does not start this agent. Start more of it behind a balancer."
+            raise click.UsageError(msg)
         if expected and (not expectations or None in expectations):
             msg = f"--expected needs --variant, and for every one of them `expect` in {target or 'a target file'}."
             raise click.UsageError(msg)
@@ -163,6 +172,7 @@ def run(
             full=full,
             seed=seed,
             deadline_s=deadline_s,
+            replicas=replicas,
             settings=settings,
         )
         for run_dir, variant in zip(run_dirs, variants or (None,), strict=True)

@@ -16,7 +16,7 @@ from harness.evidence import Evidence, EvidenceError
 from harness.model import CheckPlan, Finding, Judgement, Plan, Verdict
 
 # Options of the command that played the run, which the command that plays it again has to repeat.
-_REPEATED = ("--target", "--upstreams", "--deadline", "--set")
+_REPEATED = ("--target", "--upstreams", "--deadline", "--set", "--replicas")
 
 
 def judge(recorded: Evidence, replay: str) -> Judgement:

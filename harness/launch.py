@@ -43,6 +43,7 @@ class Order:
     full: bool = False
     seed: int = 1
     deadline_s: float | None = None
+    replicas: int | None = None
     settings: Sequence[str] = field(default=())
 
     def command(self) -> list[str]:
@@ -58,6 +59,7 @@ class Order:
             ("--host", self.host),
             ("--upstreams", self.upstreams),
             ("--deadline", self.deadline_s),
+            ("--replicas", self.replicas),
         ):
             command += [option, str(value)] if value is not None else []
         command += ["--full"] if self.full else []

@@ -117,8 +117,8 @@ class ProcessFault(Fault, frozen=True, kw_only=True):
 
     family: ClassVar[Family] = "process"
 
-    process: Literal["target", "redis"] = "target"
-    """Whose process: the target's, or the Redis that the target was given."""
+    process: Literal["target", "redis", "balancer"] = "target"
+    """Whose process: the target's, that of the Redis it was given, or that of the balancer before its replicas."""
     replica: int = 0
     """Which replica of the target, from 0."""
 

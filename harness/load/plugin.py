@@ -71,6 +71,13 @@ def _add_options(parser: LocustArgumentParser) -> None:
         default=False,
         help="play the documented size (100,000 user ids) instead of the quick one",
     )
+    group.add_argument(
+        "--replicas",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes of the target that are started, behind a balancer; 0: as its file says",
+    )
     group.add_argument("--seed", type=int, default=1, help="one seed reproduces every choice of a run")
     group.add_argument("--runs", metavar="DIR", default="runs", help="where run directories are written")
     group.add_argument(
@@ -225,6 +232,7 @@ class Campaign:
         if starts:
             arguments = ["--target", options.target, "--size", size, "--seed", str(options.seed)]
             arguments += ["--variant", options.variant] if options.variant else []
+            arguments += ["--replicas", str(options.replicas)] if options.replicas else []
             for setting in options.set:
                 arguments += ["--set", setting]
             self._stage = Supervised(self.run_dir, arguments)

@@ -25,7 +25,7 @@ from harness.stack.household import Household, program_problem
 from harness.stack.redis import NO_SERVER, find_redis_server
 from harness.stack.supervisor import Settings, Supervisor
 from harness.stack.upstreams import Upstreams
-from harness.target import TargetError, read_target
+from harness.target import MOST_REPLICAS, TargetError, read_target
 
 _USAGE = 2
 _SETTING = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--variant", metavar="NAME", help="one of the target's variants")
     parser.add_argument("--size", choices=("quick", "full"), default="quick", help="whose declared limits count")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the upstreams' choices")
+    parser.add_argument("--replicas", type=int, metavar="N", help="processes of the target; default: as its file says")
     parser.add_argument(
         "--set", action="append", default=[], metavar="ENV=VALUE", help="overrides a variable of the target"
     )
@@ -93,6 +94,12 @@ def _settings(options: argparse.Namespace) -> Settings:
     if variables and target.start is None:
         msg = f"--set has no effect: {options.target} has no [start], so the harness does not start this target."
         raise StackError(msg, exit_code=_USAGE)
+    replicas = options.replicas if options.replicas is not None else target.start.replicas if target.start else 1
+    if not 1 <= replicas <= MOST_REPLICAS:
+        raise StackError(f"--replicas {replicas}: expected 1 to {MOST_REPLICAS}.", exit_code=_USAGE)
+    if options.replicas is not None and target.start is None:
+        msg = f"--replicas has no effect: {options.target} has no [start], so the harness does not start this target."
+        raise StackError(msg, exit_code=_USAGE)
     settings = Settings(
         run=options.run_dir.absolute(),
         target=target,
@@ -100,6 +107,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         size=options.size,
         seed=options.seed,
         variables=variables,
+        replicas=replicas,
     )
     if target.start is not None and "{" not in target.start.command[0]:
         problem = program_problem(target.start.command, settings.directory)

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -42,18 +43,25 @@ _WARDEN_END_S = 5.0
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
+_given: deque[int] = deque(maxlen=100)
+"""Ports that were given out lately: whoever got one may not listen on it yet."""
+
+
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nothing listens on.
+    """Return a port of 127.0.0.1 that nothing listens on, never twice in a row the same.
 
     Raises:
         StackError: none was found.
     """
     for _ in range(200):
         port = random.SystemRandom().choice(_PORTS)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
+                _given.append(port)
                 return port
     msg = f"No free port on 127.0.0.1 between {_PORTS.start} and {_PORTS.stop}: end what occupies them."
     raise StackError(msg)

@@ -44,7 +44,7 @@ class Process:
     """What the timeline calls its coming and going, when nobody planned it."""
     family: ClassVar[Literal["process", "upstream"]]
     """Whose doing an unplanned end is: that of what is under test, or that of the harness's own equipment."""
-    called: ClassVar[str]
+    called: str
     """How a sentence calls it."""
 
     def __init__(
@@ -264,3 +264,13 @@ class Process:
 
     def _last_lines(self) -> str:
         return f" It last said: {' | '.join(self._said)}" if self._said else " It said nothing."
+
+
+async def listening(port: int) -> tuple[bool, str]:
+    """Return whether something takes connections at a port of 127.0.0.1, and why not, in words."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError as error:
+        return False, error.strerror or str(error)
+    writer.transport.abort()
+    return True, ""

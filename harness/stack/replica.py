@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.model import LogLine
 from harness.stack.child import Child
 from harness.stack.household import Household
-from harness.stack.process import Process
+from harness.stack.process import Process, listening
 from harness.stack.records import Records
 from harness.target import Start
 from harness.telemetry import Answer, ask
@@ -36,11 +36,11 @@ class Replica(Process):
         port: its port on 127.0.0.1.
         records: where everything about it is written.
         number: which replica it is.
+        alone: whether it is the only one.
     """
 
     kind = "target"
     family = "process"
-    called = "The target"
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class Replica(Process):
         port: int,
         records: Records,
         number: int = 0,
+        alone: bool = True,
     ) -> None:
         super().__init__(
             household,
@@ -63,6 +64,7 @@ class Replica(Process):
             records=records,
             number=number,
         )
+        self.called = "The target" if alone else f"Replica {number} of the target"
         self._start = start
         self._ticks = 0
         self._probe: asyncio.Task[Answer] | None = None
@@ -89,7 +91,7 @@ class Replica(Process):
     async def _ask_ready(self, within_s: float) -> tuple[bool, str]:
         path = self._start.ready.path
         if path is None:
-            return await _listening(self.port)
+            return await listening(self.port)
         answer = await ask("127.0.0.1", self.port, path, within_s=min(within_s, _PROBE_WITHIN_S))
         ready = answer.status is not None and 200 <= answer.status < 300
         return ready, answer.error or f"answered with {answer.status}"
@@ -140,12 +142,3 @@ class Replica(Process):
     def _line(self, line: LogLine) -> None:
         self._records.line(line)
         super()._line(line)
-
-
-async def _listening(port: int) -> tuple[bool, str]:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError as error:
-        return False, error.strerror or str(error)
-    writer.transport.abort()
-    return True, ""

@@ -18,6 +18,7 @@ from harness.evidence import EvidenceError, scenario_directory
 from harness.faults import FaultError, ProcessFault, parse, parse_timed
 from harness.model import FaultEvent, Size
 from harness.proxy.faults import LineFault
+from harness.stack.balancer import Balancer
 from harness.stack.child import how_it_ended
 from harness.stack.errors import StackError
 from harness.stack.household import Household, free_port
@@ -27,7 +28,7 @@ from harness.stack.records import Records
 from harness.stack.redis import Redis
 from harness.stack.replica import TICK_S, Replica
 from harness.stack.upstreams import Upstreams
-from harness.target import Target, TargetError
+from harness.target import Start, Target, TargetError
 
 _TICKS_PER_FLUSH = 40
 """What is recorded is readable by others within 0.4 s."""
@@ -51,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     variables: dict[str, str]
     """Environment variables that override those of the target's file."""
+    replicas: int = 1
+    """How many processes of the target there are; a balancer stands before several."""
 
     @property
     def directory(self) -> Path | None:
@@ -74,6 +77,7 @@ class Supervisor:
         self._household = household
         self._upstreams = upstreams
         self._replicas: list[Replica] = []
+        self._balancer: Balancer | None = None
         self._redis: Redis | None = None
         self._proxies: dict[str, Proxy] = {}
         self._lines_broken: dict[str, Proxy] = {}
@@ -97,7 +101,8 @@ class Supervisor:
         """Begin a scenario: old target stopped, upstreams in a new epoch, target, Redis and proxies fresh and ready.
 
         Returns:
-            `host`, `pid` and `ready_after_s`; pid is None for a target that is not started by the harness.
+            `host`, `pid` (of replica 0) and `ready_after_s` (of the slowest replica); pid is None for a target that is
+            not started by the harness.
 
         Raises:
             StackError: something of it does not work.
@@ -168,8 +173,10 @@ class Supervisor:
             "target": {
                 "pid": replica.pid if replica else None,
                 "alive": replica.alive if replica else False,
-                "host": replica.host if replica else self._settings.target.host,
+                "host": self._host(),
             },
+            "replicas": [{"pid": one.pid, "alive": one.alive, "host": one.host} for one in self._replicas],
+            "balancer": {"pid": self._balancer.pid, "alive": self._balancer.alive} if self._balancer else None,
             "redis": {"pid": self._redis.pid, "alive": self._redis.alive, "url": self._redis.url}
             if self._redis
             else None,
@@ -240,23 +247,42 @@ class Supervisor:
         if start is None:
             return {"host": self._settings.target.host, "pid": None, "ready_after_s": 0.0}
         home = self._new_home()
+        count = self._settings.replicas
+        self._replicas = [self._new_replica(start, number, home, self._records) for number in range(count)]
+        begun = await asyncio.gather(*(replica.begin() for replica in self._replicas), return_exceptions=True)
+        for outcome in begun:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        if count > 1:
+            ports = [replica.port for replica in self._replicas]
+            self._balancer = Balancer(self._household, self._records, ports, start.ready.path)
+            await self._balancer.begin()
+        slowest_s = max(outcome for outcome in begun if isinstance(outcome, float))
+        return {"host": self._host(), "pid": self._replicas[0].pid, "ready_after_s": round(slowest_s, 3)}
+
+    def _new_replica(self, start: Start, number: int, home: Path, records: Records) -> Replica:
         port = free_port()
         try:
-            command, environment = self._command(port, home)
+            command, environment = self._command(port, number, home)
         except TargetError as error:
             raise StackError(str(error)) from error
-        replica = Replica(
+        return Replica(
             self._household,
             start,
             command=command,
             environment=self._household.environment(home, {**environment, **self._settings.variables}),
             directory=self._settings.directory,
             port=port,
-            records=self._records,
+            records=records,
+            number=number,
+            alone=self._settings.replicas == 1,
         )
-        self._replicas = [replica]
-        ready_after_s = await replica.begin()
-        return {"host": replica.host, "pid": replica.pid, "ready_after_s": round(ready_after_s, 3)}
+
+    def _host(self) -> str | None:
+        """Return the base URL at which the load finds the target."""
+        if self._balancer is not None:
+            return self._balancer.host
+        return self._replicas[0].host if self._replicas else self._settings.target.host
 
     def _new_home(self) -> Path:
         """Return a new directory that lasts as long as the scenario."""
@@ -296,13 +322,14 @@ class Supervisor:
         """Return the URLs of the stand-ins and the Redis, by name."""
         return {**self._upstreams.urls, **({"redis": self._redis.url} if self._redis is not None else {})}
 
-    def _command(self, port: int, home: Path) -> tuple[list[str], dict[str, str]]:
+    def _command(self, port: int, number: int, home: Path) -> tuple[list[str], dict[str, str]]:
         facts = {
             **self._settings.target.facts(self._settings.size),
             **self._addresses(),
             **self._facts_of_proxies(),
             "python": sys.executable,
             "port": str(port),
+            "replica": str(number),
             "host": "127.0.0.1",
             "home": str(home),
         }
@@ -319,8 +346,10 @@ class Supervisor:
         return facts
 
     async def _stop_target(self) -> None:
-        for replica in self._replicas:
-            await replica.end()
+        if self._balancer is not None:
+            await self._balancer.end()
+            self._balancer = None
+        await asyncio.gather(*(replica.end() for replica in self._replicas))
         self._replicas = []
         await asyncio.gather(*(proxy.end() for proxy in self._proxies.values()))
         self._proxies, self._lines_broken = {}, {}
@@ -335,7 +364,8 @@ class Supervisor:
         self._homes = []
 
     def _processes(self) -> tuple[Process, ...]:
-        return (*self._replicas, *self._proxies.values(), *([self._redis] if self._redis is not None else []))
+        equipment = (self._balancer, self._redis)
+        return (*self._replicas, *self._proxies.values(), *(one for one in equipment if one is not None))
 
     def _proxy(self, name: str | None) -> Proxy:
         if name not in self._proxies:
@@ -349,6 +379,11 @@ class Supervisor:
                 msg = "There is no Redis: the supervisor starts one where the target's command or env names {redis}."
                 raise StackError(msg, status=400)
             return self._redis
+        if fault.process == "balancer":
+            if self._balancer is None:
+                msg = "There is no balancer: the supervisor starts one where the target has several replicas."
+                raise StackError(msg, status=400)
+            return self._balancer
         return self._replica(fault.replica)
 
     def _replica(self, number: int) -> Replica:

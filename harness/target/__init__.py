@@ -11,6 +11,7 @@ from harness.target.audio import Audio, AudioError, read_audio
 from harness.target.contract import ReadReply, RequestParts, build_request, read_reply
 from harness.target.description import (
     DEFAULT_ANSWER_WITHIN_S,
+    MOST_REPLICAS,
     UPSTREAMS,
     BySize,
     JsonField,
@@ -32,6 +33,7 @@ from harness.target.parts import Ablation, Part, Shown, shown
 
 __all__ = [
     "DEFAULT_ANSWER_WITHIN_S",
+    "MOST_REPLICAS",
     "UPSTREAMS",
     "Ablation",
     "Audio",

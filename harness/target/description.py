@@ -25,10 +25,12 @@ DEFAULT_ANSWER_WITHIN_S = 10.0
 """When a caller gives up on a target that declares nothing: about what people wait for a voice to answer."""
 DEFAULT_MEMORY_LIMIT_MB = 2048.0
 """Resident memory of the target's process tree where its file names no limit: no target may take the machine down."""
+MOST_REPLICAS = 32
+"""Of a target on one machine: beyond that it is a typing mistake."""
 UPSTREAMS = ("openai", "tts", "emotion", "weather", "news", "time", "fortune")
 """The stand-ins whose addresses a target can be given, by the names under which the ledger knows them."""
 
-_START_FACTS = ("python", "port", "host", "home", "deadline_s", "redis", *UPSTREAMS)
+_START_FACTS = ("python", "port", "host", "home", "deadline_s", "redis", "replica", *UPSTREAMS)
 _REQUEST_FACTS = ("user_id", "message")
 _WITHOUT_BODY = ("GET", "HEAD", "DELETE")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -57,6 +59,8 @@ class Start(_Table, frozen=True, kw_only=True):
     command: tuple[str, ...]
     directory: str | None = None
     """Where it runs, relative to the file; without it, where the harness runs."""
+    replicas: int = 1
+    """How many processes of it there are, behind a balancer where there are several. They share their home."""
     ready: Ready = Ready()
     memory_limit_mb: float = DEFAULT_MEMORY_LIMIT_MB
     """Resident memory of its process tree, beyond which it is killed."""
@@ -381,6 +385,8 @@ def _describe(expected: Any) -> str:
         return "true or false"
     if expected is float:
         return "a number"
+    if expected is int:
+        return "a whole number"
     if expected is str:
         return 'a text in quotes, e.g. "..."'
     names = [field.encode_name for field in msgspec.structs.fields(expected)]
@@ -484,6 +490,8 @@ def _start_problems(start: Start, target: Target) -> Iterator[str]:
     yield from _environment_problems(start.env, "start.env", known)
     if start.ready.path is not None:
         yield from _path_problems(start.ready.path, "start.ready.path")
+    if not 1 <= start.replicas <= MOST_REPLICAS:
+        yield f"start.replicas is {start.replicas}: expected 1 to {MOST_REPLICAS}."
     if not math.isfinite(start.ready.within_s) or start.ready.within_s <= 0:
         yield f"start.ready.within_s is {start.ready.within_s:g}: expected a number of seconds above 0."
     if not math.isfinite(start.memory_limit_mb) or start.memory_limit_mb <= 0:

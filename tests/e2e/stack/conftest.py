@@ -23,7 +23,12 @@ TARGET = """
 command = ["{{python}}", "{agent}", "{{port}}", "{mode}"]
 ready = {ready}
 memory_limit_mb = 200
-env = {{ OPENAI_BASE_URL = "{{openai}}", HOME_AGAIN = "{{home}}", DEADLINE = "{{deadline_s}}", MODE = "plain" }}
+[start.env]
+OPENAI_BASE_URL = "{{openai}}"
+HOME_AGAIN = "{{home}}"
+DEADLINE = "{{deadline_s}}"
+REPLICA = "{{replica}}"
+MODE = "plain"
 [declares]
 answer_within_s = 5
 [variants.special]

@@ -110,9 +110,11 @@ MISTAKES = {
     'nam = "x"': "unknown key 'nam': expected one of name, host, start, redis, proxy, request, reply, declares, "
     "variants, ablation, parts at the top. Did you mean 'name'?",
     'file = "x"': "unknown key 'file': expected one of name, host",
+    '[start]\ncommand = ["a"]\nreplicas = 0': "start.replicas is 0: expected 1 to 32.",
+    '[start]\ncommand = ["a"]\nreplicas = "two"': 'start.replicas is "two": expected a whole number.',
     '[redis]\nappendonly = true\n[start]\ncommand = ["a"]': "[redis] has no effect: expected {redis} in start.command",
     '[redis]\nappendonly = 1\n[start]\ncommand = ["{redis}"]': "redis.appendonly is 1: expected true or false.",
-    '[start]\ncomand = ["a"]': "unknown key 'start.comand': expected one of command, directory, ready, "
+    '[start]\ncomand = ["a"]': "unknown key 'start.comand': expected one of command, directory, replicas, ready, "
     "memory_limit_mb, env in [start]. Did you mean 'command'?",
     "[start]": "start.command is missing: expected a list of texts",
     '[start]\ncommand = "a"': 'start.command is "a": expected a list of texts',
