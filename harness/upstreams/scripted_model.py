@@ -75,14 +75,14 @@ _FACTS: tuple[tuple[Phrase, Phrase], ...] = (
     (
         Phrase(
             ("名前", "이름", "my name"),
-            r"(?:私|僕|俺)?の?名前(?:は何|を覚え|わかる|って何)|(?:내|제) 이름.{0,6}(?:뭐|기억)"
+            r"(?:私|僕|俺)?の?名前(?:は何|は[?？]|を覚え|わかる|って何)|(?:내|제) 이름.{0,6}(?:뭐|기억)"
             r"|\bwhat(?:'s| is) my name",
         ),
         Phrase(
             ("名前は", "と申します", "といいます", "이름은", "my name is"),
             r"名前は([^、。！!\s]{1,20}?)(?:です|だよ|といいます|。|、|！|!|$)|([^、。！!\s]{1,20}?)(?:と申します|といいます)"
             r"|(?:제|내) 이름은 ([^\s.,!]{1,20}?)(?:입니다|이에요|예요|야|[.,!]|$)"
-            r"|\bmy name is ([^.,!?\n]{1,30}?)(?:[.,!?]|$)",
+            r"|\bmy name is ([^.,!?\n]{1,30}?)(?:[.,!?]| and\b|$)",
         ),
     ),
     (
@@ -159,17 +159,31 @@ def _tools_wanted(ask: Ask) -> tuple[WantedTool, ...]:
             offered.setdefault(kind, tool)
     asked = [offered[kind] for kind in kinds_asked(ask.said) if kind in offered]
     if not asked:
-        # A tool of a team's own is wanted when it is called by its name: "please use lookup_order".
         asked = [
             tool
             for tool in ask.tools
-            if kind_of(tool) is None
-            and not _ABOUT_A_TOOL.search(ask.said)
-            and re.search(rf"\b{re.escape(tool['name'])}\b", ask.said)
+            if kind_of(tool) is None and not _ABOUT_A_TOOL.search(ask.said) and _is_named(tool["name"], ask.said)
         ]
     if not asked and ask.tool_choice == "required":
         asked = [ask.tools[0]]
     return tuple(WantedTool(tool["name"], arguments_for(tool, ask)) for tool in asked)
+
+
+@lru_cache(maxsize=1024)
+def _words_of(name: str) -> tuple[str, ...]:
+    """Return the words of a tool's name: `lookupOrder` and `lookup_order` have two."""
+    return tuple(word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_A-Za-z]+", name))
+
+
+def _is_named(name: str, message: str) -> bool:
+    """Return whether a message asks for a team's own tool: "please use book_table", or "book me a table".
+
+    By words it has to have all of them, and at least two.
+    """
+    if re.search(rf"\b{re.escape(name)}\b", message):
+        return True
+    words, said = _words_of(name), " ".join(re.findall(r"\w+", message.casefold()))
+    return len(words) > 1 and all(re.search(rf"\b{re.escape(word)}s?\b", said) for word in words)
 
 
 # --- words ---------------------------------------------------------------------------------------------------------
@@ -188,12 +202,51 @@ _LANGUAGE_ORDERED: tuple[tuple[Language | None, re.Pattern[str]], ...] = (
     ("en", re.compile(r"英語で|영어로|\bin english\b", re.I)),
 )
 _LIMIT = re.compile(r"(\d{1,4})\s*(?:文字|字|자\s|글자|characters?)")
+_ENDING = re.compile(
+    r"(?:語尾|文末)(?:は|に|を|には)?(?:必ず|いつも)?[「『\"]([^」』\"]{1,12})[」』\"]"
+    r"|\bend (?:every|each|all)(?: of)?(?: your)? (?:sentence|answer|reply|message)s? with ['\"“]([^'\"”]{1,12})['\"”]"
+    r"|(?:말|문장)\s?끝(?:마다|에|에는)?\s?['\"“‘「]([^'\"”’」]{1,12})['\"”’」]",
+    re.I,
+)
 _SPEAKABLE = re.compile(r"[^\w\s、。！？!?,.'’ー〜~：:%°+\-*/=()「」]")
 
 
-def language_of_reply(message: str, instructions: str) -> Language:
-    """Return the language to answer in: what the instructions say last about it, else the message's own."""
-    return _language_ordered(instructions) or language_of(without_marks(message), otherwise="ja")
+_LANGUAGE_NAMES: tuple[tuple[Language, str, str, str], ...] = (
+    ("ja", "日本語", "일본어", "japanese"),
+    ("ko", "韓国語", "한국어", "korean"),
+    ("en", "英語", "영어", "english"),
+)
+# How somebody who is talking asks for another language; to be about a language is not to ask for it.
+_LANGUAGE_WISHED: tuple[tuple[Language, Phrase], ...] = tuple(
+    (
+        language,
+        Phrase(
+            (ja, ko, en),
+            rf"{ja}で(?:話|しゃべ|答え|返事|お願い)|{ko}로\s*(?:말|대답|답|얘기|이야기)"
+            rf"|\b(?:speak|talk|answer|reply|respond|write)(?: to me)?(?: only)?(?: in)? {en}\b|\bin {en},? please\b",
+        ),
+    )
+    for language, ja, ko, en in _LANGUAGE_NAMES
+)
+
+
+def language_of_reply(message: str, instructions: str, earlier: tuple[str, ...] = ()) -> Language:
+    """Return the language to answer in.
+
+    Args:
+        message: the latest of the user.
+        instructions: what they say last about the language counts before all else.
+        earlier: what the user said before; the latest wish for a language counts, else the message's own.
+    """
+    ordered = _language_ordered(instructions)
+    if ordered is not None:
+        return ordered
+    wished = next((wish for said in (message, *reversed(earlier)) if (wish := _language_wished(said))), None)
+    return wished or language_of(without_marks(message), otherwise="ja")
+
+
+def _language_wished(message: str) -> Language | None:
+    return next((language for language, phrase in _LANGUAGE_WISHED if phrase.search(message)), None)
 
 
 @lru_cache(maxsize=1024)
@@ -211,7 +264,8 @@ def in_persona(words: str, instructions: str) -> str:
 
     Args:
         words: a sentence or more.
-        instructions: what the assistant was told; a limit is read as "40文字" or "40 characters", the cat as にゃん.
+        instructions: what the assistant was told; a limit is read as "40文字" or "40 characters", an ending as
+            語尾は「だワン」, 'End every sentence with "Arr"', 말끝에 "냥"을; the cat as にゃん, wherever that stands.
     """
     ending, limit = _persona(instructions)
     body = words.rstrip("。.!！ ") if ending else words
@@ -225,12 +279,19 @@ def in_persona(words: str, instructions: str) -> str:
 @lru_cache(maxsize=1024)
 def _persona(instructions: str) -> tuple[str, int | None]:
     """Return how answers end, and how many characters they may have."""
-    found = _LIMIT.search(instructions)
-    return "にゃん" if "にゃん" in instructions else "", int(found.group(1)) if found else None
+    limit = _LIMIT.search(instructions)
+    told = _ENDING.search(instructions)
+    ending = next((group for group in told.groups() if group), "") if told else ""
+    if "にゃん" in instructions:
+        ending = "にゃん"
+    elif ending[:1].isascii() and ending:
+        ending = f", {ending}"
+    return ending, int(limit.group(1)) if limit else None
 
 
 def _words(ask: Ask) -> str:
-    language = language_of_reply(ask.said, ask.instructions)
+    earlier = tuple(message.text for message in ask.messages if message.role == "user")[:-1]
+    language = language_of_reply(ask.said, ask.instructions, earlier)
     if ask.results:
         return _SENTENCE_END[language].join(_of_result(result, language) for result in ask.results)
     said = without_marks(ask.said).strip()
@@ -238,7 +299,6 @@ def _words(ask: Ask) -> str:
     if remembered is not None:
         return _YOUR_WORD[language].format(remembered)
     if _WHAT_DID_I_SAY.search(said):
-        earlier = [message.text for message in ask.messages if message.role == "user"][:-1]
         if not earlier:
             return _NOTHING_SAID[language]
         return _YOU_SAID[language].format(_excerpt(earlier[-1], 60))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
+import uuid
 from typing import Any
 
 import msgspec
 
 from harness.upstreams.chance import choice, fraction
 from harness.upstreams.exchange import without_marks
+from harness.upstreams.json_schema import plain, text_like
 from harness.upstreams.language import Language, language_of
 from harness.upstreams.places import PLACES, place_in
 from harness.upstreams.thought import Ask
@@ -56,7 +59,20 @@ _EXPRESSION_BEFORE = re.compile(
     r"(?P<text>[^\s、。：:「」]*[0-9()\[\]][^、。：:「」]*?)\s*(?:を計算|の計算|はいくつ|はいくら|를 계산|을 계산|계산)"
 )
 _EXPRESSION_AFTER = re.compile(r"(?:calculate|compute|evaluate|what is|how much is)\s+(?P<text>.+?)[?？.!]*\s*$", re.I)
+_SIGNS_IN_WORDS = tuple(
+    (re.compile(rf"(?<=[\d)])\s*(?:{words})\s*(?=[-(]?\d)", re.IGNORECASE), sign)
+    for words, sign in (
+        ("더하기|足す|たす|プラス|plus", "+"),
+        ("빼기|引く|ひく|マイナス|minus", "-"),
+        ("곱하기|掛ける|かける|×|times|multiplied by", "*"),
+        ("나누기|割る|わる|÷|divided by|over", "/"),
+    )
+)
 _EXPRESSION = re.compile(r"[0-9(][0-9a-z_.\s+\-*/%^()\[\],]*", re.IGNORECASE)
+
+_FIGURE = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w.])")
+_DEEPEST = 4
+"""How deep lists and optional parts of a schema are filled: some schemas contain themselves."""
 
 
 def text_given(message: str) -> str:
@@ -70,13 +86,20 @@ def text_given(message: str) -> str:
 
 def expression_in(message: str) -> str:
     """Return the arithmetic expression that a message asks to be evaluated, as it is written there."""
-    plain = without_marks(message).strip()
+    message = without_marks(message).strip()
     for pattern in (_AFTER_COLON, _QUOTED, _EXPRESSION_BEFORE, _EXPRESSION_AFTER):
-        found = pattern.search(plain)
+        found = pattern.search(message)
         if found and found.group("text").strip():
-            return found.group("text").strip()
-    runs = [run.strip() for run in _EXPRESSION.findall(plain)]
-    return max(runs, key=len) if runs else plain
+            return _in_signs(found.group("text").strip())
+    runs = [run.strip() for run in _EXPRESSION.findall(message)]
+    return max(runs, key=len) if runs else message
+
+
+def _in_signs(expression: str) -> str:
+    """Return an expression with signs between its numbers where it had words; all else stays to the letter."""
+    for words, sign in _SIGNS_IN_WORDS:
+        expression = words.sub(sign, expression)
+    return expression
 
 
 def _sign(ask: Ask) -> str:
@@ -122,33 +145,6 @@ def _date(ask: Ask) -> str:
     return (first + datetime.timedelta(days=int(365 * fraction(ask.seed, ask.subject, "date")))).isoformat()
 
 
-def _value(name: str, schema: dict[str, Any], ask: Ask) -> Any:
-    """Return a value for one property: by its name where it is a known one, else by its type."""
-    if schema.get("enum"):
-        wanted = _known(name, ask)
-        options = schema["enum"]
-        return wanted if wanted in options else choice(options, ask.seed, ask.subject, name)
-    kind = schema.get("type", "string")
-    if isinstance(kind, list):
-        kind = next((one for one in kind if one != "null"), "string")
-    if kind == "string":
-        wanted = _known(name, ask)
-        return wanted if wanted is not None else f"{name}-{ask.subject.lstrip('#')[:12]}"
-    if kind == "integer":
-        low, high = int(schema.get("minimum", 1)), int(schema.get("maximum", 10))
-        return low + int(fraction(ask.seed, ask.subject, name) * (high - low + 1))
-    if kind == "number":
-        lowest, highest = float(schema.get("minimum", 0)), float(schema.get("maximum", 1))
-        return round(lowest + fraction(ask.seed, ask.subject, name) * (highest - lowest), 3)
-    if kind == "boolean":
-        return fraction(ask.seed, ask.subject, name) < 0.5
-    if kind == "array":
-        return [_value(name, schema.get("items") or {}, ask)]
-    if kind == "object":
-        return _object(schema, ask)
-    return None
-
-
 def _known(name: str, ask: Ask) -> str | None:
     for pattern, find in _KNOWN:
         if pattern.search(name):
@@ -156,28 +152,111 @@ def _known(name: str, ask: Ask) -> str | None:
     return None
 
 
-def _object(schema: dict[str, Any], ask: Ask) -> dict[str, Any]:
-    properties: dict[str, Any] = schema.get("properties") or {}
-    required = schema.get("required") or ()
+class _Filler:
+    """Fills values into one JSON schema.
+
+    Args:
+        root: the whole schema, to which its references point.
+        ask: what was said.
+        words: what free texts are; None: what their names call for.
+    """
+
+    def __init__(self, root: dict[str, Any], ask: Ask, words: str | None = None) -> None:
+        self._root = root
+        self._ask = ask
+        self._words = words
+        # What people say of tools with figures has them in it, mostly in the order in which they are asked for.
+        self._figures = _FIGURE.findall(without_marks(ask.said))
+
+    def object(self, schema: dict[str, Any], depth: int = 0) -> dict[str, Any]:
+        """Return an object: what is required, and what else tells whose it is; a structured answer is whole."""
+        properties: dict[str, Any] = schema.get("properties") or {}
+        required = schema.get("required") or ()
+        is_whole = self._words is not None and depth <= _DEEPEST
+        return {
+            name: self._value(name, below, depth + 1)
+            for name, below in properties.items()
+            # Optional properties are left to their defaults, except those by which a call tells whose it is.
+            if name in required
+            or is_whole
+            or (_known(name, self._ask) is not None and not re.search(r"date|day|^lang", name, re.I))
+        }
+
+    def _value(self, name: str, given: Any, depth: int) -> Any:
+        schema = plain(given, self._root)
+        ask = self._ask
+        if schema.get("enum"):
+            wanted, options = _known(name, ask), schema["enum"]
+            return wanted if wanted in options else choice(options, ask.seed, ask.subject, name)
+        match schema.get("type", "object" if "properties" in schema else "string"):
+            case "string":
+                return self._text(name, schema)
+            case "integer":
+                return round(self._figure(name, schema, 1, 9, whole=True))
+            case "number":
+                return round(self._figure(name, schema, 0, 1), 3)
+            case "boolean":
+                return fraction(ask.seed, ask.subject, name) < 0.5
+            case "array":
+                # A schema that contains itself ends where nothing has to be in it any more.
+                count = max(int(schema.get("minItems", 0)), depth <= _DEEPEST)
+                return [self._value(name, schema.get("items") or {}, depth + 1) for _ in range(count)]
+            case "object":
+                return self.object(schema, depth)
+        return None
+
+    def _figure(self, name: str, schema: dict[str, Any], low: float, span: float, *, whole: bool = False) -> float:
+        """Return a figure that was said, or any, within the schema's bounds; without them, up to `low + span`."""
+        step = 1.0 if whole else 0.001
+        least, most = schema.get("minimum"), schema.get("maximum")
+        if "exclusiveMinimum" in schema:
+            least = schema["exclusiveMinimum"] + step
+        if "exclusiveMaximum" in schema:
+            most = schema["exclusiveMaximum"] - step
+        if least is None:
+            least = low if most is None or most >= low else most - span
+        if most is None:
+            most = least + span
+        for figure in self._figures:
+            if least <= float(figure) <= most and (not whole or "." not in figure):
+                self._figures.remove(figure)
+                return float(figure)
+        drawn = fraction(self._ask.seed, self._ask.subject, name)
+        return least + (math.floor(drawn * (most - least + 1)) if whole else drawn * (most - least))
+
+    def _text(self, name: str, schema: dict[str, Any]) -> str:
+        ask = self._ask
+        wanted = _of_format(str(schema.get("format")), ask)
+        if wanted is None and "pattern" in schema:
+            wanted = text_like(str(schema["pattern"]))
+        if wanted is None:
+            wanted = self._words if self._words is not None else _known(name, ask)
+        if wanted is None:
+            wanted = f"{name}-{ask.subject.lstrip('#')[:12]}"
+        least, most = int(schema.get("minLength", 0)), schema.get("maxLength")
+        return wanted.ljust(least, "x")[: None if most is None else int(most)]
+
+
+def _of_format(name: str, ask: Ask) -> str | None:
+    """Return a text of one of the formats that JSON schema names, None for any other."""
+    day = _date(ask)
     return {
-        name: _value(name, below or {}, ask)
-        for name, below in properties.items()
-        # Optional properties are left to their defaults, except those by which a call tells whose it is.
-        if name in required or (_known(name, ask) is not None and not re.search(r"date|day|^lang", name, re.I))
-    }
+        "date": day,
+        "date-time": f"{day}T09:00:00Z",
+        "time": "09:00:00Z",
+        "duration": "PT1H",
+        "email": "caller@example.com",
+        "hostname": "example.com",
+        "ipv4": "192.0.2.1",
+        "ipv6": "2001:db8::1",
+        "uri": "https://example.com/",
+        "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{ask.seed}/{ask.subject}")),
+    }.get(name)
 
 
 def object_for(schema: dict[str, Any], ask: Ask, *, words: str) -> dict[str, Any]:
     """Return an object that follows a JSON schema, its free texts being `words`: an answer in structured form."""
-
-    def spoken(name: str, below: dict[str, Any]) -> Any:
-        if below.get("type") == "object":
-            return object_for(below, ask, words=words)
-        if below.get("type") == "string" and not below.get("enum"):
-            return words
-        return _value(name, below, ask)
-
-    return {name: spoken(name, below or {}) for name, below in (schema.get("properties") or {}).items()}
+    return _Filler(schema, ask, words).object(plain(schema, schema))
 
 
 def arguments_for(tool: dict[str, Any], ask: Ask) -> str:
@@ -187,4 +266,5 @@ def arguments_for(tool: dict[str, Any], ask: Ask) -> str:
         tool: the function offered: name, description, parameters (a JSON schema).
         ask: what was said.
     """
-    return msgspec.json.encode(_object(tool.get("parameters") or {}, ask)).decode()
+    schema = tool.get("parameters") or {}
+    return msgspec.json.encode(_Filler(schema, ask).object(plain(schema, schema))).decode()

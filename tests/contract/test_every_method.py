@@ -141,9 +141,15 @@ async def settled(outcome: Any) -> Any:
     return await outcome if inspect.isawaitable(outcome) else outcome
 
 
+class Detail(pydantic.BaseModel):
+    text: str
+    share: float | None
+
+
 class Answer(pydantic.BaseModel):
     name: str
     count: int
+    details: list[Detail]
 
 
 async def walk_responses(call: Walk) -> None:

@@ -205,11 +205,18 @@ def _schema_error(schema: Any) -> str | None:
         or not isinstance(schema.get("enum", []), list)
     ):
         return "schema must be a JSON Schema of 'type: \"object\"'."
-    for name in ("minimum", "maximum"):
+    if not isinstance(schema.get("$defs") or {}, dict):
+        return f"{schema['$defs']!r} is not of type 'object'."
+    for name in ("anyOf", "oneOf", "allOf"):
+        if not isinstance(schema.get(name) or [], list):
+            return f"{schema[name]!r} is not of type 'array'."
+    for name in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems"):
         bound = schema.get(name, 0)
         if not isinstance(bound, int | float) or isinstance(bound, bool):
             return f"{bound!r} is not of type 'number'."
-    below = [*properties.values(), *([schema["items"]] if "items" in schema else [])]
+    alternatives = [one for name in ("anyOf", "oneOf", "allOf") for one in schema.get(name) or ()]
+    defined = schema.get("$defs") or {}
+    below = [*properties.values(), *([schema["items"]] if "items" in schema else []), *alternatives, *defined.values()]
     return next((wrong for wrong in map(_schema_error, below) if wrong is not None), None)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import json
-from typing import Any
+import uuid
+from typing import Annotated, Any, Literal
 
+import pydantic
 import pytest
 
-from harness.upstreams.scripted_model import in_persona, kinds_asked, think
+from harness.upstreams.json_schema import plain, text_like
+from harness.upstreams.scripted_model import in_persona, kinds_asked, language_of_reply, think
 from harness.upstreams.thought import Ask, Said, ToolResult
 from tests.unit.upstreams.conftest import FUNCTIONS
 
@@ -205,3 +209,137 @@ def test_kinds_are_in_the_order_in_which_they_are_named() -> None:
 
 def test_the_same_ask_gives_the_same_thought() -> None:
     assert think(ask("今日はいい日")) == think(ask("今日はいい日"))
+
+
+# --- tools of a team's own -------------------------------------------------------------------------------------------
+
+
+class Guest(pydantic.BaseModel):
+    name: str
+    email: Annotated[str, pydantic.Field(json_schema_extra={"format": "email"})]
+    companions: list[Guest] = []
+
+
+class Booking(pydantic.BaseModel):
+    people: int = pydantic.Field(ge=2, le=12)
+    tables: int = pydantic.Field(gt=50)
+    when: datetime.datetime
+    day: datetime.date
+    kind: Literal["sushi", "pizza"]
+    code: str = pydantic.Field(pattern=r"^[A-Z]{3}-\d{4}$")
+    greeting: str = pydantic.Field(min_length=30)
+    short: str = pydantic.Field(max_length=4)
+    guests: list[Guest] = pydantic.Field(min_length=2)
+    note: str | None
+    share: float = pydantic.Field(gt=0, lt=0.5)
+    reference: uuid.UUID
+    place: Guest | str
+
+
+BOOK = {"name": "book_table", "description": "Reserves", "parameters": Booking.model_json_schema()}
+
+
+def test_arguments_are_what_the_schema_of_an_unknown_tool_asks_for() -> None:
+    call = think(ask("Please book me a table for 7", tools=(BOOK,))).tool_calls[0]
+    booking = Booking.model_validate_json(call.arguments)
+    assert booking.people == 7
+    assert len(booking.guests) == 2
+    # Another conversation, other arguments; the same one, the same.
+    assert think(ask("Please book me a table for 7", tools=(BOOK,))).tool_calls[0] == call
+    other = think(ask("Please book me a table for 7", tools=(BOOK,), subject="#hothers99")).tool_calls[0]
+    assert other.arguments != call.arguments
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "is_called"),
+    [
+        ("book_table", "please use book_table", True),
+        ("book_table", "Book a table for two", True),
+        ("bookTable", "a table should be booked: book it", True),
+        ("book_table", "I read a book", False),
+        ("book_table", "book_tableという関数について教えて", False),
+        ("lookup", "look at that", False),
+    ],
+)
+def test_a_tool_of_a_team_s_own_is_called_by_the_words_of_its_name(name: str, text: str, is_called: bool) -> None:
+    assert bool(think(ask(text, tools=({"name": name, "parameters": {}},))).tool_calls) is is_called
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (r"^\d{3}$", "000"),
+        (r"[a-z]+@x", "a@x"),
+        (r"^[A-Z]{2}\.\w$", "AA.a"),
+        (r"^(a|b)$", None),
+        (r"(", None),
+        (r"^[^a-z]{2}$", "00"),
+    ],
+)
+def test_a_text_like_a_pattern(pattern: str, text: str | None) -> None:
+    assert text_like(pattern) == text
+
+
+def test_a_schema_that_leads_in_a_circle_says_nothing() -> None:
+    assert plain({"$ref": "#/a"}, {"a": {"$ref": "#/b"}, "b": {"$ref": "#/a"}}) == {}
+    assert plain({"$ref": "#/nowhere"}, {"type": "object"}) == {}
+    assert plain({"allOf": [{"properties": {"a": {}}}, {"required": ["a"]}]}, {})["required"] == ["a"]
+    assert plain({"type": ["null", "integer"]}, {}) == {"type": "integer"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expression"),
+    [
+        ("12 나누기 4 계산해줘", "12/4"),
+        ("3足す4を計算して", "3+4"),
+        ("calculate 6 times 7", "6*7"),
+        ("10**10**10 を計算して", "10**10**10"),
+        ("calculate: __import__('os').system('x')", "__import__('os').system('x')"),
+    ],
+)
+def test_an_expression_in_words_is_written_in_signs(text: str, expression: str) -> None:
+    assert arguments(text) == {"expression": expression}
+
+
+# --- persona, language, memory ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("instructions", "ending"),
+    [
+        (CAT, "にゃん"),
+        ("語尾は「だワン」。", "だワン"),
+        ('End every sentence with "Arr".', ", Arr"),
+        ("말끝에 '냥'을 붙이세요.", "냥"),
+        ("You are helpful.", ""),
+    ],
+)
+def test_an_answer_ends_as_it_was_told_to(instructions: str, ending: str) -> None:
+    assert think(ask("hello", instructions=instructions)).text.endswith(ending)
+    assert in_persona("Yes.", instructions) == (f"Yes{ending}" if ending else "Yes.")
+
+
+@pytest.mark.parametrize(
+    ("earlier", "text", "instructions", "language"),
+    [
+        ((), "英語で答えて", "", "en"),
+        ((), "please speak Japanese from now on", "", "ja"),
+        ((), "이제부터 영어로 말해줘", "", "en"),
+        (("これからは英語で話して",), "今日は楽しかった", "", "en"),
+        (("これからは英語で話して", "日本語でお願い"), "good morning", "", "ja"),
+        (("英語が好きです",), "おはよう", "", "ja"),
+        (("I learned English at school",), "おはよう", "", "ja"),
+        ((), "英語で答えて", "日本語で答えること", "ja"),
+    ],
+)
+def test_a_wish_for_another_language_is_heard(
+    earlier: tuple[str, ...], text: str, instructions: str, language: str
+) -> None:
+    assert language_of_reply(text, instructions, earlier) == language
+
+
+def test_a_name_is_remembered_and_no_more_than_the_name() -> None:
+    told = (Said("user", "my name is Taro and I like apples"), Said("assistant", "ok"))
+    for question, answer in (("私の名前は？", "Taroだよね"), ("What is my name?", "It is Taro")):
+        asked = Ask(seed=1, subject="x", messages=(*told, Said("user", question)))
+        assert think(asked).text == answer
