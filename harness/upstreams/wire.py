@@ -114,10 +114,10 @@ class Reply(msgspec.Struct):
     script: Iterable[Step] | None = None
 
     def steps(self) -> Iterator[Step]:
-        """Yield what the carrier does, in order. A script can be walked once."""
-        if self.script is not None:
-            yield from self.script
-            return
+        """Return what the carrier does, in order. A script can be walked once."""
+        return self._whole_body() if self.script is None else iter(self.script)
+
+    def _whole_body(self) -> Iterator[Step]:
         if self.after_s > 0:
             yield Wait(self.after_s)
         yield Head(self.status, self.headers, len(self.body))

@@ -402,25 +402,23 @@ def _stream(completion: Completion, *, with_usage: bool) -> Iterator[Step]:
         "system_fingerprint": _FINGERPRINT,
     }
     # What is the same in every chunk is written once: a stream is hundreds of chunks, a thousand streams many more.
-    before = b"data: " + encode(frame)[:-1] + b',"choices":['
-    after = b'],"usage":null}\n\n' if with_usage else b"]}\n\n"
-
-    def delta(index: int, said: dict[str, Any], finish: str | None = None) -> Step:
-        choice = {"index": index, "delta": said, "logprobs": None, "finish_reason": finish}
-        return Data(before + encode(choice) + after)
+    begin = b"data: " + encode(frame)[:-1] + b',"choices":[{"index":'
+    end = b"}]" + (b',"usage":null}\n\n' if with_usage else b"}\n\n")
 
     yield stream_head()
     for index, turn in enumerate(completion.turns):
         yield Wait(turn.first_token_s if index == 0 else 0.0)
+        before = begin + b'%d,"delta":' % index
+        after = b',"logprobs":null,"finish_reason":null' + end
         first: dict[str, Any] = {"role": "assistant", "content": None if turn.calls else "", "refusal": None}
-        yield delta(index, first)
+        yield Data(before + encode(first) + after)
         pieces = _pieces(turn)
         between = Wait(turn.between_s(len(pieces)))
         for piece in pieces:
-            yield delta(index, piece)
+            yield Data(before + encode(piece) + after)
             yield between
         completion.is_told = turn is completion.turns[-1]
-        yield delta(index, {}, _finish(turn))
+        yield Data(before + b'{},"logprobs":null,"finish_reason":' + encode(_finish(turn)) + end)
     if with_usage:
         yield event(frame | {"choices": [], "usage": completion.usage()})
     yield done()
