@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from harness.evidence import Ended
 from harness.model import PHASES, Durations, FaultPlan, Phase, PhaseWindow, PlannedScenario, Size, Verdict
@@ -252,27 +252,22 @@ class Conductor:
         declaration = self.scenario.declaration
         durations = durations_of(declaration.quick, declaration.full, self._size)
         begin_ns = now_ns + LEAD_NS
-        self._boundaries = {
-            phase: (begin_ns + round(begin_s * NANOSECONDS), begin_ns + round(end_s * NANOSECONDS))
-            for phase, (begin_s, end_s) in phase_offsets(durations).items()
-        }
-        drain_begin_ns, drain_end_ns = self._boundaries["drain"]
-        longest_wait_ns = round((self._deadline_s + DRAIN_MARGIN_S) * NANOSECONDS)
-        self._boundaries["drain"] = (drain_begin_ns, max(drain_end_ns, drain_begin_ns + longest_wait_ns))
+        offsets = dict(phase_offsets(durations))
+        drain_begin_s, drain_end_s = offsets["drain"]
+        offsets["drain"] = (drain_begin_s, max(drain_end_s, drain_begin_s + self._deadline_s + DRAIN_MARGIN_S))
+
+        def at_ns(window_s: tuple[float, float]) -> tuple[int, int]:
+            return begin_ns + round(window_s[0] * NANOSECONDS), begin_ns + round(window_s[1] * NANOSECONDS)
+
+        self._boundaries = {phase: at_ns(window_s) for phase, window_s in offsets.items()}
         self._quiet_since_ns = None
         self._faults = [
-            _ArmedFault(index, plan, *self._fault_window(plan)) for index, plan in enumerate(declaration.faults)
+            _ArmedFault(index, plan, *at_ns(fault_window(plan, offsets)))
+            for index, plan in enumerate(declaration.faults)
         ]
         self._state = _State.PLAYING
         self._phase = None
         return [Play(self.scenario, begin_ns)]
-
-    def _fault_window(self, plan: FaultPlan) -> tuple[int, int]:
-        begin_ns = min(self._boundaries[phase][0] for phase in plan.during) + round(plan.from_s * NANOSECONDS)
-        end_ns = max(self._boundaries[phase][1] for phase in plan.during)
-        if plan.for_s is not None:
-            end_ns = min(end_ns, begin_ns + round(plan.for_s * NANOSECONDS))
-        return begin_ns, end_ns
 
     def _tick(self, in_flight: int, now_ns: int) -> list[Action]:
         actions: list[Action] = []
@@ -360,3 +355,15 @@ def phase_offsets(durations: Durations) -> Mapping[Phase, tuple[float, float]]:
         offsets[phase] = (begin_s, begin_s + length_s)
         begin_s += length_s
     return offsets
+
+
+def fault_window(plan: FaultPlan, offsets: Mapping[Phase, tuple[float, float]]) -> tuple[float, float]:
+    """Return (begin, end) of a fault in seconds after the scenario's start, its phases being at `offsets`."""
+    begin_s = min(offsets[phase][0] for phase in plan.during) + plan.from_s
+    end_s = max(offsets[phase][1] for phase in plan.during)
+    return begin_s, end_s if plan.for_s is None else min(end_s, begin_s + plan.for_s)
+
+
+def fault_fields(plan: FaultPlan, size: Size) -> dict[str, Any]:
+    """Return the description of a fault for the size that is played: `{"fault": <name>, **fields}`."""
+    return plan.spec | plan.full if size == "full" else plan.spec

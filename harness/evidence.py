@@ -11,6 +11,7 @@
             ledger.jsonl              Call | Generation (upstream)
             planned.jsonl             FaultEvent        (what the campaign armed, and under which id)
             faults.jsonl              FaultEvent        (upstream, model and network faults)
+            callers.jsonl             FaultEvent        (what callers did wrong on purpose)
             events.jsonl              FaultEvent        (process faults, and what became of the target's process)
             telemetry.jsonl           TelemetryPoint    (process)
             target.jsonl              LogLine           (process)
@@ -62,6 +63,7 @@ SAMPLES = "samples.jsonl"
 LEDGER = "ledger.jsonl"
 PLANNED = "planned.jsonl"
 FAULTS = "faults.jsonl"
+CALLERS = "callers.jsonl"
 EVENTS = "events.jsonl"
 TELEMETRY = "telemetry.jsonl"
 TARGET_LOG = "target.jsonl"
@@ -319,7 +321,7 @@ def read_evidence(run: Path, plan: Plan, scenario: str) -> Evidence:
             return None
         return tuple(read_jsonl(path, record, None if ended.sealed is None else ended.sealed[name]))
 
-    faults = [event for name in (PLANNED, FAULTS, EVENTS) for event in optional(name, FaultEvent) or ()]
+    faults = [event for name in (PLANNED, FAULTS, CALLERS, EVENTS) for event in optional(name, FaultEvent) or ()]
     samples = optional(SAMPLES, Sample) or ()
     return Evidence(
         name=scenario,
@@ -329,9 +331,7 @@ def read_evidence(run: Path, plan: Plan, scenario: str) -> Evidence:
         deadline_s=plan.deadline_s,
         declared=plan.declared,
         phases=optional(PHASES, PhaseWindow) or (),
-        samples=tuple(
-            sorted(samples, key=lambda sample: (sample.intended_ns, sample.callers, sample.ordinal, sample.turn))
-        ),
+        samples=tuple(sorted(samples, key=lambda one: (one.intended_ns, one.callers, one.ordinal, one.turn, one.copy))),
         ledger=optional(LEDGER, LedgerEntry),
         telemetry=optional(TELEMETRY, TelemetryPoint),
         log_lines=optional(TARGET_LOG, LogLine),
@@ -380,6 +380,7 @@ def run_directories(path: Path) -> Iterator[Path]:
 
 
 __all__ = [
+    "CALLERS",
     "CAMPAIGN",
     "ENDED",
     "EVENTS",

@@ -213,6 +213,10 @@ class Sample(Record, frozen=True, kw_only=True):
     """Number of the arrival within its class, from 0."""
     turn: int = 0
     """Number of the request within the arrival, from 0."""
+    copy: int = 0
+    """1 for the second one where a caller sent the same request twice: the same caller's, and the same question."""
+    fault: str | None = None
+    """Name of what its caller did wrong with it on purpose, once that was done."""
     phase: Phase
     """The phase in which it was due."""
     user_id: str

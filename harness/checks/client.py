@@ -26,7 +26,7 @@ from harness.evidence import Evidence
 from harness.model import Finding, Outcome, Sample
 
 _NO_ANSWER = frozenset({Outcome.TIMEOUT, Outcome.UNSERVED, Outcome.DISCONNECTED})
-_FAULT_FAMILIES = frozenset({"upstream", "model", "network", "process"})
+_FAULT_FAMILIES = frozenset({"upstream", "model", "network", "process", "caller"})
 
 
 @check(vantages=("client",), question="Were real users served?", service=True)

@@ -145,7 +145,9 @@ def conversations_kept(
     turns: dict[str, list[str]] = defaultdict(list)
     unjoined = 0
     for sample in evidence.samples:
-        if sample.role == "real" and sample.outcome is Outcome.ANSWERED and sample.mark is not None:
+        # The copy of a request that was sent twice is no further turn.
+        answered = sample.outcome is Outcome.ANSWERED and not sample.copy
+        if sample.role == "real" and answered and sample.mark is not None:
             if sample.mark in led_to or sample.mark in remembered:
                 turns[sample.user_id].append(sample.mark)
             else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import msgspec
@@ -26,14 +27,32 @@ Outcomes = Annotated[tuple[Outcome, ...], msgspec.Meta(min_length=1)]
 def requests(evidence: Evidence, roles: Iterable[Role], during: Iterable[Phase]) -> list[Sample]:
     """Return the requests of `roles` that were due in the phases `during`.
 
-    A request that its caller abandoned on purpose is left out: it counts for and against nobody.
+    A request that its caller abandoned on purpose is left out: it counts for and against nobody. One that was sent
+    twice is one request: where only its copy was answered, that answer is the one that its caller got, and waited for
+    since the first was due.
     """
     wanted, when = frozenset(roles), frozenset(during)
+    asked = [sample for sample in evidence.samples if sample.role in wanted and sample.phase in when]
+    answered = {
+        (copy.callers, copy.ordinal, copy.turn): copy
+        for copy in asked
+        if copy.copy and copy.outcome is Outcome.ANSWERED
+    }
     return [
-        sample
-        for sample in evidence.samples
-        if sample.role in wanted and sample.phase in when and sample.outcome is not Outcome.ABANDONED
+        _as_lived(sample, answered) for sample in asked if not sample.copy and sample.outcome is not Outcome.ABANDONED
     ]
+
+
+def _as_lived(sample: Sample, answered_copies: Mapping[tuple[str, int, int], Sample]) -> Sample:
+    copy = answered_copies.get((sample.callers, sample.ordinal, sample.turn))
+    if copy is None or sample.outcome is Outcome.ANSWERED:
+        return sample
+    return msgspec.structs.replace(copy, intended_ns=sample.intended_ns)
+
+
+def times_asked(evidence: Evidence) -> Counter[str]:
+    """Return how many requests with each mark reached the target: more than one where a caller sent it twice."""
+    return Counter(sample.mark for sample in evidence.samples if sample.mark is not None and reached(sample))
 
 
 def undisturbed(evidence: Evidence) -> list[Sample]:

@@ -169,7 +169,10 @@ def _turns(evidence: Evidence) -> list[_Turn]:
         states[state.id].append(state)
         for key in {state.mark, state.conversation} - {None}:
             followers[str(key)].append(state)
-    answered_ns = {sample.mark: sample.end_ns for sample in evidence.samples if sample.outcome in _ANSWERS}
+    answered_ns: dict[str, int] = {}
+    for sample in evidence.samples:
+        if sample.outcome in _ANSWERS and sample.mark is not None:  # of one that was sent twice, the last answer
+            answered_ns[sample.mark] = max(sample.end_ns, answered_ns.get(sample.mark, 0))
     turns = []
     for state in evidence.generations:
         # Responses and chat completions have no state of waiting for outputs: they complete with what they ask for.

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from harness.checks import check, failed, inconclusive, passed
-from harness.checks.selection import Amount, Minimum, Phases, reached
+from harness.checks.selection import Amount, Minimum, Phases, reached, times_asked
 from harness.checks.wording import call_lines, event_lines, figure, generation_lines, moment, phases, share
 from harness.evidence import Evidence
 from harness.model import OPEN_STATES, Call, Finding, Generation
@@ -114,15 +114,19 @@ def tool_calls_per_turn(evidence: Evidence, *, at_most: Amount, minimum: Minimum
         # The same request is repeated in every record of its state: its id counts it once.
         asked[turn].update({f"{state.id} {call.id}": call.name for call in state.tool_calls})
     turns = {turn: tools for turn, tools in asked.items() if tools}
-    counted = f"{len(turns):,} turns with a tool call, of {len(asked):,}"
+    sent = times_asked(evidence)
+    twice = sum(sent[turn] > 1 for turn in turns)
+    counted = f"{len(turns):,} turns with a tool call, of {len(asked):,}" + (
+        f"; {twice} were asked for twice by their callers, and may take that many more" if twice else ""
+    )
     if len(turns) < minimum:
         reason = f"too few samples: {len(turns)} turns with a tool call, it takes {minimum}"
         observed = "no turn with a tool call" if not turns else f"{len(turns)} turns with a tool call"
         return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted)
-    worst = max(turns, key=lambda turn: len(turns[turn]))
+    worst = max(turns, key=lambda turn: len(turns[turn]) / max(1, sent[turn]))
     going_on = any(last[member].state in OPEN_STATES for member in members[worst])
     names = ", ".join(f"{name} {times} times" for name, times in Counter(turns[worst].values()).most_common(3))
-    above = sum(len(tools) > at_most for tools in turns.values())
+    above = sum(len(tools) > at_most * max(1, sent[turn]) for turn, tools in turns.items())
     observed = (
         f"{len(turns[worst]):,} tool calls in one turn ({names}), which"
         f" {'was still going on' if going_on else 'had ended'} at the end;"
@@ -193,9 +197,10 @@ def upstream_calls_bounded(
     counted = f"calls to {upstream}" + ("" if route == "*" else f" that match {route}") + f" begun {phases(during)}"
     per_request = len(calls) / len(asked) if asked else math.inf
     observed = f"{len(calls):,} calls for {len(asked):,} requests" + (f", {per_request:.2f} each" if asked else "")
-    repeats = sum(
-        times - 1 for times in Counter((call.mark, call.body_hash) for call in calls if call.body_hash).values()
-    )
+    same = Counter((call.mark, call.body_hash) for call in calls if call.body_hash)
+    sent = times_asked(evidence)
+    # What a caller sends twice may well be asked twice.
+    repeats = sum(max(0, times - max(1, sent[mark or ""])) for (mark, _), times in same.items())
     counted += f"; {repeats} of them repeat an equal body" if repeats else ""
     routes = Counter(call.route for call in calls).most_common(20)
     lines = tuple(f"{times:,} calls: {name}" for name, times in routes)

@@ -75,8 +75,12 @@ def nothing_was_abandoned(evidence: Evidence) -> Finding:
     A run that was interrupted gives up what is under way; that is told by ended_complete.
     """
     expected = "no request given up in a scenario that was played to its end"
-    given_up = [sample for sample in evidence.samples if sample.outcome is Outcome.ABANDONED]
-    observed = f"{len(given_up):,} of {len(evidence.samples):,} requests given up"
+    # Who hung up on purpose did so because the scenario says so.
+    given_up = [one for one in evidence.samples if one.outcome is Outcome.ABANDONED and one.fault is None]
+    left = sum(one.outcome is Outcome.ABANDONED for one in evidence.samples) - len(given_up)
+    observed = f"{len(given_up):,} of {len(evidence.samples):,} requests given up" + (
+        f"; {left:,} hung up on purpose" if left else ""
+    )
     if not evidence.samples:
         reason = "no request was recorded"
         return inconclusive(expected=expected, observed=observed, reason=reason)

@@ -60,8 +60,9 @@ def sample_line(evidence: Evidence, sample: Sample) -> str:
     status = "" if sample.status is None else f", status {sample.status}"
     error = f", {sample.error[:120]}" if sample.error else ""
     mark = f" {sample.mark}" if sample.mark else ""
+    again = " again" if sample.copy else ""
     return (
-        f"{sample.callers} {sample.ordinal}.{sample.turn}{mark} {moment(evidence, sample.intended_ns)}"
+        f"{sample.callers} {sample.ordinal}.{sample.turn}{again}{mark} {moment(evidence, sample.intended_ns)}"
         f" ({sample.phase}): {sample.outcome} after {sample.latency_s:.3f} s{status}{error}"
     )
 

@@ -1,4 +1,4 @@
-"""Every way to break an upstream, the model, the network or the target's process: one file each, found by itself."""
+"""Every way to break an upstream, the model, the network, a process or the callers: one file each, found by itself."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ from harness.faults.fault import (
     ProcessFault,
     UpstreamFault,
 )
+from harness.faults.manner import AS_USUAL, Manner
 
 __all__ = [
+    "AS_USUAL",
     "CallerFault",
     "Family",
     "Fault",
     "FaultError",
+    "Manner",
     "MatchedFault",
     "ModelFault",
     "NetworkFault",

@@ -15,9 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from harness.model import Record
+from harness.model import Record, Role
 
 if TYPE_CHECKING:
+    from harness.faults.manner import Manner
     from harness.upstreams.exchange import Exchange
     from harness.upstreams.thought import Ask, Fate, Thought
     from harness.upstreams.wire import Reply
@@ -59,12 +60,7 @@ class MatchedFault(Fault, frozen=True, kw_only=True):
     """How often it fires at most; None for always."""
 
     def validate(self) -> None:
-        if not 0.0 <= self.probability <= 1.0:
-            msg = f"`probability` is {self.probability}, expected 0 to 1."
-            raise ValueError(msg)
-        if self.times is not None and self.times < 1:
-            msg = f"`times` is {self.times}, expected 1 or more, or none for always."
-            raise ValueError(msg)
+        check_share(self.probability, self.times)
 
 
 class UpstreamFault(MatchedFault, frozen=True, kw_only=True):
@@ -132,19 +128,40 @@ class ProcessFault(Fault, frozen=True, kw_only=True):
 
 
 class CallerFault(Fault, frozen=True, kw_only=True):
-    """Parent of what callers do wrong; carried out by the load."""
+    """Parent of what callers do wrong; carried out by the load.
+
+    It is given to callers, not to single requests: one who is drawn does it with every request of the visit. Who
+    that is follows from the seed and the schedule alone, so that one worker and four choose the same.
+    """
 
     family: ClassVar[Family] = "caller"
 
     callers: str | None = None
     """Name of the class of callers; None for all."""
+    role: Role | None = None
+    """What callers are there for: real, attacker or probe; None for all."""
     probability: float = 1.0
-    """Share of the requests."""
+    """Share of the callers, drawn from the seed."""
+    times: int | None = None
+    """How many callers at most, the first ones to come; None for all."""
 
     def validate(self) -> None:
-        if not 0.0 <= self.probability <= 1.0:
-            msg = f"`probability` is {self.probability}, expected 0 to 1."
-            raise ValueError(msg)
+        check_share(self.probability, self.times)
+
+    @property
+    def manner(self) -> Manner:
+        """How such a caller conducts a request."""
+        raise NotImplementedError
+
+
+def check_share(probability: float, times: int | None) -> None:
+    """Raise ValueError where a fault's share of what it meets makes no sense."""
+    if not 0.0 <= probability <= 1.0:
+        msg = f"`probability` is {probability}, expected 0 to 1."
+        raise ValueError(msg)
+    if times is not None and times < 1:
+        msg = f"`times` is {times}, expected 1 or more, or none for always."
+        raise ValueError(msg)
 
 
 def at_least(name: str, figure: float, least: float) -> None:

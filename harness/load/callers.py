@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import gevent
 from gevent.event import Event as GeventEvent
 from locust import User
 from locust.env import Environment
 from locust.user.users import LOCUST_STATE_WAITING  # type: ignore[attr-defined]  # Locust re-exports it implicitly
 
+from harness.faults import AS_USUAL
+from harness.load.misconduct import Misconduct
 from harness.load.people import Person, population
 from harness.load.transport import Exchange
-from harness.model import Arrivals, Outcome, Role, Sample, Size
+from harness.model import Arrivals, FaultEvent, Outcome, Role, Sample, Size
 
 if TYPE_CHECKING:
     from harness.load.arrivals import Arrival
@@ -24,6 +28,19 @@ if TYPE_CHECKING:
 _MARK_LENGTH: Final = 10
 _ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _EXCERPT_CHARS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One request that a caller has in mind."""
+
+    turn: int
+    intended_ns: int
+    user_id: str
+    mark: str | None
+    text: str
+    misconduct: Misconduct | None = None
+    copy: int = 0
 
 
 class Callers(User):
@@ -109,47 +126,82 @@ class Callers(User):
         mark = None if exact else self._mark(turn)
         text = message if mark is None else f"{message} {mark}"
         speaker = self.person.user_id if user_id is None else user_id
+        misconduct = performance.misconduct.get((type(self).__name__, self.ordinal))
+        if misconduct is None:
+            return self._ask(_Question(turn, intended_ns, speaker, mark, text))
+        question = _Question(turn, intended_ns, speaker, mark, text, misconduct)
+        after_s = misconduct.manner.sends_again_after_s
+        if after_s is not None:
+            again_ns = performance.now_ns() + round(after_s * 1e9)
+            again = replace(question, intended_ns=again_ns, copy=1)
+            if not performance.besides("a second request", partial(self._ask_again, again, after_s)):
+                self._recorded(again, Exchange(outcome=Outcome.UNSERVED))
+        return self._ask(question)
+
+    def _ask_again(self, question: _Question, after_s: float) -> None:
+        gevent.sleep(after_s)
+        self._ask(question)
+
+    def _ask(self, question: _Question) -> Sample:
+        misconduct = question.misconduct
         done = Exchange()
         try:
-            performance.transport.exchange(speaker, text, done)
+            manner = AS_USUAL if misconduct is None else misconduct.manner
+            self._performance.transport.exchange(question.user_id, question.text, done, manner)
         finally:
+            if misconduct is not None and question.copy and done.sent_ns is not None:
+                done.misbehaved_ns, done.misbehaviour = done.sent_ns, "sent the same request again"
             # Also when the greenlet is killed in the middle: an arrival that was begun is always accounted for.
-            sample = self._recorded(turn, intended_ns, speaker, mark, text, done)
+            sample = self._recorded(question, done)
         return sample
 
-    def _recorded(
-        self, turn: int, intended_ns: int, user_id: str, mark: str | None, text: str, done: Exchange
-    ) -> Sample:
+    def _recorded(self, question: _Question, done: Exchange) -> Sample:
+        misconduct = question.misconduct if done.misbehaved_ns is not None else None
         sample = Sample(
             callers=type(self).__name__,
             role=self.role,
             task=self._task,
             ordinal=self.ordinal,
-            turn=turn,
+            turn=question.turn,
+            copy=question.copy,
+            fault=None if misconduct is None else misconduct.fault,
             phase=self._arrival.phase,
-            user_id=user_id,
-            mark=mark,
-            intended_ns=intended_ns,
+            user_id=question.user_id,
+            mark=question.mark,
+            intended_ns=question.intended_ns,
             sent_ns=done.sent_ns,
             first_byte_ns=done.first_byte_ns,
             end_ns=done.end_ns or self._performance.now_ns(),
             outcome=done.outcome,
             status=done.status,
             error=done.error[:_EXCERPT_CHARS],
-            message=text[:_EXCERPT_CHARS],
-            message_chars=len(text),
+            message=question.text[:_EXCERPT_CHARS],
+            message_chars=len(question.text),
             reply=done.text[:_EXCERPT_CHARS],
             reply_chars=len(done.text),
             audio_bytes=done.audio_bytes,
             audio_s=done.audio_s,
         )
         self._performance.record(sample)
+        if misconduct is not None and done.misbehaved_ns is not None:
+            self._performance.record_fault(
+                FaultEvent(
+                    at_ns=done.misbehaved_ns,
+                    fault=misconduct.fault,
+                    id=misconduct.id,
+                    event="fired",
+                    family="caller",
+                    where=sample.callers,
+                    detail=f"{sample.ordinal}.{sample.turn}{f' {sample.mark}' if sample.mark else ''}: "
+                    f"{done.misbehaviour}",
+                )
+            )
         return sample
 
     def unserved(self) -> None:
         """Record that this arrival found the cap of requests in flight and was not sent."""
         intended_ns = self._performance.due_ns(self._arrival)
-        self._recorded(0, intended_ns, self.person.user_id, None, "", Exchange(outcome=Outcome.UNSERVED))
+        self._recorded(_Question(0, intended_ns, self.person.user_id, None, ""), Exchange(outcome=Outcome.UNSERVED))
 
     def _mark(self, turn: int) -> str:
         performance = self._performance

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
+from harness.faults import CallerFault, parse
 from harness.load.callers import Attackers, Callers, Probes, RealUsers
 from harness.model import LoadPlan, PlannedScenario, Scenario
 
@@ -53,12 +54,27 @@ def planned(module: ModuleType) -> PlannedScenario:
         if getattr(one, "arrivals", None) is None:
             msg = f"{path}: {one.__name__} says not how often callers arrive; give it `arrivals = Poisson(per_s=...)`."
             raise ScenarioFileError(msg)
+    for problem in _fault_problems(declarations[0], classes):
+        raise ScenarioFileError(f"{path}: {problem}")
     return PlannedScenario(
         name=path.stem,
         path=str(path),
         declaration=declarations[0],
         load=tuple(LoadPlan(callers=one.__name__, role=one.role, arrivals=one.arrivals) for one in classes),
     )
+
+
+def _fault_problems(scenario: Scenario, classes: list[type[Callers]]) -> Iterator[str]:
+    """Yield what is wrong with faults that would meet nobody."""
+    names, roles = [one.__name__ for one in classes], sorted({one.role for one in classes})
+    for plan in scenario.faults:
+        fault = parse(plan.spec)
+        if not isinstance(fault, CallerFault):
+            continue
+        if fault.callers is not None and fault.callers not in names:
+            yield f"the fault {fault.name} is for the callers {fault.callers!r}; there are {', '.join(names)}."
+        if fault.role is not None and fault.role not in roles:
+            yield f"the fault {fault.name} is for the role {fault.role!r}; the callers here are {', '.join(roles)}."
 
 
 def played(classes: Iterable[type]) -> Mapping[str, tuple[PlannedScenario, list[type[Callers]]]]:

@@ -10,7 +10,7 @@ from locust.env import Environment
 from locust.runners import MasterRunner
 
 from harness.evidence import EvidenceError, JsonLinesWriter
-from harness.load.player import PLAY, REHEARSE, REPORT, STOP, PlayOrder, Rehearsal, Report
+from harness.load.player import PLAY, REHEARSE, REHEARSED, REPORT, STOP, PlayOrder, Rehearsal, Report
 
 _LEAVE_S: Final = 5.0
 """How long a worker may take to hand over its last samples; it has nothing else to do then."""
@@ -34,7 +34,11 @@ class Ensemble:
         self._lost = 0
         self._scenario = ""
         self._writer: JsonLinesWriter | None = None
+        self._fault_writer: JsonLinesWriter | None = None
+        self._rehearsing = ""
+        self._unrehearsed = 0
         runner.register_message(REPORT, self._on_report)
+        runner.register_message(REHEARSED, self._on_rehearsed)
 
     @property
     def sent(self) -> int:
@@ -69,25 +73,38 @@ class Ensemble:
         """Forget the scenario before, and have the players do beforehand what would make the first arrivals late."""
         self._latest = {}
         self._lost = 0
+        self._rehearsing = scenario
+        self._unrehearsed = len(self._workers()) if isinstance(self._runner, MasterRunner) else 1
         self._runner.send_message(REHEARSE, msgspec.json.encode(Rehearsal(scenario=scenario, seed=seed)))
 
-    def play(self, order: PlayOrder, writer: JsonLinesWriter) -> None:
-        """Have a scenario played; `order.index` and `order.count` are filled in here."""
+    @property
+    def rehearsed(self) -> bool:
+        """Whether every player has done so."""
+        return self._unrehearsed <= 0
+
+    def play(self, order: PlayOrder, writer: JsonLinesWriter, fault_writer: JsonLinesWriter) -> None:
+        """Have a scenario played.
+
+        Args:
+            order: what to play; `index` and `count` are filled in here.
+            writer: where samples go.
+            fault_writer: where it is written what callers did wrong.
+        """
         self._latest = {}
         self._scenario = order.scenario
-        self._writer = writer
+        self._writer, self._fault_writer = writer, fault_writer
         if isinstance(self._runner, MasterRunner):
-            clients = sorted(client.id for client in (*self._runner.clients.ready, *self._runner.clients.running))
-            self._count = len(clients)
-            for index, client in enumerate(clients):
-                self._send(PLAY, msgspec.structs.replace(order, index=index, count=len(clients)), client)
+            workers = self._workers()
+            self._count = len(workers)
+            for index, worker in enumerate(workers):
+                self._send(PLAY, msgspec.structs.replace(order, index=index, count=len(workers)), worker)
         else:
             self._count = 1
             self._send(PLAY, order)
 
     def stop(self) -> None:
         """Send nothing more, and gather the last samples."""
-        if self._writer is None:
+        if self._writer is None or self._fault_writer is None:
             return
         self._runner.send_message(STOP)
         with gevent.Timeout(_LEAVE_S, False):
@@ -96,23 +113,33 @@ class Ensemble:
         self._lost = self._count - sum(report.stopped for report in self._latest.values())
         try:
             self._writer.close()
+            self._fault_writer.close()
         except EvidenceError as error:
             self.failure = error
-        self._writer = None
+        self._writer = self._fault_writer = None
         self._count = 0
+
+    def _workers(self) -> list[str]:
+        assert isinstance(self._runner, MasterRunner)
+        clients = self._runner.clients
+        # Spawning, too: Locust's users are only place-holders, and what is played does not wait for them.
+        return sorted(client.id for client in (*clients.ready, *clients.spawning, *clients.running))
+
+    def _on_rehearsed(self, msg: Any, **_: Any) -> None:
+        self._unrehearsed -= msg.data == self._rehearsing
 
     def _send(self, kind: str, order: PlayOrder, client: str | None = None) -> None:
         self._runner.send_message(kind, msgspec.json.encode(order), client)
 
     def _on_report(self, msg: Any, **_: Any) -> None:
         report = msgspec.msgpack.decode(msg.data, type=Report)
-        if report.scenario != self._scenario or self._writer is None:
+        if report.scenario != self._scenario or self._writer is None or self._fault_writer is None:
             return
-        self._latest[report.index] = msgspec.structs.replace(report, lines=b"")
-        if not report.lines:
-            return
+        self._latest[report.index] = msgspec.structs.replace(report, lines=b"", fault_lines=b"")
         try:
-            self._writer.add_lines(report.lines)
-            self._writer.flush()
+            for writer, lines in ((self._writer, report.lines), (self._fault_writer, report.fault_lines)):
+                if lines:
+                    writer.add_lines(lines)
+                    writer.flush()
         except EvidenceError as error:
             self.failure = error

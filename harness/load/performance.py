@@ -16,8 +16,9 @@ from locust.env import Environment
 from harness.campaign import durations_of, phase_offsets
 from harness.load.arrivals import Arrival, schedule
 from harness.load.callers import Callers
+from harness.load.misconduct import misconduct
 from harness.load.transport import Transport
-from harness.model import PlannedScenario, Sample, Size
+from harness.model import FaultEvent, PlannedScenario, Sample, Size
 
 # How many overdue callers may set out before the others get a turn: enough to catch up quickly, few enough that answers
 # that are waiting to be read are not timed late.
@@ -36,6 +37,7 @@ class Performance:
         begin_ns: the start of the scenario's schedule, monotonic.
         transport: how requests are sent.
         record: what is done with every sample.
+        record_fault: what is done with every event of a caller's fault.
         share: (index, count): this process plays every count-th arrival, from the index-th on.
     """
 
@@ -50,6 +52,7 @@ class Performance:
         begin_ns: int,
         transport: Transport,
         record: Callable[[Sample], None],
+        record_fault: Callable[[FaultEvent], None],
         share: tuple[int, int] = (0, 1),
     ) -> None:
         self.scenario = planned.name
@@ -57,6 +60,7 @@ class Performance:
         self.seed = seed
         self.transport = transport
         self.record = record
+        self.record_fault = record_fault
         self.now_ns = time.monotonic_ns
         self._environment = environment
         self._begin_ns = begin_ns
@@ -65,15 +69,17 @@ class Performance:
         declaration = planned.declaration
         offsets = phase_offsets(durations_of(declaration.quick, declaration.full, size))
         index, count = share
-        self._schedules = {
-            load.callers: [
-                arrival
-                for arrival in schedule(
-                    load.arrivals, offsets, size, random.Random(f"{seed}/{planned.name}/{load.callers}/arrivals")
-                )
-                if arrival.ordinal % count == index
-            ]
+        schedules = {
+            load.callers: schedule(
+                load.arrivals, offsets, size, random.Random(f"{seed}/{planned.name}/{load.callers}/arrivals")
+            )
             for load in planned.load
+        }
+        self.misconduct = misconduct(planned, schedules, offsets, size, seed)
+        """What callers do wrong on purpose, by class and ordinal."""
+        self._schedules = {
+            name: [arrival for arrival in arrivals if arrival.ordinal % count == index]
+            for name, arrivals in schedules.items()
         }
         self._under_way = Group()
         self.trouble = ""
@@ -105,6 +111,13 @@ class Performance:
             self._dispatcher.kill(block=True, timeout=1)
         self._under_way.kill(block=True, timeout=2)
 
+    def besides(self, who: str, deed: Callable[[], None]) -> bool:
+        """Do something beside what is under way; return False, and leave it, where the cap of requests is reached."""
+        if len(self._under_way) >= self._max_in_flight:
+            return False
+        self._under_way.spawn(self._guarded, who, deed)
+        return True
+
     def _guarded(self, who: str, deed: Callable[[], None]) -> None:
         """Do something of a scenario or of ours, whose mistakes must not vanish with their greenlet."""
         try:
@@ -129,7 +142,5 @@ class Performance:
                 if overdue % _BATCH == 0:
                     gevent.sleep(0)
             caller = self._callers[name].arrive(self._environment, self, arrival)
-            if len(self._under_way) >= self._max_in_flight:
+            if not self.besides(f"a task of {name}", caller.live):
                 caller.unserved()
-            else:
-                self._under_way.spawn(self._guarded, f"a task of {name}", caller.live)

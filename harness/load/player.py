@@ -20,6 +20,7 @@ from harness.model import Record, Size
 from harness.target import Target
 
 REHEARSE: Final = "harness-rehearse"
+REHEARSED: Final = "harness-rehearsed"
 PLAY: Final = "harness-play"
 STOP: Final = "harness-stop"
 REPORT: Final = "harness-report"
@@ -63,6 +64,7 @@ class Report(Record, frozen=True, kw_only=True):
     index: int
     scenario: str
     lines: bytes
+    fault_lines: bytes
     sent: int
     answered: int
     in_flight: int
@@ -95,8 +97,10 @@ class Player:
     def _on_rehearse(self, msg: Any, **_: Any) -> None:
         rehearsal = msgspec.json.decode(msg.data, type=Rehearsal)
         for one in played(self._environment.user_classes)[rehearsal.scenario][1]:
-            # Making up the people costs a tenth of a second.
+            # Making up the people costs a tenth of a second, and the first time what it takes to load their names.
             population(rehearsal.seed, rehearsal.scenario, one.people)
+        assert self._environment.runner is not None
+        self._environment.runner.send_message(REHEARSED, rehearsal.scenario)
 
     def _on_play(self, msg: Any, **_: Any) -> None:
         order = msgspec.json.decode(msg.data, type=PlayOrder)
@@ -117,6 +121,7 @@ class Player:
             begin_ns=order.begin_ns + ahead_ns,
             transport=self._transport,
             record=self._recorder,
+            record_fault=self._recorder.fault,
             share=(order.index, order.count),
         )
         self._performance.start()
@@ -146,10 +151,12 @@ class Player:
         assert self._performance is not None
         assert self._recorder is not None
         assert self._environment.runner is not None
+        lines, fault_lines = self._recorder.take()
         report = Report(
             index=self._order.index,
             scenario=self._order.scenario,
-            lines=self._recorder.take(),
+            lines=lines,
+            fault_lines=fault_lines,
             sent=self._recorder.sent,
             answered=self._recorder.answered,
             in_flight=self._performance.in_flight,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import os
 import platform
@@ -14,11 +15,11 @@ from collections import deque
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import gevent
 import msgspec
-from locust import events
+from locust import argument_parser, events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
@@ -29,6 +30,7 @@ from harness.faults import parse as parse_fault
 from harness.launch import COMPLAINT
 from harness.load.declared import ScenarioFileError, played
 from harness.load.ensemble import Ensemble
+from harness.load.misconduct import caller_fault_id
 from harness.load.page import show_verdicts
 from harness.load.player import Player, PlayOrder, own_clock
 from harness.load.stage import Bare, Stage, StageError, Supervised, WithUpstreams
@@ -41,6 +43,8 @@ _TICK_S: Final = 0.02
 """How precisely a phase begins: well under the shortest phase, and 50 wake-ups a second cost nothing."""
 _PROGRESS_S: Final = 0.5
 _JUDGING_TIMEOUT_S: Final = 300.0
+_REHEARSAL_S: Final = 20.0
+"""Players that have not got ready in this time are not waited for any longer: their lag is then seen and judged."""
 
 
 class _Reported(Exception):
@@ -94,6 +98,9 @@ def _install(environment: Environment, **_: Any) -> None:
     if not isinstance(environment.runner, MasterRunner):
         environment.harness_player = Player(environment)  # type: ignore[attr-defined]  # lives as long as Locust's
     if isinstance(environment.runner, WorkerRunner):
+        # With every order to spawn users Locust asks for its default options, once for each option there is, and makes
+        # its whole command line each time: a second of CPU in which nothing is sent and nothing is read.
+        argument_parser.default_args_dict = functools.cache(argument_parser.default_args_dict)
         return
     # Until a campaign says otherwise: Locust itself would exit with 0 after a run that sent nothing.
     if environment.parsed_options is not None and environment.parsed_options.headless:
@@ -244,6 +251,7 @@ class Campaign:
         self._planned_faults: evidence.JsonLinesWriter | None = None
         self._phases: evidence.JsonLinesWriter | None = None
         self._armed: dict[int, str | None] = {}
+        self._with_callers: dict[int, FaultEvent] = {}
         self._reached: dict[str, tuple[str, str]] = {}
         self._interruption: str | None = None
         self._next_progress_s = 0.0
@@ -318,9 +326,10 @@ class Campaign:
                 self._phases.add(window)
                 self._phases.flush()
             case Arm(index, plan):
-                spec = plan.spec | plan.full if self._plan.size == "full" else plan.spec
-                self._arm(index, spec, must_fire=plan.must_fire)
+                self._arm(index, campaign.fault_fields(plan, self._plan.size), must_fire=plan.must_fire)
             case Lift(index, _):
+                if index in self._with_callers:
+                    self._note(self._with_callers.pop(index), "lifted")
                 armed = self._armed.pop(index, None)
                 if armed is not None:
                     self._lift(armed)
@@ -338,12 +347,13 @@ class Campaign:
         evidence.write_json(directory / evidence.SCENARIO, planned)
         self._phases = evidence.JsonLinesWriter(directory / evidence.PHASES)
         self._planned_faults = evidence.JsonLinesWriter(directory / evidence.PLANNED)
-        self._armed = {}
+        self._armed, self._with_callers = {}, {}
         self._say("preparing")
         self._ensemble.rehearse(planned.name, self._plan.seed)
         preparing = gevent.spawn(self._host_or_trouble, planned)
-        while not preparing.ready():
-            preparing.join(timeout=_TICK_S)
+        until_s = time.monotonic() + _REHEARSAL_S
+        while not preparing.ready() or not (self._ensemble.rehearsed or time.monotonic() > until_s):
+            gevent.sleep(_TICK_S)
             if self._interruption is not None:
                 preparing.kill()
                 return campaign.Interrupt(self._interruption)
@@ -375,29 +385,40 @@ class Campaign:
             index=0,
             count=1,
         )
-        self._ensemble.play(order, evidence.JsonLinesWriter(directory / evidence.SAMPLES))
+        writers = (evidence.JsonLinesWriter(directory / name) for name in (evidence.SAMPLES, evidence.CALLERS))
+        self._ensemble.play(order, *writers)
         durations = campaign.durations_of(planned.declaration.quick, planned.declaration.full, self._plan.size)
         self._say("playing", duration_s=campaign.phase_offsets(durations)["drain"][0])
 
     def _arm(self, index: int, spec: dict[str, Any], *, must_fire: bool) -> None:
-        assert self._planned_faults is not None
+        fault = parse_fault(spec)
+        planned = FaultEvent(
+            at_ns=0,
+            fault=fault.name,
+            id=f"unarmed-{index}",
+            event="planned",
+            family=fault.family,
+            where=str(next((spec[one] for one in ("upstream", "proxy", "process", "callers") if spec.get(one)), "")),
+            must_fire=must_fire,
+        )
+        if fault.family == "caller":
+            # The players know by themselves whom it meets, and report its firings.
+            planned = msgspec.structs.replace(planned, id=caller_fault_id(index))
+            self._with_callers[index] = planned
+            self._note(planned, "planned")
+            self._note(planned, "armed")
+            return
         try:
             armed = self._stage.arm(spec)
         except StageError as error:
-            _LOG.error("The fault %s cannot be armed: %s", spec["fault"], error)
+            _LOG.error("The fault %s cannot be armed: %s", fault.name, error)
             armed = None
         self._armed[index] = armed
-        self._planned_faults.add(
-            FaultEvent(
-                at_ns=time.monotonic_ns(),
-                fault=spec["fault"],
-                id=armed or f"unarmed-{index}",
-                event="planned",
-                family=parse_fault(spec).family,
-                where=str(spec.get("upstream", spec.get("proxy", spec.get("process", "")))),
-                must_fire=must_fire,
-            )
-        )
+        self._note(msgspec.structs.replace(planned, id=armed or planned.id), "planned")
+
+    def _note(self, planned: FaultEvent, event: Literal["planned", "armed", "lifted"]) -> None:
+        assert self._planned_faults is not None
+        self._planned_faults.add(msgspec.structs.replace(planned, event=event, at_ns=time.monotonic_ns()))
         self._planned_faults.flush()
 
     def _lift(self, armed: str) -> None:

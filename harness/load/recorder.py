@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from locust.env import Environment
 
-from harness.model import Outcome, Sample
+from harness.model import FaultEvent, Outcome, Sample
 
 _UNCOUNTED: Final = frozenset({Outcome.ABANDONED})
 
@@ -28,6 +28,7 @@ class Recorder:
         self._fire: Callable[..., None] = environment.events.request.fire
         self._encode = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []
+        self._fault_lines: list[bytes] = []
 
     def __call__(self, sample: Sample) -> None:
         """Record one sample."""
@@ -45,10 +46,16 @@ class Recorder:
             )
         self._lines.append(self._encode(self._shifted(sample)))
 
-    def take(self) -> bytes:
-        """Return the lines that were recorded since the last call."""
+    def fault(self, event: FaultEvent) -> None:
+        """Record that something was broken by a caller."""
+        moved = msgspec.structs.replace(event, at_ns=event.at_ns + self._shift_ns)
+        self._fault_lines.append(self._encode(moved))
+
+    def take(self) -> tuple[bytes, bytes]:
+        """Return the lines of samples, and those of faults, that were recorded since the last call."""
         lines, self._lines = self._lines, []
-        return b"".join(line + b"\n" for line in lines)
+        fault_lines, self._fault_lines = self._fault_lines, []
+        return b"".join(line + b"\n" for line in lines), b"".join(line + b"\n" for line in fault_lines)
 
     def _shifted(self, sample: Sample) -> Sample:
         if not self._shift_ns:

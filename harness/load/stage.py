@@ -121,7 +121,7 @@ class WithUpstreams:
         return self._host
 
     def arm(self, spec: dict[str, Any]) -> str | None:
-        if parse_fault(spec).family in ("process", "caller") or "proxy" in spec:
+        if parse_fault(spec).family == "process" or "proxy" in spec:
             return None
         return str(call(self._control, "POST", "/_control/faults", spec)["id"])
 

@@ -138,7 +138,12 @@ class Supervisor:
             self._lines_broken[id_] = proxy
             return id_
         if not isinstance(fault, ProcessFault):
-            msg = f"The fault {fault.name!r} is not one of the target's process: give it to the upstreams' control API."
+            instead = (
+                "plan it in a scenario, the load carries it out"
+                if fault.family == "caller"
+                else "give it to the upstreams' control API"
+            )
+            msg = f"The fault {fault.name!r} is not one of the target's process: {instead}."
             raise StackError(msg, status=400)
         process = self._process(fault)
         id_ = next(self._fault_ids)

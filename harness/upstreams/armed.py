@@ -84,7 +84,9 @@ class ArmedFaults:
     def _new(self, fault: Fault) -> Armed:
         if not isinstance(fault, MatchedFault | NetworkFault):
             msg = f"The fault `{fault.name}` is a {fault.family} fault: upstreams cannot carry it out. " + (
-                "It is played by the load." if fault.family == "caller" else "Give it to the supervisor."
+                f'The load does: plan it in a scenario, with `fault("{fault.name}", ...)`.'
+                if fault.family == "caller"
+                else "Give it to the supervisor."
             )
             raise FaultError(msg)
         if fault.upstream != "*" and fault.upstream not in self._upstreams:

@@ -42,7 +42,7 @@ class Glance:
         ends = [window.end_ns for window in evidence.phases]
         self.last_end_ns = max([*ends, *([] if self.last_end_ns is None else [self.last_end_ns])], default=None)
         for sample in evidence.samples:
-            if sample.outcome is Outcome.ABANDONED:
+            if sample.outcome is Outcome.ABANDONED or sample.copy:
                 continue
             self.requests += 1
             if sample.role != "real":

@@ -161,6 +161,17 @@ def free_port() -> int:
 
 
 @pytest.fixture
+def workers_port() -> Callable[[], list[str]]:
+    """Options for a port of one's own on which Locust's workers find their master."""
+
+    def options() -> list[str]:
+        port = str(_free_port())
+        return ["--master-bind-port", port, "--master-port", port]
+
+    return options
+
+
+@pytest.fixture
 def wait_until() -> Callable[..., None]:
     """Wait for a condition."""
     return _wait_until

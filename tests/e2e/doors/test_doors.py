@@ -59,8 +59,10 @@ def test_the_upstreams_of_a_running_agent_join_their_ledger(
     assert result.returncode == (1 if expected is Verdict.FAIL else 3), result.stdout
 
 
-def test_workers_share_the_load_and_lose_nothing(place: Any, plain_agent: str) -> None:
-    result = place.locust("-f", SCENARIO, "--host", plain_agent, "--processes", "2", "--run-dir", "run")
+def test_workers_share_the_load_and_lose_nothing(place: Any, plain_agent: str, workers_port: Any) -> None:
+    result = place.locust(
+        "-f", SCENARIO, "--host", plain_agent, "--processes", "2", *workers_port(), "--run-dir", "run"
+    )
 
     assert result.returncode == 3, result.stdout
     evidence = read_evidence(place.path / "run", read_plan(place.path / "run"), "emotion_dos")

@@ -9,6 +9,7 @@ import pytest
 from locust import task
 from locust.env import Environment
 
+from harness.faults import Manner
 from harness.load.callers import RealUsers
 from harness.load.performance import Performance
 from harness.load.transport import Exchange
@@ -41,7 +42,7 @@ class Stumbling(RealUsers):
 class Answering:
     """A transport that answers at once."""
 
-    def exchange(self, user_id: str, message: str, done: Exchange) -> None:
+    def exchange(self, user_id: str, message: str, done: Exchange, manner: Manner) -> None:
         done.sent_ns = done.end_ns = 1
         done.outcome = Outcome.ANSWERED
 
@@ -49,7 +50,7 @@ class Answering:
 class Breaking:
     """A transport that breaks in a way that nobody foresaw."""
 
-    def exchange(self, user_id: str, message: str, done: Exchange) -> None:
+    def exchange(self, user_id: str, message: str, done: Exchange, manner: Manner) -> None:
         done.sent_ns = 1
         raise ZeroDivisionError
 
@@ -73,6 +74,7 @@ def performed(transport: Any) -> tuple[Performance, list[Sample]]:
         begin_ns=0,
         transport=transport,
         record=samples.append,
+        record_fault=lambda event: None,
     )
     performance.start()
     while performance.in_flight:

@@ -19,6 +19,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "slow": {"delay_s": 1.0},
     "say": {"reply": "x"},
     "bandwidth": {"bytes_per_s": 100.0},
+    "hang_up": {"after_s": 1.0},
+    "read_slowly": {"bytes_per_s": 100.0},
 }
 
 
@@ -35,6 +37,7 @@ def test_the_first_faults_are_there() -> None:
     assert set(faults.catalogue()) >= {
         *("slow", "hang", "status", "reset", "cut", "refuse", "crash_on_emoji", "stuck", "loop", "say"),
         *("kill", "pause", "resume", "restart"),
+        *("hang_up", "read_slowly", "send_twice"),
     }
 
 
