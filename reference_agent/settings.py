@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     tool_deadline_s: float = Field(4.0, gt=0, description="one tool is given up after")
     emotion_deadline_s: float = Field(1.5, gt=0, description="one emotion analysis is given up after")
     tts_first_byte_s: float = Field(2.0, gt=0, description="speech that has not begun is given up after")
+    speech_stall_s: float = Field(30.0, gt=0, description="speech that its caller does not take is abandoned after")
     warm_up_s: float = Field(5.0, ge=0, description="how long readiness may wait for the assistant")
 
     session_store: str = Field(

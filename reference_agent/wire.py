@@ -23,6 +23,9 @@ T = TypeVar("T")
 # One pool for all tools: a connection per call would leave thousands of sockets in TIME_WAIT under load.
 _LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=50)
 
+# Callers who read slowly hold what they are given for as long as they like: not the connections that tools need.
+_BODY_LIMITS = httpx2.Limits(max_connections=400, max_keepalive_connections=50)
+
 
 class Body(Protocol):
     """An answer whose body has not been read yet."""
@@ -121,6 +124,7 @@ class LoopWire:
         self.clock: Clock = LoopClock()
         # aiohttp below httpx: its parser and its streams are in C, a call costs two thirds of the CPU.
         self._http = openai.DefaultAioHttpClient(limits=_LIMITS, timeout=None, trust_env=False)
+        self._bodies = openai.DefaultAioHttpClient(limits=_BODY_LIMITS, timeout=None, trust_env=False)
         self._clients: list[openai.AsyncOpenAI] = []
 
     def openai_client(self, **options: Any) -> openai.AsyncOpenAI:
@@ -136,11 +140,14 @@ class LoopWire:
 
     async def open(self, method: str, url: str, **options: Any) -> Body:
         return _LoopBody(
-            await self._http.send(self._http.build_request(method, url, headers=passed_on(), **options), stream=True)
+            await self._bodies.send(
+                self._bodies.build_request(method, url, headers=passed_on(), **options), stream=True
+            )
         )
 
     async def close(self) -> None:
         await self._http.aclose()
+        await self._bodies.aclose()
         for client in self._clients:
             await client.close()
 

@@ -86,7 +86,8 @@ class HardenedAudio:
     """Passed through as it arrives; without a speech server, a text is better than nothing.
 
     The pieces of a long reply are asked for together and passed on one after the other under one WAV header: what
-    waits does so in the speech server's socket, not in our memory. A caller who leaves closes them all.
+    waits does so in the speech server's socket, not in our memory. A caller who leaves closes them all, and so does one
+    who takes nothing for a while: whoever opens answers and does not read them would hold the speech server's places.
     """
 
     needs_loop = True
@@ -94,8 +95,10 @@ class HardenedAudio:
     def __init__(self, settings: Settings, outbound: Outbound, logging: Logging) -> None:
         self._url = f"{settings.tts_url.rstrip('/')}/speak"
         self._first_byte_s = settings.tts_first_byte_s
+        self._stall_s = settings.speech_stall_s
         self._outbound = outbound
         self._logging = logging
+        self._closings: set[asyncio.Future[None]] = set()
 
     async def speak(self, pieces: list[str], emotions: Vector, language: str, deadline: Deadline) -> Speech | None:
         limit_s = min(self._first_byte_s, deadline.remaining_s())
@@ -114,7 +117,26 @@ class HardenedAudio:
                 raise
             self._logging.warned("speech_unavailable", pieces=len(pieces))
             return None
-        return Speech(_joined(head, opened))
+        return Speech(self._joined(head, opened))
+
+    async def _joined(self, head: bytes, streams: list[_Stream]) -> AsyncIterator[bytes]:
+        try:
+            yield head
+            for stream in streams:
+                async for piece in stream.samples():
+                    # Here it waits for the caller, for as long as it takes them to take the piece.
+                    stalled = asyncio.get_running_loop().call_later(self._stall_s, self._abandon, streams)
+                    try:
+                        yield piece
+                    finally:
+                        stalled.cancel()
+        finally:
+            await _close(streams)
+
+    def _abandon(self, streams: list[_Stream]) -> None:
+        self._logging.warned("speech_not_taken", pieces=len(streams))
+        self._closings.add(closing := asyncio.ensure_future(_close(streams)))
+        closing.add_done_callback(self._closings.discard)
 
 
 class _Stream:
@@ -154,19 +176,9 @@ class _Stream:
             await self._body.close()
 
 
-async def _joined(head: bytes, streams: list[_Stream]) -> AsyncIterator[bytes]:
-    try:
-        yield head
-        for stream in streams:
-            async for piece in stream.samples():
-                yield piece
-    finally:
-        await _close(streams)
-
-
 async def _close(streams: list[_Stream]) -> None:
-    for stream in streams:
-        await stream.close()
+    """Close them all, also when whoever closes them is being cancelled."""
+    await asyncio.shield(asyncio.gather(*(stream.close() for stream in streams), return_exceptions=True))
 
 
 def _speech_server_is_to_blame(failure: BaseException) -> bool:

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from reference_agent.parts.failures import Failures
 from reference_agent.said import hints_in, said_in
@@ -40,7 +41,19 @@ def _response(answer: Answer) -> Response:
     if answer.speech is None:
         # A text-only answer: a success whose JSON has `reply` and a null `audio`, and no `error`.
         return JSONResponse({"reply": answer.reply, "audio": None}, headers=headers)
-    return StreamingResponse(answer.speech.content, media_type=answer.speech.media_type, headers=headers)
+    return SpokenResponse(answer.speech.content, media_type=answer.speech.media_type, headers=headers)
+
+
+class SpokenResponse(StreamingResponse):
+    """Speech on its way, which is let go of when its caller has it, or has left: not when somebody collects garbage."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            close = getattr(self.body_iterator, "aclose", None)
+            if close is not None:
+                await close()
 
 
 class DocumentedHandler:

@@ -172,7 +172,7 @@ async def wire_to(answer: Callable[[httpx2.Request], Any]) -> AsyncIterator[Loop
     """Return a wire whose other end is a function."""
     wire = LoopWire()
     await wire.close()
-    wire._http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer), timeout=None)
+    wire._http = wire._bodies = httpx2.AsyncClient(transport=httpx2.MockTransport(answer), timeout=None)
     try:
         yield wire
     finally:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import json
 import struct
+import tracemalloc
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 import pytest
 from agent_stage import HeldClock, KeptLog, PlainRetries, settings, wire_to
+from starlette.requests import ClientDisconnect
 
+from reference_agent.clock import Deadline, LoopClock
 from reference_agent.errors import HandledFailure
 from reference_agent.outbound import Outbound
 from reference_agent.parts.audio import DocumentedAudio, HardenedAudio, Speech
 from reference_agent.parts.emotion import NEUTRAL
+from reference_agent.parts.handler import SpokenResponse
+from reference_agent.wire import LoopWire
 
 
 def _wav(samples: bytes) -> bytes:
@@ -125,3 +134,112 @@ async def test_hardened_one_passes_on_only_audio() -> None:
 
 def _hardened(wire_outbound: Outbound) -> HardenedAudio:
     return HardenedAudio(settings(), wire_outbound, KeptLog())
+
+
+class SpeechOverTheWire:
+    """A speech server behind a real socket: it sends as fast as it is read, and counts."""
+
+    def __init__(self, data_bytes: int) -> None:
+        self.sent = 0
+        self.cut_off = asyncio.Semaphore(0)
+        """Released for each answer whose reader went away."""
+        self._data_bytes = data_bytes
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+            await reader.readexactly(length)
+            audio = _wav(b"")[:40] + struct.pack("<I", self._data_bytes)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(audio) + self._data_bytes) + audio)
+            for at in range(0, self._data_bytes, 65536):
+                writer.write(bytes(min(65536, self._data_bytes - at)))
+                await writer.drain()
+                self.sent += 65536
+        except (ConnectionError, asyncio.IncompleteReadError):
+            self.cut_off.release()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def _speaking(server: SpeechOverTheWire, **given: Any) -> AsyncIterator[tuple[HardenedAudio, KeptLog]]:
+    async with await asyncio.start_server(server, "127.0.0.1", 0) as listening:
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        wire, log = LoopWire(), KeptLog()
+        try:
+            yield HardenedAudio(settings(tts_url=url, **given), Outbound(wire, PlainRetries()), log), log
+        finally:
+            await wire.close()
+
+
+async def _begun(audio: HardenedAudio, *pieces: str) -> AsyncGenerator[bytes, None]:
+    speech = await audio.speak(list(pieces), NEUTRAL, "ja", Deadline.after(LoopClock(), 30))
+    assert speech is not None
+    content: Any = speech.content
+    await anext(content)
+    await anext(content)
+    return content  # type: ignore[no-any-return]
+
+
+async def test_hardened_one_has_flat_memory_however_long_the_speech() -> None:
+    server = SpeechOverTheWire(64_000_000)
+    async with _speaking(server) as (audio, _):
+        content = await _begun(audio, "long")
+        tracemalloc.start()
+        length = sum([len(piece) async for piece in content])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert length > 63_000_000
+    assert peak < 4_000_000, "64 MB went through; measured 0.7 MB, in the server's own blocks as well"
+
+
+async def test_hardened_one_lets_the_speech_server_wait_for_a_slow_caller() -> None:
+    server = SpeechOverTheWire(64_000_000)
+    async with _speaking(server) as (audio, _):
+        content = await _begun(audio, "long")
+        before = -1
+        while server.sent != before:  # until it is stopped by nobody reading
+            before = server.sent
+            await asyncio.sleep(0.2)
+        assert server.sent < 32_000_000, "no more than sockets hold; measured 4.2 MB"
+        await content.aclose()
+        await asyncio.wait_for(server.cut_off.acquire(), 10)
+
+
+@pytest.mark.parametrize("leaves", ["disconnects", "cannot be written to"])
+async def test_hardened_one_lets_go_of_all_pieces_when_its_caller_leaves(leaves: str) -> None:
+    server = SpeechOverTheWire(64_000_000)
+    taken = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await taken.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message.get("body"):
+            taken.set()
+            if leaves == "disconnects":
+                await asyncio.Event().wait()  # a caller who takes no more
+            raise OSError("broken pipe")
+
+    async with _speaking(server) as (audio, log):
+        response = SpokenResponse(await _begun(audio, "one", "two", "three"))
+        version = "2.3" if leaves == "disconnects" else "2.4"
+        with contextlib.suppress(ClientDisconnect):
+            await response({"type": "http", "asgi": {"spec_version": version}}, receive, send)  # type: ignore[arg-type]
+        for _ in range(3):
+            await asyncio.wait_for(server.cut_off.acquire(), 10)
+        assert log.events == []
+
+
+async def test_hardened_one_abandons_what_nobody_takes() -> None:
+    server = SpeechOverTheWire(64_000_000)
+    async with _speaking(server, speech_stall_s=0.05) as (audio, log):
+        content = await _begun(audio, "one", "two")
+        for _ in range(2):
+            await asyncio.wait_for(server.cut_off.acquire(), 10)
+        assert log.events == ["speech_not_taken"]
+        with contextlib.suppress(httpx2.HTTPError):  # what is left of it, if the caller comes back
+            async for _ in content:
+                pass
