@@ -17,9 +17,9 @@ scenario = Scenario(
         "place in the agent's memory, and keeps both for ever."
     ),
     claim="Live conversations stay within the bound that the agent declares; real users are served and keep theirs.",
-    quick=Durations(warm_up_s=1, steady_s=5, attack_s=6, recovery_s=5, drain_s=8),
+    quick=Durations(warm_up_s=1, steady_s=5, attack_s=8, recovery_s=5, drain_s=8),
     full=Durations(warm_up_s=5, steady_s=30, attack_s=4000, recovery_s=60, drain_s=30),
-    not_played="the quick size sends 90 new user ids, the documented attack has 100,000 (--full, 69 minutes)",
+    not_played="the quick size sends 120 new user ids, the documented attack has 100,000 (--full, 69 minutes)",
     checks=(
         check(
             "live_conversations_bounded",
@@ -30,9 +30,11 @@ scenario = Scenario(
             "conversations_kept",
             minimum_users=10,
             known_after_turns=2,
+            during=("warm_up", "steady", "attack"),
             because=(
                 "a defence that throws out real users to make room for attackers has done the attacker's work; who was "
-                "there only once cannot be told from an attacker"
+                "there only once cannot be told from an attacker, and in recovery attackers who come back are known as "
+                "well"
             ),
         ),
         check(
@@ -90,7 +92,7 @@ class ReturningBombers(Probes):
     oldest would make it forget, one by one, those who come next.
     """
 
-    # In all more than the bound has room for: 60 of 90, and 1,500 of 100,000.
+    # In all more than the bound has room for: 60 of 120, and 1,500 of 100,000.
     arrivals = ConstantRate(per_s=12, full_per_s=25, during=("recovery",))
 
     @task

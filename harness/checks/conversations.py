@@ -7,8 +7,8 @@ from collections import defaultdict
 from typing import Final, NamedTuple
 
 from harness.checks import check, failed, inconclusive, passed
-from harness.checks.selection import Amount, Minimum, reached
-from harness.checks.wording import MOST_LINES, call_lines, figure, moment, share
+from harness.checks.selection import Amount, Minimum, Phases, reached
+from harness.checks.wording import MOST_LINES, call_lines, figure, moment, phases, share
 from harness.evidence import Evidence
 from harness.model import Call, Finding, Generation, Outcome, Sample
 
@@ -117,7 +117,12 @@ def _known_on_return(evidence: Evidence, at_most: float, expected: str) -> Findi
 
 @check(vantages=("client", "upstream"), question="Did real users keep their conversations?")
 def conversations_kept(
-    evidence: Evidence, *, minimum_users: Minimum = 3, at_most_lost: Amount = 0, known_after_turns: Minimum = 1
+    evidence: Evidence,
+    *,
+    minimum_users: Minimum = 3,
+    at_most_lost: Amount = 0,
+    known_after_turns: Minimum = 1,
+    during: Phases = ("warm_up", "steady", "attack", "recovery"),
 ) -> Finding:
     """Judge whether real users whom the target knows stay in their conversation; a second one is a lost memory.
 
@@ -129,6 +134,7 @@ def conversations_kept(
         at_most_lost: users who may lose theirs.
         known_after_turns: answered turns in one conversation after which a user is known. Somebody who was there only
             once looks to the target like an attacker who uses every id once.
+        during: the phases in which the turns were due.
     """
     expected = f"at most {figure(at_most_lost)} known real users whose later turns went to another conversation"
     remembered = _remembered(evidence)
@@ -146,7 +152,7 @@ def conversations_kept(
     unjoined = 0
     for sample in evidence.samples:
         # The copy of a request that was sent twice is no further turn.
-        answered = sample.outcome is Outcome.ANSWERED and not sample.copy
+        answered = sample.outcome is Outcome.ANSWERED and not sample.copy and sample.phase in during
         if sample.role == "real" and answered and sample.mark is not None:
             if sample.mark in led_to or sample.mark in remembered:
                 turns[sample.user_id].append(sample.mark)
@@ -177,9 +183,9 @@ def conversations_kept(
             lost.append(f"{user}: {trail}")
     observed = f"{share(len(lost), came_back)} known real users were led to another conversation"
     counted = (
-        f"real users who came back after {known_after_turns} or more answered turns in one conversation; {displaced}"
-        f" changes of conversation before that are not counted; {unjoined} answered turns reached no conversation in"
-        " the ledger and are left out"
+        f"real users who came back {phases(during)} after {known_after_turns} or more answered turns in one"
+        f" conversation; {displaced} changes of conversation before that are not counted; {unjoined} answered turns"
+        " reached no conversation in the ledger and are left out"
     )
     lines = tuple(lost[:MOST_LINES])
     if len(lost) > at_most_lost:

@@ -23,6 +23,7 @@ from reference_agent.conversation import (
     ToolOutput,
     Usage,
 )
+from reference_agent.engines.rehearsal import rehearse
 from reference_agent.errors import Gone
 from reference_agent.parts.persona import Persona
 from reference_agent.parts.retries import Retries
@@ -34,6 +35,24 @@ from reference_agent.wire import settled
 Message = dict[str, Any]
 
 _REMEMBERED = 20  # messages of a conversation that are sent along
+
+
+_CALL = {"id": "-", "type": "function", "function": {"name": "-", "arguments": "{}"}}
+_REHEARSAL = {
+    "POST completions": {
+        "id": "rehearsal",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "-",
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "tool_calls",
+                "message": {"role": "assistant", "content": "-", "tool_calls": [_CALL]},
+            }
+        ],
+    }
+}
 
 
 class History(Protocol):
@@ -105,7 +124,11 @@ class ChatEngine:
         self._request = {"model": settings.model, "tools": toolbox.definitions()}
 
     async def warm_up(self) -> None:
-        pass
+        async def play(api: Any) -> None:
+            said: Any = [{"role": "user", "content": "-"}]
+            await settled(api.chat.completions.create(messages=said, **self._request))
+
+        await rehearse(self._api, play, _REHEARSAL)
 
     def is_ready(self) -> bool:
         return True

@@ -27,6 +27,7 @@ from reference_agent.conversation import (
     ToolOutput,
     Usage,
 )
+from reference_agent.engines.rehearsal import rehearse
 from reference_agent.errors import Gone, OutOfTime, Unavailable
 from reference_agent.parts.logging import Logging
 from reference_agent.parts.persona import Persona
@@ -39,6 +40,33 @@ from reference_agent.wire import settled
 
 T = TypeVar("T")
 
+_RESPONSE = {
+    "id": "rehearsal",
+    "object": "response",
+    "created_at": 0,
+    "status": "completed",
+    "model": "-",
+    "output": [
+        {
+            "type": "message",
+            "id": "-",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "-", "annotations": []}],
+        },
+        {"type": "function_call", "id": "-", "call_id": "-", "name": "-", "arguments": "{}", "status": "completed"},
+    ],
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+}
+_REHEARSAL = {
+    "POST conversations": {"id": "rehearsal", "object": "conversation", "created_at": 0, "metadata": {}},
+    "GET items": {"object": "list", "data": [], "first_id": "", "last_id": "", "has_more": False},
+    "POST responses": _RESPONSE,
+    "GET rehearsal": _RESPONSE,
+    "DELETE rehearsal": {},
+}
 _NEVER_RUN = "cancelled"
 _NO_OUTPUT = re.compile(r"No tool output found for function call (\w+)")
 _ACTIVE = frozenset({"queued", "in_progress"})
@@ -77,7 +105,15 @@ class ResponsesEngine:
         }
 
     async def warm_up(self) -> None:
-        pass
+        async def play(api: Any) -> None:
+            await settled(api.conversations.create())
+            await settled(api.conversations.items.list("rehearsal", limit=_PAGE))
+            said: Any = [_message("-"), _output_item("-", "-")]
+            await settled(api.responses.create(conversation="rehearsal", input=said, **self._request))
+            await settled(api.responses.retrieve("rehearsal"))
+            await settled(api.responses.delete("rehearsal"))
+
+        await rehearse(self._api, play, _REHEARSAL)
 
     def is_ready(self) -> bool:
         return True
@@ -167,7 +203,7 @@ class _Chain:
         self._found: Step | None = None
 
     async def begin(self, text: str) -> None:
-        self._said = [{"type": "message", "role": "user", "content": text}]
+        self._said = [_message(text)]
 
     async def resume(self, generation: str, text: str) -> None:
         if generation:
@@ -300,6 +336,10 @@ class _Chain:
 
 def _text_of(message: Any) -> str:
     return "".join(part.text for part in message.content if part.type in ("input_text", "output_text"))
+
+
+def _message(text: str) -> dict[str, Any]:
+    return {"type": "message", "role": "user", "content": text}
 
 
 def _output_item(call_id: str, text: str) -> dict[str, Any]:

@@ -378,6 +378,15 @@ async def test_chat_nothing_is_gone_on_with_as_it_ended_with_its_connection() ->
 # --- all ---
 
 
+@pytest.mark.parametrize("engine", ["responses", "chat"])
+@pytest.mark.parametrize("profile", ["documented", "hardened"])
+async def test_a_warm_up_plays_all_that_a_turn_calls_and_reaches_no_upstream(profile: str, engine: str) -> None:
+    nobody = "http://127.0.0.1:9/v1"  # a call that left the process would be refused there
+    composition = Composition(settings(profile=profile, engine=engine, openai_base_url=nobody), {})
+    await composition.get("engine").warm_up()
+    await composition.close()
+
+
 @pytest.mark.parametrize("engine", ["assistants", "responses", "chat"])
 @pytest.mark.parametrize("profile", ["documented", "proposed", "hardened"])
 async def test_every_profile_builds_on_every_engine(profile: str, engine: str) -> None:

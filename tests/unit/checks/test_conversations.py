@@ -281,6 +281,13 @@ def test_a_conversation_without_a_name_is_lost_when_none_is_told_any_more(given)
     assert "#h3 to one that began with #h3" in finding.evidence[0]
 
 
+def test_what_happens_outside_the_phases_that_are_asked_for_does_not_count(given):
+    lost = chatted(given, 0, 1, 2, 0)
+    finding = conversations_kept(lost, minimum_users=1, known_after_turns=2, during=("steady",))
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "came back during steady after 2 or more" in finding.counted
+
+
 def test_a_target_that_never_tells_of_earlier_answers_has_no_memory_to_judge(given):
     finding = conversations_kept(chatted(given, 0, 0, 0, 0), minimum_users=1, known_after_turns=2)
     assert finding.verdict is Verdict.INCONCLUSIVE
