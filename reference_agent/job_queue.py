@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Any
 
-from celery import Celery
-from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from reference_agent.errors import Unavailable
@@ -27,11 +26,17 @@ class JobQueue:
     """
 
     def __init__(self, settings: Settings, job_store: JobStore) -> None:
-        self.celery = bare_celery(settings.redis_url)
-        self.celery.conf.update(
+        self._redis_url = settings.redis_url
+        self._redelivered_after_s = job_store.redelivered_after_s
+
+    @functools.cached_property
+    def celery(self) -> Any:
+        """The Celery that messages go through."""
+        celery = bare_celery(self._redis_url)
+        celery.conf.update(
             broker_transport_options={
                 "global_keyprefix": PREFIX,
-                "visibility_timeout": job_store.redelivered_after_s,
+                "visibility_timeout": self._redelivered_after_s,
                 "unacked_restore_interval": _RESTORE_S,
                 "unacked_restore_throttle": 1,
                 "unacked_mutex_expire": int(_RESTORING_S),
@@ -43,6 +48,11 @@ class JobQueue:
             # No more messages in a worker than it can work on: the others would wait there while their time runs.
             worker_prefetch_multiplier=1,
         )
+        return celery
+
+    def prepare(self) -> None:
+        """Load what is slow to load, before the first caller would have to wait for it."""
+        _ = self.celery
 
     async def knock(self, box: str, after_s: float = 0.0) -> None:
         """Tell a worker that there is something in this box.
@@ -57,6 +67,8 @@ class JobQueue:
         await asyncio.to_thread(self._send, box, after_s)
 
     def _send(self, box: str, after_s: float) -> None:
+        from kombu.exceptions import OperationalError
+
         try:
             self.celery.send_task(PLAY, args=[box], countdown=after_s or None, retry=False)
         except (OperationalError, RedisError, OSError) as failure:
@@ -64,11 +76,15 @@ class JobQueue:
 
     def close(self) -> None:
         """Close all connections."""
-        self.celery.close()
+        if "celery" in self.__dict__:
+            self.celery.close()
 
 
 def bare_celery(redis_url: str) -> Any:
     """Return a Celery that is configured for nothing but what it may be sent: JSON, over this Redis."""
+    # Imported where there is a queue: it adds half a second of CPU to the start of every process.
+    from celery import Celery
+
     celery = Celery("reference_agent", broker=redis_url, set_as_current=False)
     celery.conf.update(
         task_serializer="json",

@@ -13,8 +13,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
-from celery import signals
-
 from reference_agent.app import alive
 from reference_agent.compose import Composition
 from reference_agent.parts.jobs import Work
@@ -36,6 +34,8 @@ def work(composition: Composition, turns_at_once: int) -> int:
     Raises:
         BadSetting: there is nothing for a worker to do, or it could not do it.
     """
+    from celery import signals  # see `bare_celery`
+
     todo = _todo(composition)
     loop = _LoopThread(composition, todo)
     loop.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -90,12 +91,16 @@ class ProposedJobs:
 
     def __init__(self, settings: Settings, turn: Turn) -> None:
         self._turn = turn
-        self._celery = bare_celery(settings.redis_url)
-        self._celery.conf.result_backend = settings.redis_url
-        self._is_configured = bool(settings.redis_url)
+        self._redis_url = settings.redis_url
+
+    @functools.cached_property
+    def _celery(self) -> Any:
+        celery = bare_celery(self._redis_url)
+        celery.conf.result_backend = self._redis_url
+        return celery
 
     def install(self, app: FastAPI) -> None:
-        if not self._is_configured:
+        if not self._redis_url:
             _install_nothing(app)
             return
 
@@ -113,7 +118,7 @@ class ProposedJobs:
             return {"job_id": job_id, "state": "done", **task.result}
 
     def work(self) -> Work | None:
-        return Work(self._celery, {"chat": self.chat}, _nothing, _nothing) if self._is_configured else None
+        return Work(self._celery, {"chat": self.chat}, _nothing, _nothing) if self._redis_url else None
 
     async def erase(self, user_id: str) -> list[str]:
         return []  # whose task is whose is written down nowhere: they stay, for a day
@@ -244,6 +249,7 @@ class HardenedJobs:
         if not self._settings.redis_url:
             _install_nothing(app)
             return
+        self._queue.prepare()
 
         @app.post(PATH, status_code=202, responses=_CREATED, openapi_extra={"requestBody": BODY_SCHEMA})
         async def create(

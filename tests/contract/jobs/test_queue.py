@@ -21,7 +21,7 @@ from reference_agent.parts.audio import Speech
 from reference_agent.parts.jobs import HardenedJobs
 from reference_agent.settings import read_settings
 from reference_agent.trace import TRACE, Left
-from reference_agent.turn import Answer
+from reference_agent.turn import Answer, Turn
 
 
 class PlayedTurn:
@@ -43,6 +43,7 @@ class Desk:
     """The agent's routes, and a worker's player in this very process."""
 
     def __init__(self, composition: Composition, turn: PlayedTurn, client: httpx.AsyncClient) -> None:
+        self._composition = composition
         self.client = client
         self.turn = turn
         self.store: JobStore = composition.get("job_store")
@@ -60,6 +61,10 @@ class Desk:
 
     async def look(self, user: str, id_: str, what: str = "") -> httpx.Response:
         return await self.client.get(f"/jobs/{id_}{what}", params={"user_id": user})
+
+    def real_turn(self) -> Turn:
+        """Return a turn of the agent's own, instead of one that is played."""
+        return self._composition._make(Turn)  # type: ignore[no-any-return]
 
     async def is_watched(self) -> bool:
         return bool(self.jobs._streams)
@@ -370,6 +375,29 @@ async def test_a_job_whose_workers_die_is_given_up_with_what_they_had_under_way(
         await here.play("u")
         assert (await here.look("u", id_)).json()["error"]["code"] == "workers_died"
         assert here.turn.given_up == [Left("conv_1", "resp_1")]
+
+
+async def test_what_a_dead_worker_had_under_way_is_ended_when_its_job_is_given_up(desk: Open, stand: Any) -> None:
+    stand.arm("stuck", upstream="openai")
+    async with (
+        desk(AGENT_JOB_ATTEMPTS="1", OPENAI_BASE_URL=stand.upstreams["openai"], AGENT_ENGINE="responses") as here,
+        stand.async_openai() as openai,
+    ):
+        here.player._turn = here.real_turn()
+        id_ = await here.id_of("u", "hi")
+        dead = await here.store.claim(box_of("u"))
+        conversation = (await openai.conversations.create()).id
+        response = await openai.responses.create(model="m", input="hi", conversation=conversation, background=True)
+        await here.store.note(dead, conversation=conversation, generation=response.id)
+        await here.store._client().delete(f"{PREFIX}lease:{box_of('u')}")
+        assert json.loads(stand.ask("GET", "/summary")[1])["open_generations"] == 1
+        await here.play("u")
+        assert (await here.look("u", id_)).json()["error"]["code"] == "workers_died"
+
+        async def is_ended() -> bool:
+            return json.loads(stand.ask("GET", "/summary")[1])["open_generations"] == 0
+
+        await _until(is_ended)
 
 
 async def test_a_job_whose_message_was_lost_is_found(desk: Open, redis_url: str) -> None:

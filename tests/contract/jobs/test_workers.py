@@ -45,26 +45,6 @@ def test_a_worker_is_killed_in_the_middle_and_its_job_is_answered_once(
         assert "090-1234-5678" not in here.log(name)
 
 
-def test_a_job_that_kills_its_workers_is_given_up_and_its_run_is_ended(
-    house: Any, until: Callable[..., Any], stand: Any
-) -> None:
-    stand.arm("stuck", upstream="openai")
-    here = house(AGENT_ENGINE="assistants", AGENT_JOB_ATTEMPTS="1", **_SHORT)
-    here.start_agent()
-    doomed = here.start_worker("doomed")
-    here.wait_until_up()
-    id_ = here.say("tama", "こんにちは").json()["job_id"]
-    until(lambda: here.runs_begun() == 1, said=lambda: here.log("doomed"))
-    doomed.kill()
-    doomed.wait(5)
-    assert here.runs_open() == 1
-    here.start_worker("heir")
-    job = here.ended("tama", id_)
-    assert (job["state"], job["error"]["code"]) == ("failed", "workers_died")
-    until(lambda: here.runs_open() == 0, said=lambda: here.log("heir"))
-    assert here.runs_begun() == 1
-
-
 def test_two_workers_keep_every_users_order_and_a_worker_that_stops_hands_over(
     house: Any, until: Callable[..., Any], stand: Any
 ) -> None:
