@@ -18,6 +18,7 @@ from reference_agent.worker import for_worker, is_loopback, work
 
 EXIT_USAGE = 2
 _SHUTDOWN_S = 3
+_PORT = 8000
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
             os.environ if environ is None else environ, profile=options.profile, engine=options.engine
         )
         if options.what == "worker":
-            return work(Composition(for_worker(settings), overrides), options.turns_at_once)
+            listener = None if options.port is None else _bind(options.host, options.port)
+            return work(Composition(for_worker(settings), overrides), options.turns_at_once, listener)
         composition = Composition(settings, overrides)
         if not composition.is_safe and not is_loopback(options.host):
             weak = next(part for part, variant in composition.chosen.items() if variant != "hardened")
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
                 " on purpose. Listen on 127.0.0.1, or use --profile hardened without overrides."
             )
             raise BadSetting(msg)
-        listener = _bind(options.host, options.port)
+        listener = _bind(options.host, _PORT if options.port is None else options.port)
     except BadSetting as bad:
         print(f"reference_agent: {bad}", file=sys.stderr)
         return EXIT_USAGE
@@ -90,7 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--engine", help="how the model is reached (default: AGENT_ENGINE, else the profile's)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default %(default)s)")
+    parser.add_argument(
+        "--port",
+        type=int,
+        help=f"port to listen on (default {_PORT}); of a worker: for /health, /status and /metrics (default: none)",
+    )
     parser.add_argument(
         "--turns-at-once", type=_at_least_one, default=16, help="of a worker: jobs played at once (default %(default)s)"
     )

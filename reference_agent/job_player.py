@@ -237,11 +237,11 @@ class JobPlayer:
     def _worth_waiting_s(self, failure: Exception, trace: JobTrace) -> float | None:
         """Return after how long the job is worth another try, as nothing has come of this one; None: it is not."""
         if trace.spoke:
-            return None
+            return None  # said once more, it would be answered as if it had been said twice
         match failure:
             case Refused(status=429) if failure.retry_after_s is not None:
                 wait_s = failure.retry_after_s
-            case Unavailable(never_arrived=True):
+            case Unavailable():
                 wait_s = failure.retry_after_s
             case OutOfTime():
                 wait_s = _OUT_OF_TIME_S

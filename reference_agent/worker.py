@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
+
+import uvicorn
+from fastapi import FastAPI
 
 from reference_agent.app import alive
 from reference_agent.compose import Composition
@@ -21,12 +25,13 @@ from reference_agent.settings import PART_PREFIX, BadSetting, Settings
 _STOP_S = 10.0  # what is under way has been told to end by then; a loop that is not through is left behind
 
 
-def work(composition: Composition, turns_at_once: int) -> int:
+def work(composition: Composition, turns_at_once: int, listener: socket.socket | None = None) -> int:
     """Play jobs until told to stop.
 
     Args:
         composition: its settings are those of `for_worker`.
         turns_at_once: turns under way at once.
+        listener: where it can be asked how it is; None: nowhere.
 
     Returns:
         The exit code.
@@ -37,7 +42,7 @@ def work(composition: Composition, turns_at_once: int) -> int:
     from celery import signals  # see `bare_celery`
 
     todo = _todo(composition)
-    loop = _LoopThread(composition, todo)
+    loop = _LoopThread(composition, todo, listener)
     loop.start()
     try:
         for name, play in todo.tasks.items():
@@ -102,8 +107,9 @@ def _leave_logging_alone(**_: Any) -> None:
 class _LoopThread:
     """The event loop on which everything happens, in a thread beside Celery's."""
 
-    def __init__(self, composition: Composition, todo: Work) -> None:
+    def __init__(self, composition: Composition, todo: Work, listener: socket.socket | None) -> None:
         self._composition = composition
+        self._listener = listener
         self._todo = todo
         self._loop = asyncio.new_event_loop()
         self._is_warm = threading.Event()
@@ -148,6 +154,27 @@ class _LoopThread:
     async def _live(self) -> None:
         async with alive(self._composition):
             await self._todo.start()
+            asked = self._begin_to_answer()
             self._is_warm.set()
             await self._stop.wait()
             await self._todo.stop()
+            if asked is not None:
+                asked.should_exit = True
+                await asked.answering
+
+    def _begin_to_answer(self) -> _Asked | None:
+        """Say how this worker is, to whoever asks: what it has played is counted here, and nowhere else."""
+        if self._listener is None:
+            return None
+        app = FastAPI(title="Worker of the reference chat agent")
+        for part in ("health", "metrics"):
+            self._composition.get(part).install(app)
+        return _Asked(app, self._listener)
+
+
+class _Asked(uvicorn.Server):
+    """What answers, beside the turns and on their loop."""
+
+    def __init__(self, app: FastAPI, listener: socket.socket) -> None:
+        super().__init__(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+        self.answering = asyncio.create_task(self.serve(sockets=[listener]))

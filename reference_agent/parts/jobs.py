@@ -22,6 +22,7 @@ from reference_agent.parts.failures import Failures
 from reference_agent.parts.handler import BODY_SCHEMA, ChatRequest
 from reference_agent.parts.input_guard import InputGuard
 from reference_agent.parts.logging import Logging
+from reference_agent.parts.metrics import Metrics
 from reference_agent.parts.sessions import Sessions
 from reference_agent.said import hints_in, said_in
 from reference_agent.settings import Settings
@@ -216,6 +217,7 @@ class HardenedJobs:
         sessions: Sessions,
         failures: Failures,
         logging: Logging,
+        metrics: Metrics,
         job_store: JobStore,
         job_queue: JobQueue,
         job_player: JobPlayer,
@@ -230,6 +232,8 @@ class HardenedJobs:
         self._queue = job_queue
         self._player = job_player
         self._streams = 0
+        if settings.redis_url:
+            metrics.watch_jobs(job_store.figures)
 
     def work(self) -> Work | None:
         if not self._settings.redis_url:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import math
 import secrets
 from bisect import bisect_left
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,7 +21,8 @@ from starlette.responses import PlainTextResponse, Response
 
 from reference_agent.caller import CALLER, Caller
 from reference_agent.clock import Clock
-from reference_agent.errors import AgentError, Refused
+from reference_agent.errors import AgentError, Refused, Unavailable
+from reference_agent.job_store import Figures
 from reference_agent.loop_lag import LoopLag
 from reference_agent.parts.breaker import Breaker
 from reference_agent.trouble import trouble_in
@@ -68,6 +71,10 @@ class Metrics(Protocol):
         """Let `read` be asked, whenever somebody looks, how many wait or are under way; a word of ours says what."""
         ...
 
+    def watch_jobs(self, read: Callable[[], Awaitable[Figures]]) -> None:
+        """Show how the queue is, as it is read then; what raises Unavailable is left out."""
+        ...
+
     def install(self, app: FastAPI) -> None:
         """Add the routes."""
         ...
@@ -104,6 +111,9 @@ class DocumentedMetrics:
         pass
 
     def watch(self, what: str, read: Callable[[], float]) -> None:
+        pass
+
+    def watch_jobs(self, read: Callable[[], Awaitable[Figures]]) -> None:
         pass
 
     def install(self, app: FastAPI) -> None:
@@ -144,6 +154,7 @@ _GAUGES = {
     "process_start_time_seconds": "When this process began, in seconds since 1970.",
 }
 _BREAKER_STATES = ("closed", "half-open", "open")
+_JOBS_S = 0.5  # for the queue's figures; whoever collects metrics gives up after some seconds, and then has none
 _SERIES = 200  # of one name; labels are words of ours, but for the model's name, which is its upstream's
 _OTHER = "other"
 _SESSION_S = 1800.0  # somebody who was silent for so long begins a new session, as web analytics count visits
@@ -200,6 +211,8 @@ class HardenedMetrics:
         self._histograms: defaultdict[str, dict[Labels, _Histogram]] = defaultdict(dict)
         self._watched: dict[str, Callable[[], float]] = {"turns_under_way": lambda: self._turns_under_way}
         self._turns_under_way = 0
+        self._read_jobs: Callable[[], Awaitable[Figures]] | None = None
+        self._jobs: Figures | None = None
         self._sessions: OrderedDict[bytes, _Session] = OrderedDict()
         self._key = secrets.token_bytes(16)
         self._process = psutil.Process()
@@ -291,9 +304,20 @@ class HardenedMetrics:
     def watch(self, what: str, read: Callable[[], float]) -> None:
         self._watched[what] = read
 
+    def watch_jobs(self, read: Callable[[], Awaitable[Figures]]) -> None:
+        self._read_jobs = read
+
+    async def _look_at_jobs(self) -> None:
+        self._jobs = None
+        if self._read_jobs is not None:
+            with contextlib.suppress(Unavailable, TimeoutError):
+                async with asyncio.timeout(_JOBS_S):
+                    self._jobs = await self._read_jobs()
+
     def install(self, app: FastAPI) -> None:
         @app.get("/metrics")
         async def metrics() -> Response:
+            await self._look_at_jobs()
             return PlainTextResponse(self.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def text(self) -> str:
@@ -308,6 +332,7 @@ class HardenedMetrics:
             lines += _family(name, "histogram", about, (line for of, one in histograms for line in one.lines(name, of)))
         for name, about in _GAUGES.items():
             lines += _family(name, "gauge", about, (_line(name, of, value) for of, value in self._read(name)))
+        lines += [] if self._jobs is None else _of_jobs(self._jobs)
         return "\n".join(lines) + "\n"
 
     def _read(self, gauge: str) -> list[tuple[Labels, float]]:
@@ -351,6 +376,30 @@ class HardenedMetrics:
         if key not in series:
             series[key] = _Histogram(_BUCKETS[name])
         series[key].add(seconds)
+
+
+def _of_jobs(jobs: Figures) -> Iterator[str]:
+    """Yield what there is to say of the queue; it is one for all processes, and each of them says the same."""
+    states = {"waiting": jobs.open - jobs.running, "running": jobs.running}
+    counts = {what: number for what, number in jobs.counts.items() if not what.endswith("_ms")}
+    spans = {"waited": jobs.counts.get("waited_ms", 0), "took": jobs.counts.get("took_ms", 0)}
+    gauge, counter = "gauge", "counter"
+    for name, kind, about, label, values in (
+        ("agent_jobs", gauge, "Jobs that have not ended, by state.", "state", states),
+        ("agent_jobs_oldest_seconds", gauge, "Age of the oldest job that has not ended.", "", {"": jobs.oldest_s}),
+        ("agent_job_messages", gauge, "Messages that wait for a worker.", "", {"": jobs.messages}),
+        ("agent_job_audio_bytes", gauge, "Speech that is kept for those who ask for it.", "", {"": jobs.audio_bytes}),
+        ("agent_jobs_total", counter, "Jobs, by what has become of them.", "what", counts),
+        (
+            "agent_jobs_seconds_total",
+            counter,
+            "Time that jobs waited for their first attempt, and took from first to last.",
+            "what",
+            {what: total_ms / 1000 for what, total_ms in spans.items()},
+        ),
+    ):
+        of = ((((label, what),) if label else (), value) for what, value in sorted(values.items()))
+        yield from _family(name, kind, about, (_line(name, *one) for one in of))
 
 
 def _bounded(labels: Labels, series: dict[Labels, float] | dict[Labels, _Histogram]) -> Labels:

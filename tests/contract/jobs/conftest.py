@@ -68,9 +68,10 @@ class House:
         """Start the process that takes requests; `is_up` says when it does."""
         return self._start("agent", "--port", str(self.port))
 
-    def start_worker(self, name: str = "worker", turns: int = 4) -> subprocess.Popen[bytes]:
+    def start_worker(self, name: str = "worker", turns: int = 4, port: int | None = None) -> subprocess.Popen[bytes]:
         """Start a worker; it takes jobs as soon as it can, and says `worker_ready` in its log."""
-        return self._start(name, "worker", "--turns-at-once", str(turns))
+        asked = () if port is None else ("--port", str(port))
+        return self._start(name, "worker", "--turns-at-once", str(turns), *asked)
 
     def _start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.home / f"{name}.log").open("ab") as log:

@@ -126,6 +126,9 @@ async def test_a_message_is_taken_in_and_answered_later(desk: Open, redis_url: s
         figures = await here.store.figures()
         assert (figures.open, figures.running, figures.audio_bytes) == (0, 0, 7)
         assert (figures.counts["accepted"], figures.counts["begun"], figures.counts["done"]) == (1, 1, 1)
+        shown = (await here.client.get("/metrics")).text
+        for line in ('agent_jobs{state="waiting"} 0', 'agent_jobs_total{what="done"} 1', "agent_job_audio_bytes 7"):
+            assert line in shown
 
 
 async def test_the_same_key_is_the_same_job_and_another_text_is_refused(desk: Open, redis_url: str) -> None:
@@ -326,7 +329,7 @@ async def test_a_message_that_finds_the_box_taken_is_not_the_last_one(desk: Open
         (Refused(429, "budget_spent", "…", 40_000.0), "failed"),
         (Refused(422, "message_empty", "…"), "failed"),
         (Unavailable("openai", "down", never_arrived=True), "waiting"),
-        (Unavailable("openai", "503", never_arrived=False), "failed"),
+        (Unavailable("openai", "503", never_arrived=False), "waiting"),
         (OutOfTime("a conversation"), "waiting"),
         (ZeroDivisionError(), "failed"),
     ],
@@ -448,5 +451,6 @@ async def test_without_a_redis_there_is_no_queue_and_one_that_is_down_says_so(de
         assert await here.jobs.erase("u") == []
     async with desk(REDIS_URL="redis://127.0.0.1:1/0") as here:
         assert await here.jobs.erase("u") == ["jobs"]
+        assert "agent_jobs" not in (await here.client.get("/metrics")).text, "nobody knows"
         response = await here.say("u", "hi")
         assert (response.status_code, response.json()["error"]["code"]) == (503, "jobs_unavailable")
