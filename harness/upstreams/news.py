@@ -42,7 +42,7 @@ class News(Service):
 
     @routed("GET /v2/top-headlines")
     def top_headlines(self, exchange: Exchange) -> Reply:
-        """Return headlines; 401 without a key, 400 without a country, category, source or words to look for."""
+        """Return headlines; 401 for a key named "invalid", 400 where nothing is said to look for."""
         query = exchange.query
         key = query.get("apiKey") or exchange.request.headers.get("x-api-key", "")
         if key == "invalid":

@@ -150,3 +150,32 @@ def test_a_port_that_is_taken(option: str) -> None:
     assert f"127.0.0.1:{number}: Address already in use" in ended.stderr
     assert f"Choose another {option}" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_faults_come_later_go_by_themselves_and_are_told_as_they_do(
+    start: Callable[..., Process], upstream: Upstream, dial: Dial
+) -> None:
+    proxy = start("--name", "db", "--events", "--fault", '{"fault": "latency", "delay_s": 0, "for_s": 0.1}')
+    told = proxy.process.stdout
+    assert told is not None
+
+    def next_event() -> tuple[str, str, str]:
+        event = json.loads(told.readline())
+        return event["id"], event["event"], event["where"]
+
+    where = f"db ({upstream.address})"
+    assert next_event() == ("db-f1", "armed", where)
+    assert next_event() == ("db-f1", "lifted", where)
+    later = {"fault": "blackhole", "from_s": 0.3, "for_s": 0.2}
+    assert proxy.ask("POST", "/faults", later) == (200, {"id": "db-f2"})
+    assert [(one["id"], one["in_force"]) for one in proxy.ask("GET", "/faults")[1]] == [("db-f2", False)]
+    caller = dial(proxy.port)
+    caller.sendall(b"before")
+    assert exactly(upstream.take(), 6) == b"before"
+    assert [next_event()[1] for _ in range(2)] == ["planned", "armed"]
+    caller.sendall(b"after")
+    assert [next_event()[1] for _ in range(2)] == ["fired", "lifted"]
+    assert proxy.ask("POST", "/faults", {"fault": "reset", "from_s": 60}) == (200, {"id": "db-f3"})
+    assert proxy.ask("DELETE", "/faults/db-f3")[0] == 200
+    assert [next_event()[1] for _ in range(2)] == ["planned", "lifted"]
+    assert proxy.ask("POST", "/faults", {"fault": "reset", "from_s": "soon"})[0] == 400

@@ -7,6 +7,7 @@ import json
 import time
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 
@@ -270,3 +271,48 @@ def test_the_ledger_says_how_many_earlier_answers_the_model_was_given(openai_ups
                     ]
     told = [call.earlier_answers for call in openai_upstream.calls if call.earlier_answers is not None]
     assert told == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_client_that_loses_patience_ends_what_was_made_for_it(
+    openai_upstream: Any, faults: Any, ledger: Any, stream: bool
+) -> None:
+    faults.arm("stuck", upstream="openai")
+    hello: Any = [{"role": "user", "content": "hello"}]
+    with openai.OpenAI(max_retries=0, timeout=2) as client:
+        for ask in (
+            lambda: client.chat.completions.create(model="m", messages=hello, stream=stream),
+            lambda: client.responses.create(model="m", input="hello", stream=stream),
+        ):
+            with pytest.raises((openai.APITimeoutError, httpx2.ReadTimeout)):
+                list(ask())
+    assert [one.state for one in ledger.generations] == ["in_progress", "cancelled"] * 2
+
+
+async def test_a_task_that_is_cancelled_ends_what_was_made_for_it(
+    openai_upstream: Any, faults: Any, ledger: Any
+) -> None:
+    faults.arm("stuck", upstream="openai")
+    async with openai.AsyncOpenAI(max_retries=0, timeout=None) as client:
+        asking = asyncio.create_task(client.responses.create(model="m", input="hello"))
+        while not ledger.generations:  # noqa: ASYNC110 - nothing tells when a call has arrived
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    assert [one.state for one in ledger.generations] == ["in_progress", "cancelled"]
+
+
+def test_a_stream_that_is_read_to_its_last_words_is_completed(
+    openai_upstream: Any, ledger: Any, upstreams: Any
+) -> None:
+    hello: Any = [{"role": "user", "content": "hello"}]
+    with openai.OpenAI(max_retries=0) as client:
+        for event in client.responses.create(model="m", input="hello", stream=True):
+            if event.type == "response.completed":
+                break
+        for chunk in client.chat.completions.create(model="m", messages=hello, stream=True):
+            if chunk.choices[0].finish_reason:
+                break
+    upstreams.clock.jump(0.001)
+    assert [one.state for one in ledger.generations] == ["in_progress", "completed"] * 2
