@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from importlib.metadata import version
 from typing import Any, Protocol
 
+import openai
 from fastapi import FastAPI
 from starlette.responses import JSONResponse, Response
 
+from reference_agent.clock import Clock, Deadline
 from reference_agent.conversation import Engine
+from reference_agent.errors import AgentError
 from reference_agent.parts.breaker import Breaker
+from reference_agent.parts.logging import Logging
+from reference_agent.parts.retries import Retries
+from reference_agent.wire import settled
 
 
 class Health(Protocol):
@@ -33,13 +40,32 @@ class DocumentedHealth:
 class HardenedHealth:
     """`/health`: alive. `/status`: ready (503 while it is not), and how the upstreams are, as the breakers saw them.
 
-    Both say what is known already and ask nobody, so that they are as fast in an outage as ever. An outage of the
+    Both say what is known already and wait for nobody, so that they are as fast in an outage as ever. An outage of the
     model's upstream makes the agent not ready; one of any other does not, as it answers without.
+
+    A balancer sends nobody to an agent that is not ready, and without anybody to answer, nothing would ever be found
+    out again. Whoever asks for the status of an agent that is not ready therefore makes it look for itself, one look
+    at a time, behind their back and through the breaker.
     """
 
-    def __init__(self, engine: Engine, breaker: Breaker) -> None:
+    needs_loop = True
+
+    def __init__(
+        self,
+        engine: Engine,
+        breaker: Breaker,
+        retries: Retries,
+        openai_client: openai.OpenAI | openai.AsyncOpenAI,
+        clock: Clock,
+        logging: Logging,
+    ) -> None:
         self._engine = engine
         self._breaker = breaker
+        self._retries = retries
+        self._logging = logging
+        self._clock = clock
+        self._api: Any = openai_client
+        self._look: asyncio.Task[None] | None = None
         self._versions = {"python": platform.python_version()} | {
             package: version(package) for package in ("openai", "fastapi", "httpx2")
         }
@@ -52,6 +78,8 @@ class HardenedHealth:
         @app.get("/status", responses={503: {"description": "not ready"}})
         async def status() -> Response:
             said = self.status()
+            if not said["ready"] and (self._look is None or self._look.done()):
+                self._look = asyncio.create_task(self._look_again())
             return JSONResponse(said, 200 if said["ready"] else 503)
 
     def status(self) -> dict[str, Any]:
@@ -59,6 +87,25 @@ class HardenedHealth:
         upstreams = self._breaker.states()
         ready = self._engine.is_ready() and upstreams.get("openai", "closed") == "closed"
         return {"ready": ready, "upstreams": upstreams, "versions": self._versions}
+
+    async def _look_again(self) -> None:
+        try:
+            if self._engine.is_ready():
+                # The cheapest question there is: it costs nothing, and every engine's upstream knows it.
+                deadline = Deadline.after(self._clock, _LOOK_S)
+                await self._retries.call("openai", self._models, deadline, repeatable=False)
+            else:
+                await self._engine.warm_up()
+        except (AgentError, openai.APIError):
+            pass  # the breaker has seen it, and the next who asks is told
+        except Exception as bug:
+            self._logging.bug("status_not_found_out", bug)
+
+    async def _models(self) -> Any:
+        return await settled(self._api.models.list())
+
+
+_LOOK_S = 3.0
 
 
 VARIANTS = {

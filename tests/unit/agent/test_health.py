@@ -2,15 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import httpx2
-from agent_stage import CountedEngine, HeldClock, settings
+from agent_stage import CountedEngine, HeldClock, KeptLog, settings
 from fastapi import FastAPI
 
 from reference_agent.errors import Unavailable
 from reference_agent.parts.breaker import HardenedBreaker
 from reference_agent.parts.health import DocumentedHealth, HardenedHealth
+from reference_agent.parts.metrics import DocumentedMetrics
+from reference_agent.parts.retries import HardenedRetries
+
+
+class Models:
+    """The model's upstream, as far as it is asked which models there are."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.failure: Exception | None = None
+        self.models = self
+
+    async def list(self) -> list[str]:
+        self.asked += 1
+        if self.failure:
+            raise self.failure
+        return []
+
+
+class Agent:
+    """A hardened part with what stands around it."""
+
+    def __init__(self) -> None:
+        self.clock, self.engine, self.api, self.log = HeldClock(), CountedEngine(), Models(), KeptLog()
+        self.breaker = HardenedBreaker(settings(), self.clock)
+        retries = HardenedRetries(settings(), self.clock, self.breaker, self.log, DocumentedMetrics())
+        api: Any = self.api
+        self.health = HardenedHealth(self.engine, self.breaker, retries, api, self.clock, self.log)
+
+    def breaks(self, upstream: str) -> None:
+        for _ in range(5):
+            with contextlib.suppress(httpx2.ReadError), self.breaker.around(upstream):
+                raise httpx2.ReadError("")
+
+    async def status(self) -> int:
+        """Return what is said, and let what that sets going come to its end."""
+        status = (await _get(self.health, "/status")).status_code
+        if self.health._look is not None:
+            await self.health._look
+        return status
 
 
 async def _get(health: Any, path: str) -> httpx2.Response:
@@ -26,24 +68,63 @@ async def test_documented_one_is_alive_and_says_no_more() -> None:
 
 
 async def test_hardened_one_tells_alive_from_ready() -> None:
-    engine, breaker = CountedEngine(), HardenedBreaker(settings(), HeldClock())
-    health = HardenedHealth(engine, breaker)
-    response = await _get(health, "/status")
+    agent = Agent()
+    response = await _get(agent.health, "/status")
     assert (response.status_code, response.json()["ready"]) == (200, True)
-    engine.failure = Unavailable("openai", "down", never_arrived=True)
-    assert (await _get(health, "/status")).status_code == 503
-    assert (await _get(health, "/health")).status_code == 200
+    agent.engine.failure = Unavailable("openai", "down", never_arrived=True)
+    assert (await _get(agent.health, "/status")).status_code == 503
+    assert (await _get(agent.health, "/health")).status_code == 200
 
 
 async def test_hardened_one_is_not_ready_without_the_model_and_ready_without_speech() -> None:
-    breaker = HardenedBreaker(settings(), HeldClock())
     for upstream, status in (("tts", 200), ("openai", 503)):
-        for _ in range(5):
-            try:
-                with breaker.around(upstream):
-                    raise httpx2.ReadError("")
-            except httpx2.ReadError:
-                pass
-        response = await _get(HardenedHealth(CountedEngine(), breaker), "/status")
+        agent = Agent()
+        agent.breaks(upstream)
+        response = await _get(agent.health, "/status")
         assert response.status_code == status
         assert response.json()["upstreams"][upstream] == "open"
+
+
+async def test_hardened_one_is_ready_again_although_no_caller_is_sent_to_it() -> None:
+    agent = Agent()
+    agent.breaks("openai")
+    agent.api.failure = httpx2.ReadError("")
+    assert [await agent.status(), agent.api.asked] == [503, 0], "an upstream that is given a rest is not asked"
+    agent.clock.time += 0.6
+    assert [await agent.status(), agent.api.asked] == [503, 1]
+    assert [await agent.status(), agent.api.asked] == [503, 1]
+    agent.api.failure = None
+    agent.clock.time += 0.6
+    assert [await agent.status(), agent.api.asked] == [503, 2], "what it did not know yet, it does not say"
+    assert [await agent.status(), agent.api.asked] == [200, 2]
+    assert agent.log.events.count("upstream_failed") == 1
+
+
+async def test_hardened_one_looks_once_at_a_time_however_many_ask() -> None:
+    agent, going_on = Agent(), asyncio.Event()
+    looks = 0
+
+    async def warm_up() -> None:
+        nonlocal looks
+        looks += 1
+        await going_on.wait()
+        agent.engine.failure = None
+
+    agent.engine.failure = Unavailable("openai", "down", never_arrived=True)
+    agent.engine.warm_up = warm_up  # type: ignore[method-assign]
+    for _ in range(20):
+        assert (await _get(agent.health, "/status")).status_code == 503, "at once, whatever the look takes"
+        await asyncio.sleep(0)
+    assert looks == 1
+    going_on.set()
+    await agent.status()
+    assert await agent.status() == 200
+
+
+async def test_a_bug_on_the_way_is_noticed() -> None:
+    agent = Agent()
+    agent.breaks("openai")
+    agent.api.failure = KeyError("a mistake of ours")
+    agent.clock.time += 0.6
+    assert await agent.status() == 503
+    assert agent.log.events == ["bug:status_not_found_out"]
