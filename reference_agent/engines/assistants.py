@@ -6,6 +6,7 @@ Shut down at OpenAI on 2026-08-26, alive on compatible servers; what the documen
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from reference_agent.trace import TRACE
 
 T = TypeVar("T")
 
+_ACTIVE_RUN = re.compile(r"while a run (run_\w+) is active")
 _END_S = 3.0  # one attempt at ending a run
 _LOOK_S = 0.1  # between looks at a run that is being cancelled
 
@@ -94,13 +96,24 @@ class _Run:
     async def begin(self, text: str) -> None:
         assistant_id = await self._assistant.id(self._deadline)
         # A message that arrives twice would be answered twice as one; a run that is started twice costs twice.
-        await self._call(lambda: self._api.add_message(self.conversation, text), repeatable=False)
+        try:
+            await self._call(lambda: self._api.add_message(self.conversation, text), repeatable=False)
+        except openai.BadRequestError as bad:
+            await self._end_orphan(bad)
+            await self._call(lambda: self._api.add_message(self.conversation, text), repeatable=False)
         try:
             await self._start(assistant_id)
         except Gone:
             # The thread has just taken a message: it is the assistant that is gone.
             self._assistant.is_gone(assistant_id)
             await self._start(await self._assistant.id(self._deadline))
+
+    async def _end_orphan(self, refusal: openai.BadRequestError) -> None:
+        """End the run for which a message was refused: a user's turns take turns, so that whoever began it has died."""
+        orphan = _ACTIVE_RUN.search(refusal.message)
+        if orphan is None or not self._polling.ends_orphans:
+            raise refusal
+        await self._over(await self._cancel(orphan[1], self._deadline))
 
     async def _start(self, assistant_id: str) -> None:
         self._may_be_open = True

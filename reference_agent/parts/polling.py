@@ -18,6 +18,9 @@ T = TypeVar("T")
 class Polling(Protocol):
     """Watches over a generation."""
 
+    ends_orphans: bool
+    """Whether a run whose process has died is ended by whoever finds it in the way."""
+
     async def until(self, look: Callable[[], Awaitable[T]], done: Callable[[T], bool], deadline: Deadline) -> T:
         """Look again and again until it is done.
 
@@ -37,6 +40,8 @@ class Polling(Protocol):
 
 class DocumentedPolling:
     """Once a second, for ever; what is left open stays open, and costs."""
+
+    ends_orphans = False
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -71,6 +76,7 @@ class HardenedPolling:
     """
 
     needs_loop = True
+    ends_orphans = True
 
     def __init__(self, clock: Clock, logging: Logging) -> None:
         self._clock = clock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx2
+import openai
 import pytest
 from agent_stage import HeldClock, KeptLog, settings
 from assistants_server import AssistantsServer, error, wants
@@ -167,6 +168,22 @@ async def test_hardened_assistant_that_somebody_deleted_is_made_anew() -> None:
     await generation.begin("hi")
     assert await generation.next() == Replied("はいにゃん")
     assert len(server.assistants) == 1
+
+
+async def test_a_run_that_a_dead_process_left_is_ended_and_the_next_turn_goes_on() -> None:
+    server = AssistantsServer({"status": "completed"})
+    engine = _engine(server)
+    deadline, books = HeldClock().deadline(), Books()
+    conversation = await engine.open_conversation(deadline)
+    server.run = {"status": "in_progress"}
+    refused = error(400, f"Can't add messages to {conversation} while a run run_0 is active.")
+    server.fault = lambda call: refused if call.endswith("/messages") and server.run != server.cancelled else None
+    generation = engine.generation(conversation, deadline, books)
+    await generation.begin("hi")
+    assert "POST /threads/thread_0/runs/run_0/cancel" in server.calls
+    server.fault = lambda call: error(400, "Something else") if call.endswith("/messages") else None
+    with pytest.raises(openai.BadRequestError):
+        await engine.generation(conversation, deadline, books).begin("hi")
 
 
 async def _cut_off(server: AssistantsServer) -> AssistantsEngine:

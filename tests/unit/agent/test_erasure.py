@@ -11,9 +11,20 @@ from fastapi import FastAPI
 from reference_agent.errors import Unavailable
 from reference_agent.parts.erasure import DocumentedErasure, HardenedErasure
 from reference_agent.parts.failures import HardenedFailures
+from reference_agent.parts.jobs import DocumentedJobs
 from reference_agent.parts.sessions import HardenedSessions, bounds
 from reference_agent.parts.turn_order import HardenedTurnOrder
 from reference_agent.session_store import SqliteSessionStore
+
+
+class LeftJobs(DocumentedJobs):
+    """What is left of the jobs, from one look to the next."""
+
+    def __init__(self) -> None:
+        self.left: list[list[str]] = []
+
+    async def erase(self, user_id: str) -> list[str]:
+        return self.left.pop(0) if self.left else []
 
 
 class House:
@@ -28,7 +39,8 @@ class House:
         self.sessions = HardenedSessions(chosen, clock, self.engine, self.store, log)
         order = HardenedTurnOrder(chosen, clock, self.store)
         failures = HardenedFailures(log)
-        self.erasure = HardenedErasure(chosen, clock, self.store, self.engine, order, failures, log)
+        self.jobs = LeftJobs()
+        self.erasure = HardenedErasure(chosen, clock, self.store, self.engine, order, self.jobs, failures, log)
 
     async def turn(self, user: str) -> None:
         async with self.sessions.lease(user, HeldClock().deadline()):
@@ -72,6 +84,17 @@ async def test_hardened_one_says_what_is_left_and_goes_on_by_itself() -> None:
     house.clock.time += 6
     await house.sessions.keep_house_once()
     assert house.engine.live == set()
+    await house.store.close()
+
+
+async def test_hardened_one_waits_for_a_job_to_be_given_up_and_says_when_it_has_not() -> None:
+    house = House()
+    house.jobs.left = [["job"], ["job"]]
+    assert (await _delete(house.erasure, "u")).json() == {"erased": True, "left": []}
+    assert house.jobs.left == []
+    house.jobs.left = [["jobs"]] * 1000
+    response = await _delete(house.erasure, "u")
+    assert (response.status_code, response.json()["left"]) == (202, ["jobs"])
     await house.store.close()
 
 
