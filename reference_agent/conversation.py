@@ -85,6 +85,18 @@ class Lease:
     """What has been said in it; see `session_store.Known`. Whoever plays the turn says what it is afterwards."""
 
 
+class Listener(Protocol):
+    """Hears a reply while it is being made."""
+
+    async def said(self, piece: str) -> None:
+        """The model goes on with this."""
+        ...
+
+    async def asked(self, tools: tuple[str, ...]) -> None:
+        """It wants tools first: what it has said so far was not its reply."""
+        ...
+
+
 class Generation(Protocol):
     """The model at work on one message of one user."""
 
@@ -152,8 +164,10 @@ class Engine(Protocol):
         """Add what a user said and what was answered to a conversation, without asking the model."""
         ...
 
-    def generation(self, conversation: str, deadline: Deadline, spent: Spent) -> Generation:
-        """Return a generation that has not begun yet."""
+    def generation(
+        self, conversation: str, deadline: Deadline, spent: Spent, listener: Listener | None = None
+    ) -> Generation:
+        """Return a generation that has not begun yet; it tells a listener, where there is one, as it goes."""
         ...
 
     def is_ready(self) -> bool:

@@ -59,6 +59,10 @@ def trouble_in(failure: BaseException) -> Trouble | None:
         case openai.APIConnectionError():
             never_arrived = isinstance(failure.__cause__, _NEVER_ARRIVED)
             return Trouble("connection failed", never_arrived=never_arrived, worth_repeating=True)
+        case openai.APIStatusError():
+            return None
+        case openai.APIError():
+            return Trouble("stream broke off", never_arrived=False, worth_repeating=True)
         case httpx2.HTTPStatusError(response=response):
             down = response.status_code >= 500 or response.status_code in (401, 403)
             repeat = response.status_code >= 500 or response.status_code == 429

@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import openai
 
 from reference_agent.clock import Clock, Deadline
-from reference_agent.conversation import Asks, Failed, Generation, Replied, Spent, Step, ToolOutput
-from reference_agent.engines.assistants_api import ACTIVE, AssistantsApi, RunSeen
+from reference_agent.conversation import Asks, Failed, Generation, Listener, Replied, Spent, Step, ToolOutput
+from reference_agent.engines.assistants_api import ACTIVE, AssistantsApi, RunSeen, heard
+from reference_agent.engines.stream import events_of
 from reference_agent.errors import Gone, Unavailable
 from reference_agent.parts.assistant import Assistant
 from reference_agent.parts.polling import Polling
@@ -64,9 +65,19 @@ class AssistantsEngine:
     def is_ready(self) -> bool:
         return self._assistant.is_ready()
 
-    def generation(self, conversation: str, deadline: Deadline, spent: Spent) -> Generation:
+    def generation(
+        self, conversation: str, deadline: Deadline, spent: Spent, listener: Listener | None = None
+    ) -> Generation:
         return _Run(
-            conversation, deadline, spent, self._clock, self._api, self._assistant, self._retries, self._polling
+            conversation,
+            deadline,
+            spent,
+            self._clock,
+            self._api,
+            self._assistant,
+            self._retries,
+            self._polling,
+            listener,
         )
 
 
@@ -81,7 +92,10 @@ class _Run:
         assistant: Assistant,
         retries: Retries,
         polling: Polling,
+        listener: Listener | None,
     ) -> None:
+        self._listener = listener
+        self._stream: Any = None
         self.conversation = conversation
         self._deadline = deadline
         self._spent = spent
@@ -117,16 +131,23 @@ class _Run:
 
     async def _start(self, assistant_id: str) -> None:
         self._may_be_open = True
+        create = self._api.create_run if self._listener is None else self._api.stream_run
         try:
-            run = await self._call(lambda: self._api.create_run(self.conversation, assistant_id), repeatable=False)
+            run = await self._call(lambda: create(self.conversation, assistant_id), repeatable=False)
         except (Gone, openai.APIStatusError):
             self._may_be_open = False
             raise
         except Unavailable as failure:
             self._may_be_open = not failure.never_arrived
             raise
-        self._run_id = run.id
-        await TRACE.get().runs(run.id)
+        if self._listener is None:
+            await self._is(run.id)
+        else:
+            self._stream = run
+
+    async def _is(self, run_id: str) -> None:
+        self._run_id = run_id
+        await TRACE.get().runs(run_id)
 
     async def resume(self, generation: str, text: str) -> None:
         if not generation:
@@ -161,23 +182,58 @@ class _Run:
         self._may_be_open = False
 
     async def next(self) -> Step:
-        run = await self._polling.until(self._look, _wants_something, self._deadline)
+        run = await self._hear(self._listener) if self._listener is not None and self._stream is not None else None
+        if run is None:
+            run = await self._polling.until(self._look, _wants_something, self._deadline)
         if run.status == "requires_action":
+            if self._listener is not None:
+                await self._listener.asked(tuple(call.name for call in run.calls))
             return Asks(run.calls)
         await self._over(run)
         if run.status != "completed":
             return Failed(run.status, run.error)
         return Replied(await self._call(lambda: self._api.reply(self.conversation, run.id), repeatable=True))
 
+    async def _hear(self, listener: Listener) -> RunSeen | None:
+        """Return the run as it was when its stream ended; None: it broke off, and the run goes on."""
+        stream, self._stream = self._stream, None
+        run = None
+        try:
+            async for event in events_of(stream, self._deadline):
+                told = heard(event)
+                if isinstance(told, RunSeen):
+                    run = told
+                    if self._run_id is None:
+                        await self._is(run.id)
+                elif told:
+                    await listener.said(told)
+        except Unavailable:
+            if self._run_id is None:
+                raise
+            return None
+        if self._run_id is None:
+            upstream = "openai"
+            raise Unavailable(upstream, "stream without a run", never_arrived=False)
+        return run if run is not None and _wants_something(run) else None
+
     async def give(self, outputs: list[ToolOutput]) -> None:
         run_id = self._id()
-        await self._call(lambda: self._api.submit_outputs(self.conversation, run_id, outputs), repeatable=False)
+        if self._listener is None:
+            await self._call(lambda: self._api.submit_outputs(self.conversation, run_id, outputs), repeatable=False)
+        else:
+            stream_outputs = self._api.stream_outputs
+            self._stream = await self._call(
+                lambda: stream_outputs(self.conversation, run_id, outputs), repeatable=False
+            )
 
     def is_open(self) -> bool:
         return self._may_be_open
 
     async def end(self) -> None:
         deadline = Deadline.after(self._clock, _END_S)
+        if self._stream is not None:
+            await self._stream.close()
+            self._stream = None
         if self._run_id is not None:
             runs = [self._run_id]
         else:

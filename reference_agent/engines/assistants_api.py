@@ -100,6 +100,10 @@ class AssistantsApi:
         """Start a run."""
         return _seen(await _there(self._beta.threads.runs.create, thread_id, assistant_id=assistant_id))
 
+    async def stream_run(self, thread_id: str, assistant_id: str) -> Any:
+        """Start a run and return the stream of its events."""
+        return await _there(self._beta.threads.runs.create, thread_id, assistant_id=assistant_id, stream=True)
+
     async def look_at_run(self, thread_id: str, run_id: str) -> RunSeen:
         """Return a run as it is now."""
         return _seen(await _there(self._beta.threads.runs.retrieve, run_id, thread_id=thread_id))
@@ -111,10 +115,16 @@ class AssistantsApi:
 
     async def submit_outputs(self, thread_id: str, run_id: str, outputs: list[ToolOutput]) -> RunSeen:
         """Hand over what the tools said."""
+        return _seen(await self._submit(thread_id, run_id, outputs))
+
+    async def stream_outputs(self, thread_id: str, run_id: str, outputs: list[ToolOutput]) -> Any:
+        """Hand over what the tools said and return the stream of the events that follow."""
+        return await self._submit(thread_id, run_id, outputs, stream=True)
+
+    async def _submit(self, thread_id: str, run_id: str, outputs: list[ToolOutput], **more: Any) -> Any:
         given = [{"tool_call_id": output.call_id, "output": output.text} for output in outputs]
-        return _seen(
-            await _there(self._beta.threads.runs.submit_tool_outputs, run_id, thread_id=thread_id, tool_outputs=given)
-        )
+        submit = self._beta.threads.runs.submit_tool_outputs
+        return await _there(submit, run_id, thread_id=thread_id, tool_outputs=given, **more)
 
     async def cancel_run(self, thread_id: str, run_id: str) -> RunSeen:
         """Cancel a run."""
@@ -135,6 +145,13 @@ class AssistantsApi:
 
 def _text_of(message: Any) -> str:
     return "".join(block.text.value for block in message.content if block.type == "text")
+
+
+def heard(event: Any) -> RunSeen | str:
+    """Return what an event of a stream tells: a run as it is now, a piece of the reply, or nothing (an empty text)."""
+    if event.event == "thread.message.delta":
+        return "".join(b.text.value or "" for b in event.data.delta.content or () if b.type == "text" and b.text)
+    return _seen(event.data) if getattr(event.data, "object", "") == "thread.run" else ""
 
 
 def _silence_deprecation() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import openai
@@ -16,6 +17,7 @@ from reference_agent.conversation import (
     Asks,
     Failed,
     Generation,
+    Listener,
     Replied,
     Spent,
     Step,
@@ -24,7 +26,8 @@ from reference_agent.conversation import (
     Usage,
 )
 from reference_agent.engines.rehearsal import rehearse
-from reference_agent.errors import Gone
+from reference_agent.engines.stream import events_of
+from reference_agent.errors import Gone, Unavailable
 from reference_agent.parts.persona import Persona
 from reference_agent.parts.retries import Retries
 from reference_agent.session_store import SessionStore
@@ -142,10 +145,30 @@ class ChatEngine:
     async def remember(self, conversation: str, said: str, reply: str, deadline: Deadline) -> None:
         await self._history.add(conversation, _exchange(said, reply))
 
-    def generation(self, conversation: str, deadline: Deadline, spent: Spent) -> Generation:
+    def generation(
+        self, conversation: str, deadline: Deadline, spent: Spent, listener: Listener | None = None
+    ) -> Generation:
         return _Completions(
-            conversation, deadline, spent, self._api, self._history, self._retries, self._instructions, self._request
+            conversation,
+            deadline,
+            spent,
+            self._api,
+            self._history,
+            self._retries,
+            self._instructions,
+            self._request,
+            listener,
         )
+
+
+@dataclass(frozen=True)
+class _Completion:
+    """What the model came to, heard whole or piece by piece."""
+
+    text: str
+    calls: tuple[ToolCall, ...]
+    finish_reason: str | None
+    usage: Usage | None
 
 
 class _Completions:
@@ -159,7 +182,9 @@ class _Completions:
         retries: Retries,
         instructions: str,
         request: dict[str, Any],
+        listener: Listener | None,
     ) -> None:
+        self._listener = listener
         self.conversation = conversation
         self._deadline = deadline
         self._spent = spent
@@ -181,27 +206,69 @@ class _Completions:
         pass
 
     async def next(self) -> Step:
+        completion = await (self._heard(self._listener) if self._listener else self._whole())
+        if completion.usage is not None:
+            await self._spent(completion.usage)
+        if completion.calls:
+            called = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                for call in completion.calls
+            ]
+            content = {"content": completion.text} if completion.text else {}
+            self._messages.append({"role": "assistant", **content, "tool_calls": called})
+            return Asks(completion.calls)
+        if completion.finish_reason not in ("stop", "length"):
+            return Failed(str(completion.finish_reason), "")
+        # Only what was said and answered: a turn that came to nothing leaves no trace, and no call without its output.
+        await self._history.add(self.conversation, _exchange(self._text, completion.text))
+        return Replied(completion.text)
+
+    async def _whole(self) -> _Completion:
+        completion = await self._create()
+        choice = completion.choices[0]
+        usage = completion.usage
+        return _Completion(
+            choice.message.content or "",
+            tuple(ToolCall(c.id, c.function.name, c.function.arguments) for c in choice.message.tool_calls or ()),
+            choice.finish_reason,
+            usage and Usage(completion.model, usage.prompt_tokens, usage.completion_tokens),
+        )
+
+    async def _heard(self, listener: Listener) -> _Completion:
+        """A caller who leaves closes the stream, and with it ends the completion upstream."""
+        text = ""
+        calls: dict[int, list[str]] = {}
+        finish_reason = usage = None
+        stream = await self._create(stream=True, stream_options={"include_usage": True})
+        async for chunk in events_of(stream, self._deadline):
+            if chunk.usage is not None:
+                usage = Usage(chunk.model, chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+            for choice in chunk.choices:
+                finish_reason = choice.finish_reason or finish_reason
+                for part in choice.delta.tool_calls or ():
+                    call = calls.setdefault(part.index, ["", "", ""])
+                    function = part.function
+                    said = (part.id, function and function.name, function and function.arguments)
+                    calls[part.index] = [known + (more or "") for known, more in zip(call, said, strict=True)]
+                if choice.delta.content:
+                    text += choice.delta.content
+                    await listener.said(choice.delta.content)
+        if finish_reason is None:
+            upstream = "openai"
+            raise Unavailable(upstream, "stream cut", never_arrived=False)
+        asked = tuple(ToolCall(*calls[index]) for index in sorted(calls))
+        if asked:
+            await listener.asked(tuple(call.name for call in asked))
+        return _Completion(text, asked, finish_reason, usage)
+
+    async def _create(self, **more: Any) -> Any:
         async def attempt() -> Any:
-            return await settled(self._api.chat.completions.create(messages=self._messages, **self._request))
+            return await settled(self._api.chat.completions.create(messages=self._messages, **self._request, **more))
 
         # Nothing is kept upstream: a completion that is made twice costs twice, and does no other harm.
-        completion = await self._retries.call(
+        return await self._retries.call(
             "openai", attempt, self._deadline, repeatable=False, attempt_s=self._deadline.remaining_s()
         )
-        if completion.usage is not None:
-            usage = completion.usage
-            await self._spent(Usage(completion.model, usage.prompt_tokens, usage.completion_tokens))
-        choice = completion.choices[0]
-        if choice.message.tool_calls:
-            self._messages.append(choice.message.model_dump(exclude_none=True))
-            calls = (ToolCall(c.id, c.function.name, c.function.arguments) for c in choice.message.tool_calls)
-            return Asks(tuple(calls))
-        if choice.finish_reason not in ("stop", "length"):
-            return Failed(str(choice.finish_reason), "")
-        reply = choice.message.content or ""
-        # Only what was said and answered: a turn that came to nothing leaves no trace, and no call without its output.
-        await self._history.add(self.conversation, _exchange(self._text, reply))
-        return Replied(reply)
 
     async def give(self, outputs: list[ToolOutput]) -> None:
         self._messages += ({"role": "tool", "tool_call_id": o.call_id, "content": o.text} for o in outputs)

@@ -20,6 +20,7 @@ from reference_agent.conversation import (
     Asks,
     Failed,
     Generation,
+    Listener,
     Replied,
     Spent,
     Step,
@@ -28,6 +29,7 @@ from reference_agent.conversation import (
     Usage,
 )
 from reference_agent.engines.rehearsal import rehearse
+from reference_agent.engines.stream import events_of
 from reference_agent.errors import Gone, OutOfTime, Unavailable
 from reference_agent.parts.logging import Logging
 from reference_agent.parts.persona import Persona
@@ -161,7 +163,9 @@ class ResponsesEngine:
 
         await self._retries.call("openai", attempt, deadline, repeatable=False)
 
-    def generation(self, conversation: str, deadline: Deadline, spent: Spent) -> Generation:
+    def generation(
+        self, conversation: str, deadline: Deadline, spent: Spent, listener: Listener | None = None
+    ) -> Generation:
         return _Chain(
             conversation,
             deadline,
@@ -172,6 +176,7 @@ class ResponsesEngine:
             self._polling,
             self._logging,
             self._request,
+            listener,
         )
 
 
@@ -187,7 +192,9 @@ class _Chain:
         polling: Polling,
         logging: Logging,
         request: dict[str, Any],
+        listener: Listener | None,
     ) -> None:
+        self._listener = listener
         self.conversation = conversation
         self._deadline = deadline
         self._spent = spent
@@ -255,7 +262,9 @@ class _Chain:
         if self._found is not None:
             found, self._found = self._found, None
             return found
-        if self._response_id is None:
+        if self._response_id is None and self._listener is not None:
+            response = await self._hear(self._listener)
+        elif self._response_id is None:
             response = await self._call(self._create, self._deadline, repeatable=False)
             self._response_id = response.id
             await TRACE.get().runs(response.id)
@@ -266,12 +275,35 @@ class _Chain:
         await self._over(response, self._deadline)
         if response.status != "completed":
             return Failed(str(response.status), response.error.message if response.error else "")
+        if self._unanswered and self._listener is not None:
+            await self._listener.asked(tuple(call.name for call in self._unanswered))
         return Asks(self._unanswered) if self._unanswered else Replied(response.output_text)
 
-    async def _create(self) -> Any:
+    async def _hear(self, listener: Listener) -> Any:
+        """Return the response as it was when its stream ended; a stream that breaks off is no harm, as it goes on."""
+        stream = await self._call(lambda: self._create(stream=True), self._deadline, repeatable=False)
+        response = None
+        try:
+            async for event in events_of(stream, self._deadline):
+                if event.type == "response.output_text.delta":
+                    await listener.said(event.delta)
+                elif (seen := getattr(event, "response", None)) is not None:
+                    response = seen
+                    if self._response_id is None:
+                        self._response_id = seen.id
+                        await TRACE.get().runs(seen.id)
+        except Unavailable:
+            if self._response_id is None:
+                raise
+        if self._response_id is None:
+            upstream = "openai"
+            raise Unavailable(upstream, "stream without a response", never_arrived=False)
+        return response if response is not None and response.status not in _ACTIVE else await self._look()
+
+    async def _create(self, **more: Any) -> Any:
         try:
             return await settled(
-                self._api.responses.create(conversation=self.conversation, input=self._said, **self._request)
+                self._api.responses.create(conversation=self.conversation, input=self._said, **self._request, **more)
             )
         except openai.NotFoundError as missing:
             raise Gone(self.conversation) from missing
@@ -282,7 +314,7 @@ class _Chain:
             # What an earlier turn never learned: its response asked for a tool after all. Answered now, with what is
             # said next.
             self._said = [_output_item(unanswered[1], _NEVER_RUN), *self._said]
-            return await self._create()
+            return await self._create(**more)
 
     async def _look(self) -> Any:
         return await self._call(lambda: settled(self._api.responses.retrieve(self._response_id)), self._deadline)

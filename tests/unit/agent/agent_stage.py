@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 
 from reference_agent.clock import Deadline
-from reference_agent.conversation import Asks, Replied, Spent, Step, ToolCall, ToolOutput
+from reference_agent.conversation import Asks, Listener, Replied, Spent, Step, ToolCall, ToolOutput
 from reference_agent.errors import Gone
 from reference_agent.settings import Settings, read_settings
 from reference_agent.wire import LoopWire
@@ -151,7 +151,9 @@ class CountedEngine:
     def is_ready(self) -> bool:
         return self.failure is None
 
-    def generation(self, conversation: str, deadline: Deadline, spent: Spent) -> ScriptedGeneration:
+    def generation(
+        self, conversation: str, deadline: Deadline, spent: Spent, listener: Listener | None = None
+    ) -> ScriptedGeneration:
         if conversation not in self.live:
             raise Gone(conversation)
         return ScriptedGeneration([Replied("はいにゃん")], conversation)
