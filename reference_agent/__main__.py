@@ -13,11 +13,12 @@ import uvicorn
 
 from reference_agent.app import create_app
 from reference_agent.compose import PROFILES, Composition, variants
+from reference_agent.duty import Server
 from reference_agent.settings import PART_PREFIX, BadSetting, known_variables, read_settings
 from reference_agent.worker import for_worker, is_loopback, work
 
 EXIT_USAGE = 2
-_SHUTDOWN_S = 3
+_SHUTDOWN_S = 3  # for what cannot be cancelled, where nothing is known of turns
 _PORT = 8000
 
 
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
         proxy_headers=False,  # who calls through a proxy is found out by us, and only believed of proxies we know
         **{"access_log": False, **composition.get("logging").take_over()},
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    Server(config, composition.get("duty")).run(sockets=[listener])
     return 0
 
 

@@ -2,8 +2,8 @@
 
 A constructor names what it needs; here each name is looked up, built once, and handed over. Names are: `settings`,
 `wire`, `clock`, `openai_client`, `assistants_api`, `history`, `outbound`, `toolbox`, `blocking_toolbox`,
-`session_store`, `cache_levels`, `loop_lag`, `job_store`, `job_queue`, `job_player`, `engine`, `turn`, and the names of
-the parts.
+`session_store`, `cache_levels`, `loop_lag`, `duty`, `job_store`, `job_queue`, `job_player`, `engine`, `turn`, and the
+names of the parts.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import openai
 
 from reference_agent import parts, tools
 from reference_agent.cache_levels import DatabaseLevel, Level, MemoryLevel, RedisLevel
+from reference_agent.duty import Duty
 from reference_agent.engines.assistants import AssistantsEngine
 from reference_agent.engines.assistants_api import AssistantsApi
 from reference_agent.engines.chat import ChatEngine, ProcessHistory, StoredHistory
@@ -116,6 +117,7 @@ class Composition:
             "job_player": lambda: self._make(JobPlayer),
             "toolbox": self._toolbox,
             "loop_lag": LoopLag,
+            "duty": lambda: self._make(Duty),
             "session_store": self._session_store,
             "cache_levels": self._cache_levels,
             "blocking_toolbox": self._blocking_toolbox,

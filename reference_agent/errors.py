@@ -21,7 +21,7 @@ class Refused(AgentError):
     """The request is refused before it costs anything.
 
     Args:
-        status: HTTP status, 400 to 499.
+        status: HTTP status: 400 to 499, or 503 when this process is about to end.
         code: a word for machines, e.g. `rate_limited`.
         message: a sentence for people.
         retry_after_s: seconds after which it is worth trying again; None: it never is.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from reference_agent.caller import CALLER, Caller, Hints
 from reference_agent.clock import Clock, Deadline
-from reference_agent.conversation import Engine, Generation, Outcome
+from reference_agent.conversation import Engine, Generation, Listener, Outcome
 from reference_agent.errors import Gone, OutOfTime
 from reference_agent.parts.audio import Audio, Speech
 from reference_agent.parts.cache import Cache, Question
@@ -26,6 +28,7 @@ from reference_agent.parts.sessions import Sessions
 from reference_agent.parts.speech_text import SpeechText
 from reference_agent.parts.tool_loop import ToolLoop
 from reference_agent.parts.turn_order import TurnOrder
+from reference_agent.reading import Reader, Reading
 from reference_agent.settings import Settings
 from reference_agent.trace import TRACE, Left
 
@@ -98,14 +101,7 @@ class Turn:
             AgentError: it cannot be answered; see `errors.py`.
         """
         deadline = Deadline.after(self._clock, self._settings.turn_s)
-        user, text = self._input_guard.check(user_id, message)
-        standing = await self._sessions.standing(user)
-        with self._metrics.turn(), self._rate_limit.admit(user, standing, hints.address):
-            self._logging.heard(user, text)
-            await self._cost.allow(user)
-            caller = self._locale.caller(text, hints)
-            CALLER.set(caller)
-            self._metrics.heard(text, caller)
+        async with self._admitted(user_id, message, hints) as (user, text, caller):
             outcome = await self._outcome(user, text, caller, deadline.earlier_by(self._settings.speech_reserve_s))
             self._logging.said(user, outcome.reply)
             self._metrics.played(user, (output.name for output in outcome.outputs))
@@ -115,6 +111,32 @@ class Turn:
             if speech is not None:
                 await self._cost.spoke(user, sum(map(len, pieces)))
         return Answer(outcome.reply, speech)
+
+    async def write(self, user_id: object, message: object, hints: Hints, reader: Reader) -> str:
+        """Show somebody the answer while it is being made, and return it as it was shown in the end; nothing is spoken.
+
+        Args and raises as `answer`.
+        """
+        deadline = Deadline.after(self._clock, self._settings.turn_s)
+        async with self._admitted(user_id, message, hints) as (user, text, caller):
+            reading = Reading(reader, self._persona, caller)
+            outcome = await self._outcome(user, text, caller, deadline, reading)
+            self._logging.said(user, outcome.reply)
+            self._metrics.played(user, (output.name for output in outcome.outputs))
+            await reading.is_over(outcome.reply)
+        return outcome.reply
+
+    @asynccontextmanager
+    async def _admitted(self, user_id: object, message: object, hints: Hints) -> AsyncIterator[tuple[str, str, Caller]]:
+        user, text = self._input_guard.check(user_id, message)
+        standing = await self._sessions.standing(user)
+        with self._metrics.turn(), self._rate_limit.admit(user, standing, hints.address):
+            self._logging.heard(user, text)
+            await self._cost.allow(user)
+            caller = self._locale.caller(text, hints)
+            CALLER.set(caller)
+            self._metrics.heard(text, caller)
+            yield user, text, caller
 
     async def give_up(self, user_id: str, text: str, left: Left) -> None:
         """End upstream what an attempt has left running and nobody will go on with; what it took is booked."""
@@ -127,29 +149,35 @@ class Turn:
             with contextlib.suppress(Gone):
                 await generation.resume(left.generation, text)
 
-    async def _outcome(self, user: str, text: str, caller: Caller, deadline: Deadline) -> Outcome:
+    async def _outcome(
+        self, user: str, text: str, caller: Caller, deadline: Deadline, listener: Listener | None = None
+    ) -> Outcome:
         trace = TRACE.get()
         if reply := trace.known_reply():
             return Outcome(reply)
-        outcome = await self._think(user, text, caller, deadline)
+        outcome = await self._think(user, text, caller, deadline, listener)
         await trace.replied(outcome.reply)
         return outcome
 
-    async def _think(self, user: str, text: str, caller: Caller, deadline: Deadline) -> Outcome:
+    async def _think(
+        self, user: str, text: str, caller: Caller, deadline: Deadline, listener: Listener | None
+    ) -> Outcome:
         async with self._turn_order.turn_of(user, deadline):
             try:
-                return await self._think_in_conversation(user, text, caller, deadline)
+                return await self._think_in_conversation(user, text, caller, deadline, listener)
             except Gone:
                 # Deleted upstream behind our back, before anything was said in it: once more, in a new one.
-                return await self._think_in_conversation(user, text, caller, deadline)
+                return await self._think_in_conversation(user, text, caller, deadline, listener)
 
-    async def _think_in_conversation(self, user: str, text: str, caller: Caller, deadline: Deadline) -> Outcome:
+    async def _think_in_conversation(
+        self, user: str, text: str, caller: Caller, deadline: Deadline, listener: Listener | None
+    ) -> Outcome:
         async with self._sessions.lease(user, deadline) as lease:
             conversation = lease.conversation
 
             async def generate() -> Outcome:
                 begin = self._clock.now()
-                outcome = await self._generate(user, conversation, text, deadline)
+                outcome = await self._generate(user, conversation, text, deadline, listener)
                 took_s = self._clock.now() - begin
                 if not outcome.reply.strip():
                     outcome.repeatable = False
@@ -174,8 +202,11 @@ class Turn:
                 return await generate()
             return await self._cache.reply(Question(user, text, caller, deadline), lease, generate, remember)
 
-    async def _generate(self, user: str, conversation: str, text: str, deadline: Deadline) -> Outcome:
-        generation = self._engine.generation(conversation, deadline, functools.partial(self._cost.thought, user))
+    async def _generate(
+        self, user: str, conversation: str, text: str, deadline: Deadline, listener: Listener | None = None
+    ) -> Outcome:
+        spent = functools.partial(self._cost.thought, user)
+        generation = self._engine.generation(conversation, deadline, spent, listener)
         async with self._polling.watching(generation):
             try:
                 await self._begin(generation, text)

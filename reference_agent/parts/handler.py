@@ -12,6 +12,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from reference_agent.duty import Duty
+from reference_agent.event_stream import EventStream, Told, hung_up, result_of
 from reference_agent.parts.failures import Failures
 from reference_agent.said import hints_in, said_in
 from reference_agent.settings import Settings
@@ -19,6 +21,7 @@ from reference_agent.turn import Answer, Turn
 from reference_agent.wire import run_without_loop
 
 PATH = "/chat-agent"
+STREAM_PATH = "/chat-agent/stream"
 
 
 class ChatRequest(BaseModel):
@@ -105,7 +108,9 @@ class HardenedHandler:
     blocking = False
     needs_loop = True
 
-    def __init__(self, settings: Settings, turn: Turn, failures: Failures) -> None:
+    def __init__(self, settings: Settings, turn: Turn, failures: Failures, duty: Duty) -> None:
+        self._heartbeat_s = settings.heartbeat_s
+        self._duty = duty
         self._body_bytes = settings.body_bytes
         self._proxies = settings.proxies
         self._turn = turn
@@ -123,25 +128,56 @@ class HardenedHandler:
                     raise
                 return response
 
+        @app.post(STREAM_PATH, openapi_extra={"requestBody": BODY_SCHEMA})
+        async def chat_agent_stream(request: Request) -> Response:
+            try:
+                said = await said_in(request, self._body_bytes)
+                return await self._read_along(request, said)
+            except Exception as failure:
+                response = self._failures.answer(failure)
+                if response is None:
+                    raise
+                return response
+
     async def _unless_hung_up(self, request: Request, said: dict[str, Any]) -> Answer:
         asked = said.get("user_id"), said.get("message"), hints_in(request, said, self._proxies)
-        turn = asyncio.create_task(self._turn.answer(*asked))
-        hung_up = asyncio.create_task(_hung_up(request))
+        turn = self._duty.begin(self._turn.answer(*asked))
+        left = asyncio.create_task(hung_up(request.receive))
         try:
-            await asyncio.wait({turn, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({turn, left}, return_when=asyncio.FIRST_COMPLETED)
             if not turn.done():
                 turn.cancel()
                 await asyncio.wait({turn})
                 raise ClientDisconnect
-            return turn.result()
+            return result_of(turn)
         finally:
-            hung_up.cancel()
+            left.cancel()
             turn.cancel()
 
-
-async def _hung_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    async def _read_along(self, request: Request, said: dict[str, Any]) -> Response:
+        """Return the stream once there is something to tell, or the failure when that is what comes first."""
+        told = Told()
+        asked = said.get("user_id"), said.get("message"), hints_in(request, said, self._proxies)
+        turn = self._duty.begin(self._turn.write(*asked, told))
+        turn.add_done_callback(told.is_over)
+        stream = EventStream(turn, told, self._failures, self._heartbeat_s)
+        left = asyncio.create_task(hung_up(request.receive))
+        something = asyncio.create_task(told.something())
+        begun = False
+        try:
+            await asyncio.wait({something, left}, timeout=self._heartbeat_s, return_when=asyncio.FIRST_COMPLETED)
+            if left.done():
+                raise ClientDisconnect
+            if turn.done() and not told.anything:
+                result_of(turn)
+            begun = True
+            return stream
+        finally:
+            left.cancel()
+            something.cancel()
+            if not begun:
+                turn.cancel()
+                await asyncio.wait({turn})
 
 
 BODY_SCHEMA = {

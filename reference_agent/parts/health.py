@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from reference_agent.clock import Clock, Deadline
 from reference_agent.conversation import Engine
+from reference_agent.duty import Duty
 from reference_agent.errors import AgentError
 from reference_agent.parts.breaker import Breaker
 from reference_agent.parts.logging import Logging
@@ -54,11 +55,13 @@ class HardenedHealth:
         self,
         engine: Engine,
         breaker: Breaker,
+        duty: Duty,
         retries: Retries,
         openai_client: openai.OpenAI | openai.AsyncOpenAI,
         clock: Clock,
         logging: Logging,
     ) -> None:
+        self._duty = duty
         self._engine = engine
         self._breaker = breaker
         self._retries = retries
@@ -85,7 +88,7 @@ class HardenedHealth:
     def status(self) -> dict[str, Any]:
         """Return what `/status` says."""
         upstreams = self._breaker.states()
-        ready = self._engine.is_ready() and upstreams.get("openai", "closed") == "closed"
+        ready = not self._duty.is_leaving and self._engine.is_ready() and upstreams.get("openai", "closed") == "closed"
         return {"ready": ready, "upstreams": upstreams, "versions": self._versions}
 
     async def _look_again(self) -> None:

@@ -33,6 +33,15 @@ class Persona(Protocol):
         """
         ...
 
+    def beginning(self, text: str, caller: Caller) -> str:
+        """Return the beginning of a reply that may be shown while the model is still at it.
+
+        Args:
+            text: what the model has said so far.
+            caller: to whom.
+        """
+        ...
+
 
 def _instructions(settings: Settings, locale: Locale) -> str:
     return (
@@ -54,6 +63,9 @@ class DocumentedPersona:
     async def in_character(self, reply: str, caller: Caller, again: Callable[[str], Awaitable[str]]) -> str:
         return reply
 
+    def beginning(self, text: str, caller: Caller) -> str:
+        return text
+
 
 _SAY_IT_IN: dict[Language, str] = {
     "ja": "日本語で言い直して",
@@ -72,6 +84,7 @@ _SAFE: dict[Language, str] = {
     "es": "Te escucho",
 }
 _SENTENCE_END = re.compile(r"(?<=[。！？!?\n])|(?<=\.\s)")
+_TELLING_CHARS = 5  # fewer do not tell a language
 _TAIL = " 。．.、,!！?？〜～♪…\n"
 
 
@@ -103,6 +116,17 @@ class HardenedPersona:
             if not self._is_in(caller.language, reply):
                 reply = ""
         return self._mended(reply or _SAFE[caller.language])
+
+    def beginning(self, text: str, caller: Caller) -> str:
+        if len(text) < _TELLING_CHARS or not self._is_in(caller.language, text):
+            return ""
+        body = text[: self._chars - len(self._ending)]
+        for length in range(len(self._ending), 0, -1):
+            # Perhaps the ending has just begun, and perhaps it is the one that is mended.
+            if body.endswith(self._ending[:length]):
+                body = body[:-length]
+                break
+        return body.rstrip(_TAIL)
 
     def _is_in(self, language: Language, reply: str) -> bool:
         # Without the ending, which is the same in every language; a reply without letters is in none.

@@ -65,6 +65,7 @@ _FIRST_LOOK_S = 0.05
 _SLOWEST_LOOK_S = 0.5
 _BACKOFF = 1.4
 _END_S = 1.0  # an ending that takes longer goes on behind the caller's back
+_CLOSE_S = 3.0  # when the process ends, this long for what still has to be ended upstream
 _TRY_AGAIN_S = (0.1, 0.5)  # first and longest pause between attempts to end what could not be ended
 
 
@@ -115,7 +116,7 @@ class HardenedPolling:
 
     async def close(self) -> None:
         if self._endings:
-            _, open_ = await asyncio.wait(set(self._endings.values()), timeout=_END_S)
+            _, open_ = await asyncio.wait(set(self._endings.values()), timeout=_CLOSE_S)
             for ending in open_:
                 ending.cancel()
 

@@ -14,6 +14,7 @@ from agent_stage import KeptLog, settings
 from fastapi import FastAPI
 
 from reference_agent.caller import Hints
+from reference_agent.duty import Duty
 from reference_agent.errors import BlockedOnLoop, Refused
 from reference_agent.parts.audio import Speech
 from reference_agent.parts.failures import DocumentedFailures, HardenedFailures
@@ -46,7 +47,7 @@ def _client(handler: Callable[..., Any], play: Callable[[object, object], Any]) 
         DocumentedHandler(PlayedTurn(play), DocumentedFailures()).install(app)  # type: ignore[arg-type]
     else:
         turn: Any = PlayedTurn(play)
-        HardenedHandler(settings(), turn, HardenedFailures(KeptLog())).install(app)
+        HardenedHandler(settings(), turn, HardenedFailures(KeptLog()), Duty(settings())).install(app)
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(app, raise_app_exceptions=False), base_url="http://agent")
 
 
@@ -116,7 +117,7 @@ async def test_hardened_one_ends_the_turn_when_the_caller_hangs_up() -> None:
 
     app = FastAPI()
     turn: Any = PlayedTurn(lambda *_: hang())
-    HardenedHandler(settings(), turn, HardenedFailures(KeptLog())).install(app)
+    HardenedHandler(settings(), turn, HardenedFailures(KeptLog()), Duty(settings())).install(app)
     body = json.dumps({"user_id": "u", "message": "hi"}).encode()
     messages: list[dict[str, Any]] = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
 

@@ -10,6 +10,7 @@ import httpx2
 from agent_stage import CountedEngine, HeldClock, KeptLog, settings
 from fastapi import FastAPI
 
+from reference_agent.duty import Duty
 from reference_agent.errors import Unavailable
 from reference_agent.parts.breaker import HardenedBreaker
 from reference_agent.parts.health import DocumentedHealth, HardenedHealth
@@ -40,7 +41,8 @@ class Agent:
         self.breaker = HardenedBreaker(settings(), self.clock)
         retries = HardenedRetries(settings(), self.clock, self.breaker, self.log, DocumentedMetrics())
         api: Any = self.api
-        self.health = HardenedHealth(self.engine, self.breaker, retries, api, self.clock, self.log)
+        self.duty = Duty(settings())
+        self.health = HardenedHealth(self.engine, self.breaker, self.duty, retries, api, self.clock, self.log)
 
     def breaks(self, upstream: str) -> None:
         for _ in range(5):
@@ -73,6 +75,10 @@ async def test_hardened_one_tells_alive_from_ready() -> None:
     assert (response.status_code, response.json()["ready"]) == (200, True)
     agent.engine.failure = Unavailable("openai", "down", never_arrived=True)
     assert (await _get(agent.health, "/status")).status_code == 503
+    assert (await _get(agent.health, "/health")).status_code == 200
+    agent.engine.failure = None
+    await agent.duty.leave()
+    assert (await _get(agent.health, "/status")).status_code == 503, "about to end"
     assert (await _get(agent.health, "/health")).status_code == 200
 
 

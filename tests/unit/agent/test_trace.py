@@ -10,7 +10,7 @@ from agent_stage import CountedEngine, ScriptedGeneration, settings
 
 from reference_agent.clock import Deadline
 from reference_agent.compose import Composition
-from reference_agent.conversation import Replied, Spent
+from reference_agent.conversation import Listener, Replied, Spent
 from reference_agent.errors import Gone
 from reference_agent.trace import TRACE, Left, Untraced
 
@@ -81,7 +81,9 @@ class RecordedEngine(CountedEngine):
         self._steps, self._gone = list(steps), gone
         self.asked: list[str] = []
 
-    def generation(self, conversation: str, deadline: Deadline, spent: Spent) -> RecordedGeneration:
+    def generation(
+        self, conversation: str, deadline: Deadline, spent: Spent, listener: Listener | None = None
+    ) -> RecordedGeneration:
         generation = RecordedGeneration(conversation, self._steps, gone=self._gone)
         self.asked = generation.asked
         return generation

@@ -1,0 +1,105 @@
+"""How does a test start the agent as its own process, in a home of its own, in front of the served stand-ins?"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from harness.stack.household import free_port
+
+WITHIN_S = 60.0  # for anything to come true: a busy machine takes its time
+_UPSTREAMS = {
+    "openai": "OPENAI_BASE_URL",
+    "tts": "TTS_URL",
+    "emotion": "EMOTION_URL",
+    "weather": "WEATHER_URL",
+    "news": "NEWS_URL",
+    "time": "TIME_URL",
+    "fortune": "FORTUNE_URL",
+}
+
+
+def until(what: Callable[[], Any], said: Callable[[], object] = str) -> Any:
+    """Return what comes true, as soon as it does."""
+    give_up_at = time.monotonic() + WITHIN_S
+    while not (came := what()):
+        assert time.monotonic() < give_up_at, f"it did not come true within {WITHIN_S:g} s: {said()}"
+        time.sleep(0.02)
+    return came
+
+
+class Agent:
+    """A process of the agent.
+
+    Args:
+        home: a directory of its own.
+        stand: its upstreams.
+        environ: further variables.
+    """
+
+    def __init__(self, home: Path, stand: Any, **environ: str) -> None:
+        self.stand = stand
+        self.port = free_port()
+        self.log = home / "agent.log"
+        passed_on = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
+        upstreams = {variable: stand.upstreams[name] for name, variable in _UPSTREAMS.items()}
+        given = {"OPENAI_API_KEY": "sk-test", "AGENT_PROFILE": "hardened", "AGENT_ANSWER_WITHIN_S": "60"}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "reference_agent", "--port", str(self.port)],
+                env={**passed_on, **upstreams, **given, "AGENT_OPENAI_CALL_S": "20", "HOME": str(home), **environ},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=WITHIN_S, trust_env=False)
+        until(self.is_ready, self.log.read_text)
+
+    def is_ready(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return self.client.get("/status").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def chat(self, user: str, message: str) -> httpx.Response:
+        return self.client.post("/chat-agent", json={"user_id": user, "message": message})
+
+    def reading(self, user: str, message: str) -> Any:
+        """Return the context of a stream that is read along."""
+        return self.client.stream("POST", "/chat-agent/stream", json={"user_id": user, "message": message})
+
+    def read(self, user: str, message: str) -> list[tuple[str, Any]]:
+        """Return all events of a stream."""
+        with self.reading(user, message) as response:
+            assert response.status_code == 200, response.read()
+            return list(events_of(response))
+
+    def open_upstream(self) -> list[Any]:
+        """Return the generations that the model's upstream still works on."""
+        return list(json.loads(self.stand.ask("GET", "/open")[1]))
+
+    def end(self) -> None:
+        self.client.close()
+        self.process.kill()
+        self.process.wait()
+
+
+def events_of(response: httpx.Response) -> Iterator[tuple[str, Any]]:
+    """Yield name and data of each server-sent event, and (":", text) for a comment."""
+    name = ""
+    for line in response.iter_lines():
+        if line.startswith(":"):
+            yield ":", line[1:].strip()
+        elif line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            yield name, json.loads(line.removeprefix("data: "))

@@ -1,0 +1,70 @@
+"""Told to end, does the process finish or cancel what is under way, and end with code 0?"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from agent_process import Agent, events_of, until
+
+_BOUND_S = 60.0  # for a busy machine; what is looked at is what becomes of the turns
+
+
+def _ends(agent: Agent) -> int:
+    return agent.process.wait(_BOUND_S)
+
+
+@pytest.mark.parametrize("engine", ["assistants", "responses", "chat"])
+def test_a_turn_that_hangs_is_cancelled_here_and_upstream(engine: str, start_agent: Callable[..., Agent]) -> None:
+    agent = start_agent(engine, AGENT_SHUTDOWN_S="0.5", AGENT_HEARTBEAT_S="0.1")
+    agent.stand.arm("stuck", upstream="openai")
+    answers: list[httpx.Response] = []
+    asking = threading.Thread(target=lambda: answers.append(agent.chat("asker", "やあ")))
+    asking.start()
+    with agent.reading("reader", "こんにちは") as response:
+        until(lambda: len(agent.open_upstream()) == 2, agent.log.read_text)
+        agent.process.send_signal(signal.SIGTERM)
+        told: list[Any] = [event for event in events_of(response) if event[0] != ":"]
+    asking.join(_BOUND_S)
+    assert _ends(agent) == 0, agent.log.read_text()
+    assert [(name, data["status"], data["error"]["code"]) for name, data in told] == [("error", 503, "shutting_down")]
+    assert (answers[0].status_code, answers[0].json()["error"]["code"]) == (503, "shutting_down")
+    until(lambda: not agent.open_upstream(), agent.log.read_text)
+
+
+def test_a_turn_that_comes_to_its_end_is_answered_and_nothing_new_begins(start_agent: Callable[..., Agent]) -> None:
+    agent = start_agent(AGENT_SHUTDOWN_S="50")
+    slow = agent.stand.arm("stream_stall", upstream="openai", after_events=3)
+    with agent.reading("reader", "こんにちは") as response:
+        until(agent.stand.calls, agent.log.read_text)
+        agent.process.send_signal(signal.SIGTERM)
+        until(lambda: agent.client.get("/status").status_code == 503, agent.log.read_text)
+        refused = agent.chat("newcomer", "やあ")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "shutting_down")
+        assert refused.headers["Retry-After"]
+        agent.stand.lift(slow)
+        assert list(events_of(response))[-1][0] == "done"
+    assert _ends(agent) == 0, agent.log.read_text()
+    assert not agent.open_upstream()
+
+
+def test_the_second_signal_does_not_wait(start_agent: Callable[..., Agent]) -> None:
+    agent = start_agent(AGENT_SHUTDOWN_S="600", AGENT_HEARTBEAT_S="0.1")
+    agent.stand.arm("stuck", upstream="openai")
+    with agent.reading("reader", "やあ"):
+        until(agent.open_upstream, agent.log.read_text)
+        agent.process.send_signal(signal.SIGINT)
+        until(lambda: agent.client.get("/status").status_code == 503, agent.log.read_text)
+        agent.process.send_signal(signal.SIGINT)
+        assert _ends(agent) == 0, agent.log.read_text()
+    assert not agent.open_upstream()
+
+
+def test_one_with_nothing_to_do_ends_at_once(start_agent: Callable[..., Agent]) -> None:
+    agent = start_agent(AGENT_SHUTDOWN_S="600")
+    agent.process.send_signal(signal.SIGTERM)
+    assert _ends(agent) == 0
