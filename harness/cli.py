@@ -109,6 +109,9 @@ main.add_command(alone)
 @click.option(
     "--deadline", "deadline_s", type=float, help="Seconds until a caller gives up (default: the target's own)."
 )
+@click.option("--pid", type=int, help="Process id of an agent that is already running here: it is watched.")
+@click.option("--log-file", type=click.Path(path_type=Path), help="What an agent that is already running logs to.")
+@click.option("--metrics-url", help="Where an agent that is already running gives its Prometheus metrics.")
 @click.option("--expected", is_flag=True, help="Exit 0 when every scenario shows what the target file expects of it.")
 @click.option(
     "--runs", default=Path("runs"), show_default=True, type=click.Path(path_type=Path), help="Where to record."
@@ -126,6 +129,9 @@ def run(
     upstreams: str | None,
     full: bool,
     replicas: int | None,
+    pid: int | None,
+    log_file: Path | None,
+    metrics_url: str | None,
     seed: int,
     deadline_s: float | None,
     expected: bool,
@@ -148,6 +154,10 @@ def run(
         if host is None and described.host is None and described.start is None:
             msg = f"{target} has no [start], so nothing can be started. Give the URL of the running agent with --host."
             raise click.UsageError(msg)
+        if host is None and described.start is not None and (pid is not None or log_file or metrics_url):
+            msg = "--pid, --log-file and --metrics-url have no effect: what the harness starts it watches anyway."
+            raise click.UsageError(msg)
+        described.observed(pid, None if log_file is None else str(log_file), metrics_url)
         if replicas is not None and (host is not None or described.start is None):
             msg = "--replicas has no effect: the harness does not start this agent. Start more of it behind a balancer."
             raise click.UsageError(msg)
@@ -173,6 +183,9 @@ def run(
             seed=seed,
             deadline_s=deadline_s,
             replicas=replicas,
+            pid=pid,
+            log_file=log_file,
+            metrics_url=metrics_url,
             settings=settings,
         )
         for run_dir, variant in zip(run_dirs, variants or (None,), strict=True)

@@ -16,7 +16,7 @@ from harness.evidence import Evidence, EvidenceError
 from harness.model import CheckPlan, Finding, Judgement, Plan, Verdict
 
 # Options of the command that played the run, which the command that plays it again has to repeat.
-_REPEATED = ("--target", "--upstreams", "--deadline", "--set", "--replicas")
+_REPEATED = ("--target", "--upstreams", "--deadline", "--set", "--replicas", "--pid", "--log-file", "--metrics-url")
 
 
 def judge(recorded: Evidence, replay: str) -> Judgement:

@@ -44,6 +44,9 @@ class Order:
     seed: int = 1
     deadline_s: float | None = None
     replicas: int | None = None
+    pid: int | None = None
+    log_file: Path | None = None
+    metrics_url: str | None = None
     settings: Sequence[str] = field(default=())
 
     def command(self) -> list[str]:
@@ -60,6 +63,9 @@ class Order:
             ("--upstreams", self.upstreams),
             ("--deadline", self.deadline_s),
             ("--replicas", self.replicas),
+            ("--pid", self.pid),
+            ("--log-file", self.log_file),
+            ("--metrics-url", self.metrics_url),
         ):
             command += [option, str(value)] if value is not None else []
         command += ["--full"] if self.full else []

@@ -360,8 +360,9 @@ class TelemetryPoint(Record, frozen=True, kw_only=True):
     rss_bytes: int
     cpu_s: float
     """CPU seconds used since the process started, user and system, the whole tree."""
-    threads: int
-    open_files: int
+    threads: int | None = None
+    """None where nobody told."""
+    open_files: int | None = None
     processes: int = 1
     health_ms: float | None = None
     """How long the health endpoint took; None where it was not asked or did not answer."""

@@ -40,7 +40,8 @@ _DECLARED: Final = "declared:"
 _BROUGHT_BY: Final[dict[Vantage, str]] = {
     "client": "it is brought by samples.jsonl of the run",
     "upstream": "it is brought by `--upstreams URL`, with the target's upstreams pointed at the bundled ones",
-    "process": "the harness has to start the target itself: `--target` with a [start] section and no `--host`",
+    "process": "the harness has to start the target itself: `--target` with a [start] section and no `--host`; or it"
+    " has to be told where the target can be watched: `--pid` or `--metrics-url`",
 }
 
 

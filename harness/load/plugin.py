@@ -33,7 +33,7 @@ from harness.load.ensemble import Ensemble
 from harness.load.misconduct import caller_fault_id
 from harness.load.page import show_verdicts
 from harness.load.player import Player, PlayOrder, own_clock
-from harness.load.stage import Bare, Stage, StageError, Supervised, WithUpstreams
+from harness.load.stage import Bare, Observed, Stage, StageError, Supervised, WithUpstreams
 from harness.model import FaultEvent, Moment, Plan, PlannedScenario, Size, Verdict
 from harness.target import TargetError, bare_target, read_target
 
@@ -81,6 +81,11 @@ def _add_options(parser: LocustArgumentParser) -> None:
         default=0,
         metavar="N",
         help="processes of the target that are started, behind a balancer; 0: as its file says",
+    )
+    group.add_argument("--pid", type=int, default=None, help="process id of a target that runs here already: watched")
+    group.add_argument("--log-file", metavar="FILE", default=None, help="what a target that runs already logs to: read")
+    group.add_argument(
+        "--metrics-url", metavar="URL", default=None, help="Prometheus metrics of a target that runs already: read"
     )
     group.add_argument("--seed", type=int, default=1, help="one seed reproduces every choice of a run")
     group.add_argument("--runs", metavar="DIR", default="runs", help="where run directories are written")
@@ -207,6 +212,9 @@ class Campaign:
                 "file that says how to start one with --target target.toml."
             )
             raise _Reported(msg)
+        if starts and (options.pid or options.log_file or options.metrics_url):
+            msg = "--pid, --log-file and --metrics-url have no effect: what the harness starts it watches anyway."
+            raise _Reported(msg)
         self._scenarios = played(environment.user_classes)
         name = options.variant or (self._target.name if options.target else "deployment")
         self.run_dir = (
@@ -247,6 +255,9 @@ class Campaign:
             self._stage = WithUpstreams(host, options.upstreams, self.run_dir)
         else:
             self._stage = Bare(host)
+        watched = self._target.observed(options.pid, options.log_file, options.metrics_url).options()
+        if watched:
+            self._stage = Observed(self._stage, self.run_dir, watched)
         self._conductor = Conductor(plan.scenarios, size, self._deadline_s)
         self._planned_faults: evidence.JsonLinesWriter | None = None
         self._phases: evidence.JsonLinesWriter | None = None

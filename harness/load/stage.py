@@ -1,8 +1,8 @@
 """What stands around the target: how it is made ready, what can be broken, and where its ledger comes from.
 
 Three stages, by what is there: `Supervised` (the harness starts target and upstreams), `WithUpstreams` (somebody else
-started them, the upstreams are the bundled ones) and `Bare` (only a URL). What a stage cannot do is a missing vantage,
-and later said to be.
+started them, the upstreams are the bundled ones) and `Bare` (only a URL). The latter two can be `Observed`: whoever
+started the target said where it can be watched. What a stage cannot do is a missing vantage, and later said to be.
 """
 
 from __future__ import annotations
@@ -214,6 +214,87 @@ class Supervised:
             self._process.wait()
 
 
+class Observed:
+    """Another stage, whose target somebody else started and said where it can be watched.
+
+    Args:
+        stage: the rest of it.
+        run: the run directory.
+        arguments: what `python -m harness.observe` is given: where to look.
+
+    Raises:
+        StageError: there is nothing to be seen there.
+    """
+
+    def __init__(self, stage: Stage, run: Path, arguments: Sequence[str]) -> None:
+        self._stage = stage
+        self._run = run
+        self._arguments = arguments
+        self._watcher: subprocess.Popen[bytes] | None = None
+        checked = subprocess.run(
+            [*self._command, "--check"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_START_S,
+            check=False,
+        )
+        if checked.returncode:
+            raise StageError(_last_words(checked.stderr), EXIT_USAGE)
+
+    @property
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "harness.observe", *self._arguments]
+
+    def prepare(self, planned: PlannedScenario) -> str:
+        host = self._stage.prepare(planned)
+        directory = scenario_directory(self._run, planned.name)
+        with (self._run / "observer.log").open("ab") as log:
+            # As with the supervisor: when its standard input closes, however, it ends.
+            self._watcher = subprocess.Popen(
+                [*self._command, "--directory", str(directory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        assert self._watcher.stdout is not None
+        line = b""
+        with gevent.Timeout(_START_S, False):
+            line = self._watcher.stdout.readline()
+        if not line:
+            self._unwatch()
+            raise StageError(_last_line(self._run / "observer.log") or "The target cannot be watched any more.")
+        return host
+
+    def arm(self, spec: dict[str, Any]) -> str | None:
+        return self._stage.arm(spec)
+
+    def lift(self, armed: str) -> None:
+        self._stage.lift(armed)
+
+    def end(self, planned: PlannedScenario) -> None:
+        self._unwatch()
+        self._stage.end(planned)
+
+    def close(self) -> None:
+        self._unwatch()
+        self._stage.close()
+
+    def _unwatch(self) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is None:
+            return
+        assert watcher.stdin is not None
+        assert watcher.stdout is not None
+        watcher.stdin.close()
+        try:
+            watcher.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            watcher.kill()
+            watcher.wait()
+        watcher.stdout.close()
+
+
 def call(base: str, method: str, path: str, body: Any = None, timeout_s: float = _QUICK_S) -> Any:
     """Make one control call and return its JSON answer. Raises StageError with the other side's own sentence."""
     text = call_text(base, method, path, body, timeout_s)
@@ -267,7 +348,11 @@ def _address(url: str) -> tuple[str, int]:
 
 def _last_line(path: Path) -> str:
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return _last_words(path.read_bytes())
     except OSError:
         return ""
+
+
+def _last_words(said: bytes) -> str:
+    lines = said.decode("utf-8", errors="replace").strip().splitlines()
     return lines[-1] if lines else ""

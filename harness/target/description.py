@@ -83,6 +83,22 @@ class Proxied(_Table, frozen=True, kw_only=True):
     """Where the proxy listens on 127.0.0.1, for a target that has its upstream's address built in."""
 
 
+class Observe(_Table, frozen=True, kw_only=True):
+    """Where a target that somebody else started can be watched: its process, or its metrics; and its log file."""
+
+    pid: int | None = None
+    """Process id, on the machine of the harness."""
+    log_file: str | None = None
+    """What it logs to, relative to the file."""
+    metrics_url: str | None = None
+    """Where it gives its metrics in Prometheus's text format."""
+
+    def options(self) -> list[str]:
+        """Return this as options of the command that watches (see `harness.observe`)."""
+        given = (("--pid", self.pid), ("--log-file", self.log_file), ("--metrics-url", self.metrics_url))
+        return [word for option, value in given if value is not None for word in (option, str(value))]
+
+
 class Request(_Table, frozen=True, kw_only=True):
     """What the load sends for one message."""
 
@@ -152,6 +168,7 @@ class Target(_Table, frozen=True, kw_only=True):
     """Where it already runs; only without `start`."""
     start: Start | None = None
     redis: OwnRedis | None = None
+    observe: Observe | None = None
     proxy: dict[str, Proxied] = {}
     """The lines that can be broken, by name; `{proxy.NAME}` is the HOST:PORT of one."""
     request: Request = Request()
@@ -195,6 +212,26 @@ class Target(_Table, frozen=True, kw_only=True):
         """Return what the placeholders `{declared.NAME}` and `{deadline_s}` stand for."""
         declared = {f"declared.{name}": _number(limit) for name, limit in self.declared(size).items()}
         return {**declared, "deadline_s": _number(self.deadline_s(size))}
+
+    def observed(self, pid: int | None, log_file: str | None, metrics_url: str | None) -> Observe:
+        """Return where the target can be watched: what is given, and for the rest what its file says.
+
+        Raises:
+            TargetError: what is given makes no sense.
+        """
+        said = self.observe or Observe()
+        if said.log_file is not None:
+            said = msgspec.structs.replace(said, log_file=str(Path(self.file).parent / said.log_file))
+        if pid is not None or metrics_url is not None:
+            said = msgspec.structs.replace(said, pid=pid, metrics_url=metrics_url)
+        if log_file is not None:
+            said = msgspec.structs.replace(said, log_file=log_file)
+        problem = next(_observe_problems(said), None) if said != Observe() else None
+        if problem is not None:
+            for name in ("pid", "log_file", "metrics_url"):
+                problem = problem.replace(f"observe.{name}", f"--{name.replace('_', '-')}")
+            raise TargetError(problem)
+        return said
 
     def uses(self, fact: str, variant: str | None) -> bool:
         """Return whether the command, the environment that it has under this variant, or a proxy names `fact`.
@@ -387,6 +424,8 @@ def _describe(expected: Any) -> str:
         return "a number"
     if expected is int:
         return "a whole number"
+    if expected is int:
+        return "a whole number"
     if expected is str:
         return 'a text in quotes, e.g. "..."'
     names = [field.encode_name for field in msgspec.structs.fields(expected)]
@@ -419,6 +458,10 @@ def _sense_problems(target: Target) -> Iterator[str]:
     yield from _declared_problems(target.declares)
     if target.start is not None:
         yield from _start_problems(target.start, target)
+    if target.observe is not None:
+        if target.start is not None:
+            yield "[observe] and [start] are both there: a target that the harness starts is watched anyway."
+        yield from _observe_problems(target.observe)
     if target.redis is not None and not any(target.uses("redis", name) for name in (None, *target.variants)):
         yield "[redis] has no effect: expected {redis} in start.command, start.env or a variant's env."
     yield from _proxy_problems(target)
@@ -435,13 +478,16 @@ def _sense_problems(target: Target) -> Iterator[str]:
 
 
 def _host_problems(host: str) -> Iterator[str]:
-    try:
-        parts = urlsplit(host)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        sound = False
-    if not sound:
+    if not _is_url(host):
         yield f'host is "{host}": expected a URL such as "http://127.0.0.1:8000".'
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
 
 
 def _declared_problems(declares: Mapping[str, float | BySize]) -> Iterator[str]:
@@ -496,6 +542,17 @@ def _start_problems(start: Start, target: Target) -> Iterator[str]:
         yield f"start.ready.within_s is {start.ready.within_s:g}: expected a number of seconds above 0."
     if not math.isfinite(start.memory_limit_mb) or start.memory_limit_mb <= 0:
         yield f"start.memory_limit_mb is {start.memory_limit_mb:g}: expected a number of megabytes above 0."
+
+
+def _observe_problems(observe: Observe) -> Iterator[str]:
+    if observe.pid is None and observe.metrics_url is None and observe.log_file is None:
+        yield "[observe] is empty: expected pid, metrics_url or log_file."
+    if observe.pid is not None and observe.metrics_url is not None:
+        yield "observe.pid and observe.metrics_url both tell how much memory the target takes: expected one of them."
+    if observe.pid is not None and observe.pid < 1:
+        yield f"observe.pid is {observe.pid}: expected the id of a process, 1 or more."
+    if observe.metrics_url is not None and not _is_url(observe.metrics_url):
+        yield f'observe.metrics_url is "{observe.metrics_url}": expected a URL such as "http://127.0.0.1:8000/metrics".'
 
 
 def _environment_problems(env: Mapping[str, str], key: str, known: Collection[str]) -> Iterator[str]:

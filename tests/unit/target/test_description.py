@@ -107,8 +107,8 @@ def test_a_bare_url_means_the_documented_contract() -> None:
 
 
 MISTAKES = {
-    'nam = "x"': "unknown key 'nam': expected one of name, host, start, redis, proxy, request, reply, declares, "
-    "variants, ablation, parts at the top. Did you mean 'name'?",
+    'nam = "x"': "unknown key 'nam': expected one of name, host, start, redis, observe, proxy, request, reply, "
+    "declares, variants, ablation, parts at the top. Did you mean 'name'?",
     'file = "x"': "unknown key 'file': expected one of name, host",
     '[start]\ncommand = ["a"]\nreplicas = 0': "start.replicas is 0: expected 1 to 32.",
     '[start]\ncommand = ["a"]\nreplicas = "two"': 'start.replicas is "two": expected a whole number.',
