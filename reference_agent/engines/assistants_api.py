@@ -57,8 +57,14 @@ class AssistantsApi:
 
     def __init__(self, client: openai.OpenAI | openai.AsyncOpenAI) -> None:
         # Both clients have the same methods; `settled` takes what either returns.
-        self._beta: Any = client.beta
+        self._client: Any = client
         _silence_deprecation()
+
+    @property
+    def _beta(self) -> Any:
+        # Looked up when it is used: the client then imports a thousand types, which costs a second of CPU that only this
+        # engine needs.
+        return self._client.beta
 
     async def find_assistant(self, name: str) -> StoredAssistant | None:
         """Return the oldest assistant of that name; None: there is none."""
