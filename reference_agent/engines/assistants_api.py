@@ -62,7 +62,7 @@ class AssistantsApi:
 
     @property
     def _beta(self) -> Any:
-        # Looked up when it is used: the client then imports a thousand types, which costs a second of CPU that only this
+        # Looked up when it is used: the client then imports all its types, which takes a second of CPU that only this
         # engine needs.
         return self._client.beta
 
