@@ -37,6 +37,7 @@ class AssistantsEngine:
     ) -> None:
         self._clock = clock
         self._api = assistants_api
+        self._api.load()
         self._assistant = assistant
         self._retries = retries
         self._polling = polling

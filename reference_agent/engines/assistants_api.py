@@ -62,9 +62,12 @@ class AssistantsApi:
 
     @property
     def _beta(self) -> Any:
-        # Looked up when it is used: the client then imports all its types, which takes a second of CPU that only this
-        # engine needs.
+        # Not looked up before it is used: the client then imports its types, which takes a second of CPU.
         return self._client.beta
+
+    def load(self) -> None:
+        """Import now what the first call would have to wait for."""
+        _ = self._beta
 
     async def find_assistant(self, name: str) -> StoredAssistant | None:
         """Return the oldest assistant of that name; None: there is none."""
