@@ -3,6 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import TypeVar
+
+_T = TypeVar("_T")
+_KEPT = 2048
+_SHORT = 500
+"""Letters: what is kept of the longer ones could fill the memory, and looking at them is not what they cost."""
+
+
+def kept_for_short_texts(look: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Keep what a function makes of the short texts that it was given last."""
+    kept = lru_cache(maxsize=_KEPT)(look)
+
+    @wraps(look)
+    def looked_up(text: str) -> _T:
+        return kept(text) if len(text) <= _SHORT else look(text)
+
+    return looked_up
 
 
 class Phrase:

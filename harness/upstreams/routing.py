@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+import msgspec
 
 _H = TypeVar("_H")
 
 
-@dataclass
-class _Node(Generic[_H]):
-    literal: dict[str, _Node[_H]] = field(default_factory=dict)
+class _Node(msgspec.Struct, Generic[_H]):
+    literal: dict[str, _Node[_H]] = {}
     parameter: tuple[str, _Node[_H]] | None = None
-    handlers: dict[str, tuple[str, _H]] = field(default_factory=dict)
+    handlers: dict[str, tuple[str, _H]] = {}
 
 
 class Routes(Generic[_H]):

@@ -14,7 +14,7 @@ import msgspec
 from harness.upstreams.chance import choice
 from harness.upstreams.exchange import without_marks
 from harness.upstreams.language import Language, language_of
-from harness.upstreams.phrase import Phrase
+from harness.upstreams.phrase import Phrase, kept_for_short_texts
 from harness.upstreams.thought import Ask, Thought, ToolResult, WantedTool
 from harness.upstreams.tool_arguments import arguments_for, text_given
 
@@ -241,12 +241,23 @@ def language_of_reply(message: str, instructions: str, earlier: tuple[str, ...] 
     ordered = _language_ordered(instructions)
     if ordered is not None:
         return ordered
-    wished = next((wish for said in (message, *reversed(earlier)) if (wish := _language_wished(said))), None)
-    return wished or language_of(without_marks(message), otherwise="ja")
+    plain = without_marks(message)
+    for said in (plain, *map(without_marks, reversed(earlier))):
+        wished = _language_wished(said)
+        if wished is not None:
+            return wished
+    return _language_used(plain)
 
 
-def _language_wished(message: str) -> Language | None:
-    return next((language for language, phrase in _LANGUAGE_WISHED if phrase.search(message)), None)
+# A message comes again with every later turn of its conversation, and people say the same things.
+@kept_for_short_texts
+def _language_wished(plain: str) -> Language | None:
+    return next((language for language, phrase in _LANGUAGE_WISHED if phrase.search(plain)), None)
+
+
+@kept_for_short_texts
+def _language_used(plain: str) -> Language:
+    return language_of(plain, otherwise="ja")
 
 
 @lru_cache(maxsize=1024)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from harness.upstreams.exchange import Exchange
 from harness.upstreams.openai.body import (
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from harness.upstreams.openai.upstream import OpenAI
 
 
-@dataclass(slots=True)
-class Assistant:
+class Assistant(msgspec.Struct, eq=False):
     """One assistant."""
 
     id: str
@@ -34,14 +34,14 @@ class Assistant:
     name: str | None = None
     description: str | None = None
     instructions: str | None = None
-    tools: list[dict[str, Any]] = field(default_factory=list)
+    tools: list[dict[str, Any]] = []
     functions: tuple[dict[str, Any], ...] = ()
     """Those among the tools, as the model reads them."""
-    metadata: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = {}
     temperature: float | None = 1.0
     top_p: float | None = 1.0
     response_format: Any = "auto"
-    tool_resources: dict[str, Any] = field(default_factory=dict)
+    tool_resources: dict[str, Any] = {}
     reasoning_effort: str | None = None
 
     def document(self) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from harness.model import GenerationState, ToolCall
 from harness.upstreams.exchange import Exchange, mark_in
@@ -35,8 +36,7 @@ _ROLES = ("system", "developer", "user", "assistant", "tool")
 _FINGERPRINT = "fp_standin"
 
 
-@dataclass(slots=True)
-class Completion:
+class Completion(msgspec.Struct, eq=False):
     """One completion."""
 
     id: str
@@ -297,8 +297,7 @@ class Chat:
         return self._api.ok(exchange, page(things, exchange.query, _StoredMessage.document, newest_first=False))
 
 
-@dataclass(frozen=True, slots=True)
-class _StoredMessage:
+class _StoredMessage(msgspec.Struct, frozen=True):
     id: str
     given: dict[str, Any]
 

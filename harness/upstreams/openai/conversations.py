@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from harness.upstreams.exchange import Exchange, mark_in
 from harness.upstreams.openai.body import body_of, list_field, metadata_of
@@ -19,14 +20,13 @@ if TYPE_CHECKING:
 _ITEMS_AT_ONCE = 20
 
 
-@dataclass(slots=True)
-class Conversation:
+class Conversation(msgspec.Struct, eq=False):
     """One conversation."""
 
     id: str
     created_s: int
     metadata: dict[str, str]
-    items: list[Item] = field(default_factory=list)
+    items: list[Item] = []
     locked_by: str | None = None
     """Id of the response that is being made in it."""
     mark: str | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -16,8 +15,7 @@ from harness.upstreams.thought import Said, ToolResult
 _ROLES = ("user", "assistant", "system", "developer")
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """One item, as the API writes it."""
 
     id: str
@@ -154,8 +152,7 @@ def unpacked(items: list[Item]) -> list[Item]:
     return whole
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(msgspec.Struct, frozen=True):
     """What the model makes of items."""
 
     instructions: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -33,8 +32,7 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 raise ValueError(msg)
 
 
-@dataclass(slots=True)
-class Bucket:
+class Bucket(msgspec.Struct, eq=False):
     """So much a minute: what was taken comes back evenly."""
 
     limit: int
@@ -52,8 +50,7 @@ class Bucket:
         return max(0.0, (amount - self.level) * 60 / self.limit)
 
 
-@dataclass(slots=True)
-class Key:
+class Key(msgspec.Struct, eq=False):
     """One API key."""
 
     requests: Bucket
@@ -61,7 +58,7 @@ class Key:
     revoked: bool = False
     used_requests: int = 0
     used_tokens: int = 0
-    cost_usd: float = field(default=0.0)
+    cost_usd: float = 0.0
 
 
 class Limits:

@@ -10,8 +10,9 @@ A response that asks for tools is completed too; their outputs come with the nex
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from harness.model import OPEN_STATES, GenerationState
 from harness.upstreams.exchange import Exchange, mark_in
@@ -67,8 +68,7 @@ _ECHOED: dict[str, Any] = {
 }
 
 
-@dataclass(slots=True)
-class Response:
+class Response(msgspec.Struct, eq=False):
     """One response."""
 
     id: str
@@ -88,8 +88,8 @@ class Response:
     caller: str | None
     conversation: Conversation | None = None
     state: GenerationState = "queued"
-    fate: Fate = field(default_factory=Fate)
-    output: list[Item] = field(default_factory=list)
+    fate: Fate = Fate()
+    output: list[Item] = []
     ends_s: int = 0
     """When it will be over, in seconds since 1970."""
     is_told: bool = False

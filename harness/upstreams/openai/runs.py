@@ -9,8 +9,9 @@ What a turn of the model comes to is decided when the turn begins; nothing can c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from harness.model import OPEN_STATES, GenerationState, ToolCall
 from harness.upstreams.exchange import Exchange
@@ -44,8 +45,7 @@ _MESSAGES_GIVEN = 20
 """How many of the latest messages the model sees."""
 
 
-@dataclass(slots=True)
-class RunStep:
+class RunStep(msgspec.Struct, eq=False):
     """One step of a run: tools that were called, or a message that was written."""
 
     id: str
@@ -53,7 +53,7 @@ class RunStep:
     status: str
     message_id: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
-    outputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = {}
     """Tool call id -> its output, once it was submitted."""
     completed_s: int | None = None
     cancelled_s: int | None = None
@@ -61,8 +61,7 @@ class RunStep:
     usage: dict[str, int] | None = None
 
 
-@dataclass(slots=True)
-class Run:
+class Run(msgspec.Struct, eq=False):
     """One run."""
 
     id: str
@@ -87,12 +86,12 @@ class Run:
     state: GenerationState = "queued"
     version: int = 0
     """Counts the states entered, so that what was due in an earlier one no longer happens."""
-    fate: Fate = Fate()  # noqa: RUF009, a frozen record
-    thought: Thought = field(default_factory=Thought)
+    fate: Fate = Fate()
+    thought: Thought = Thought()
     calls: tuple[ToolCall, ...] = ()
     """The tools that are asked for in requires_action."""
-    results: list[ToolResult] = field(default_factory=list)
-    steps: list[RunStep] = field(default_factory=list)
+    results: list[ToolResult] = []
+    steps: list[RunStep] = []
     queue_ns: int = 0
     turn_ns: int = 0
     answer: Message | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from harness.upstreams.exchange import Exchange, mark_in
 from harness.upstreams.openai.body import body_of, list_field, metadata_of, text_of_content
@@ -21,8 +22,7 @@ _LONGEST_MESSAGE = 256_000
 """Characters; the API's own bound."""
 
 
-@dataclass(slots=True)
-class Message:
+class Message(msgspec.Struct, eq=False):
     """One message of a thread."""
 
     id: str
@@ -57,16 +57,15 @@ class Message:
         }
 
 
-@dataclass(slots=True)
-class Thread:
+class Thread(msgspec.Struct, eq=False):
     """One thread."""
 
     id: str
     created_s: int
     metadata: dict[str, str] | None = None
     tool_resources: dict[str, Any] | None = None
-    messages: list[Message] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
+    messages: list[Message] = []
+    runs: list[Run] = []
     active: Run | None = None
     """The run that is under way: there is at most one."""
     mark: str | None = None

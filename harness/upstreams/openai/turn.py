@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,8 +24,7 @@ TOKENS_A_MESSAGE = 4
 _PIECE = re.compile(r"\s*\S{1,4}|\s+$")
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """What a turn of the model comes to."""
 
     text: str
