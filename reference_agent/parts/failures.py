@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Protocol
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from reference_agent.errors import Gone, HandledFailure, OutOfTime, Refused, Unavailable
@@ -30,6 +31,9 @@ class DocumentedFailures:
         return None
 
 
+_CALLER_LEFT = 499  # as nginx writes it down; nobody is there to read it
+
+
 class HardenedFailures:
     """A status that says whose fault it is, a word for machines, a sentence for people, and when to come back."""
 
@@ -50,6 +54,9 @@ class HardenedFailures:
             case Gone():
                 self._logging.warned("conversation_gone")
                 return _error(503, "conversation_gone", "話をわすれちゃったにゃん。もう一度話しかけてにゃん", 0.0)
+            case ClientDisconnect():
+                self._logging.noted("caller_left")
+                return Response(status_code=_CALLER_LEFT)
             case HandledFailure():
                 self._logging.warned("generation_failed")
                 return _error(502, "generation_failed", "うまく考えられなかったにゃん", None)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from agent_stage import KeptLog
+from starlette.requests import ClientDisconnect
 
 from reference_agent.errors import Gone, HandledFailure, OutOfTime, Refused, Unavailable
 from reference_agent.parts.failures import DocumentedFailures, HardenedFailures
@@ -49,3 +50,11 @@ def test_hardened_one_writes_a_bug_down_and_tells_the_caller_nothing_of_it() -> 
     assert response is not None
     assert b"secret" not in response.body
     assert log.events == ["bug:turn_failed"]
+
+
+def test_a_caller_who_left_is_no_bug_of_ours() -> None:
+    log = KeptLog()
+    response = HardenedFailures(log).answer(ClientDisconnect())
+    assert response is not None
+    assert response.status_code == 499
+    assert log.events == ["caller_left"]
