@@ -1,4 +1,4 @@
-"""How does a text sound? A real WAV, as long as the text takes to speak: a hum that swells with each syllable."""
+"""How does a text sound? A hum that swells with each syllable, as long as the text takes to speak; as MP3 silence."""
 
 from __future__ import annotations
 
@@ -100,3 +100,15 @@ def wav_header(size_bytes: int, *, rate_hz: int = SAMPLE_RATE_HZ, channels: int 
         b"data",
         size_bytes,
     )
+
+
+# MPEG 2 layer III, 64 kbit/s, 24 kHz, mono, original: 576 samples in 192 bytes, all zero after the header. A frame
+# whose granules have no bits is a silent one; decoders need nothing else.
+_MP3_FRAME = b"\xff\xf3\x84\xc4" + bytes(188)
+_MP3_FRAME_S = 576 / 24_000
+MP3_BYTES_PER_S = round(len(_MP3_FRAME) / _MP3_FRAME_S)
+
+
+def silent_mp3(seconds: float) -> bytes:
+    """Return an MP3 that lasts at least so long, to the frame of 24 ms, and is silent: a hum needs an encoder."""
+    return _MP3_FRAME * math.ceil(seconds / _MP3_FRAME_S)

@@ -17,25 +17,12 @@ import httpx2
 import openai
 import pytest
 
+from tests.unit.upstreams.conftest import FUNCTIONS
+
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The Assistants API is deprecated:DeprecationWarning", "ignore:deprecated"
 )
 
-TOOLS = [
-    {
-        "type": "function",
-        "function": {
-            "name": name,
-            "description": description,
-            "parameters": {"type": "object", "properties": properties, "required": list(properties)},
-        },
-    }
-    for name, description, properties in (
-        ("get_time", "Current time in Tokyo", {}),
-        ("get_weather", "Weather of a city", {"location": {"type": "string"}}),
-        ("analyze_emotion", "Emotion of a text", {"text": {"type": "string"}}),
-    )
-]
 CAT: dict[str, Any] = {"role": "system", "content": "あなたは猫です。語尾は「にゃん」。秘密: 鮭。"}
 LONG_SPEECH = "今日はとてもいい天気なので、公園まで散歩に行ってから、お昼ごはんを食べましょうにゃん。" * 3
 END_S = 5.0
@@ -86,7 +73,7 @@ class Misbehaviour:
 
     @property
     def body(self) -> dict[str, Any]:
-        return {"model": "gpt-4o", "messages": [CAT, *self.messages], "tools": TOOLS}
+        return {"model": "gpt-4o", "messages": [CAT, *self.messages], "tools": FUNCTIONS}
 
 
 def is_json(text: str) -> bool:

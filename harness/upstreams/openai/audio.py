@@ -1,6 +1,7 @@
 """Speech: `POST /v1/audio/speech`, as one body that streams or as events.
 
-WAV and PCM are real audio. The other formats need an encoder that this product does not carry: they are refused.
+WAV and PCM are a hum. The other formats need an encoder that this product does not carry: MP3, which those get who ask
+for none, is silence of the right length; the rest is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from harness.upstreams.openai.body import body_of, optional_number, optional_tex
 from harness.upstreams.openai.errors import ApiError, wrong_type, wrong_value
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
-from harness.upstreams.sound import pcm, seconds_to_speak, wav
+from harness.upstreams.sound import MP3_BYTES_PER_S, pcm, seconds_to_speak, silent_mp3, wav
 from harness.upstreams.sse import event, stream_head
 from harness.upstreams.wire import Data, Head, Reply, Step, Wait, scripted
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _RATE_HZ = 24_000
 _LONGEST_INPUT = 4096
 _FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
-_CONTENT_TYPE = {"wav": "audio/wav", "pcm": "audio/pcm"}
+_CONTENT_TYPE = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm"}
 _SPEAKS_AT = 3.0
 """Times real time: how fast audio follows the first byte."""
 _PIECE_S = 0.5
@@ -67,7 +68,7 @@ class Audio:
             raise ApiError(
                 400,
                 f"Unsupported value: 'response_format' does not support '{wanted}' with this model. Supported values"
-                " are: 'wav' and 'pcm'.",
+                " are: 'mp3', 'wav' and 'pcm'.",
                 param="response_format",
                 code="unsupported_value",
             )
@@ -77,31 +78,35 @@ class Audio:
         exchange.cost_usd = self._api.epoch.prices.of_speech(len(text))
         seconds = exchange.speaks_for(seconds_to_speak(text, speed=speed))
         first_s = self._api.epoch.takes(exchange, "speech")
-        audio = (wav if wanted == "wav" else pcm)(seconds, rate_hz=_RATE_HZ)
+        if wanted == "mp3":
+            audio, bytes_per_s = silent_mp3(seconds), MP3_BYTES_PER_S
+        else:
+            audio, bytes_per_s = (wav if wanted == "wav" else pcm)(seconds, rate_hz=_RATE_HZ), 2 * _RATE_HZ
+        size_bytes = round(bytes_per_s * _PIECE_S)
         scale = self._api.epoch.latency.scale if self._api.epoch.latency.profile != "fast" else 0.0
         if stream == "sse":
             usage = {"input_tokens": tokens_in(text), "output_tokens": round(50 * seconds)}
-            return scripted(_as_events(audio, first_s, scale, usage))
-        return scripted(_as_body(audio, first_s, scale, _CONTENT_TYPE[wanted]))
+            return scripted(_as_events(_pieces(audio, size_bytes), first_s, scale, usage))
+        pieces = _pieces(audio, size_bytes) if scale else [audio]
+        return scripted(_as_body(pieces, first_s, scale, _CONTENT_TYPE[wanted]))
 
 
-def _pieces(audio: bytes) -> list[bytes]:
-    size = round(2 * _RATE_HZ * _PIECE_S)
-    return [audio[begin : begin + size] for begin in range(0, len(audio), size)]
+def _pieces(audio: bytes, size_bytes: int) -> list[bytes]:
+    return [audio[begin : begin + size_bytes] for begin in range(0, len(audio), size_bytes)]
 
 
-def _as_body(audio: bytes, first_s: float, scale: float, content_type: str) -> Iterator[Step]:
+def _as_body(pieces: list[bytes], first_s: float, scale: float, content_type: str) -> Iterator[Step]:
     yield Wait(first_s)
     yield Head(200, (("content-type", content_type),), None)
-    for piece in _pieces(audio) if scale else (audio,):
+    for piece in pieces:
         yield Data(piece)
         yield Wait(scale * _PIECE_S / _SPEAKS_AT)
 
 
-def _as_events(audio: bytes, first_s: float, scale: float, usage: dict[str, Any]) -> Iterator[Step]:
+def _as_events(pieces: list[bytes], first_s: float, scale: float, usage: dict[str, Any]) -> Iterator[Step]:
     yield Wait(first_s)
     yield stream_head()
-    for piece in _pieces(audio):
+    for piece in pieces:
         yield event({"type": "speech.audio.delta", "audio": base64.b64encode(piece).decode()})
         yield Wait(scale * _PIECE_S / _SPEAKS_AT)
     total = usage["input_tokens"] + usage["output_tokens"]

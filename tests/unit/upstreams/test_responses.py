@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harness.faults import parse
+from harness.target.audio import read_audio
 from harness.upstreams import wire
 
 TOOLS = [{"type": "function", "name": "get_time", "parameters": {"type": "object", "properties": {}}}]
@@ -246,6 +247,17 @@ def test_speech_is_real_and_costs(caller: Any) -> None:
     assert "speech.audio.done" in events
 
 
+def test_who_asks_for_no_format_gets_an_mp3_as_long_as_the_text_takes_to_speak(caller: Any) -> None:
+    text = "こんにちは。今日はいい天気ですね。" * 5
+    lengths_s = []
+    for wanted in (None, "mp3", "wav"):
+        answer = speech(caller, input=text, response_format=wanted)
+        assert answer.headers["content-type"] == ("audio/wav" if wanted == "wav" else "audio/mpeg")
+        lengths_s.append(read_audio(answer.body).length_s)
+    assert lengths_s[0] == lengths_s[1] == pytest.approx(lengths_s[2], abs=0.024)
+    assert lengths_s[0] > 10
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
@@ -253,8 +265,7 @@ def test_speech_is_real_and_costs(caller: Any) -> None:
         ({"input": ""}, "input"),
         ({"speed": 5}, "speed"),
         ({"voice": None}, "voice"),
-        ({"response_format": "mp3"}, "response_format"),
-        ({"response_format": "midi"}, "response_format"),
+        *(({"response_format": name}, "response_format") for name in ("opus", "aac", "flac", "midi")),
         ({"stream_format": "smoke"}, "stream_format"),
     ],
 )
