@@ -97,18 +97,18 @@ class Stack:
         self.mark = next(one["HARNESS_STACK"] for one in own if "HARNESS_STACK" in one)
         return self
 
-    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def call(self, method: str, path: str, body: Any = None, timeout_s: float = 60) -> tuple[int, Any]:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:
+            with urllib.request.urlopen(request, timeout=timeout_s) as response:
                 return response.status, json.loads(response.read())
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, json.loads(error.read())
 
     def begin(self, name: str = "one", **order: Any) -> dict[str, Any]:
-        status, answer = self.call("POST", "/scenario", {"name": name, **order})
+        status, answer = self.call("POST", "/scenario", {"name": name, **order}, timeout_s=240)
         assert status == 200, answer
         return dict(answer)
 
