@@ -23,7 +23,7 @@ from harness.checks.selection import (
 from harness.checks.wilson import interval, trials_to_show, trials_to_tell
 from harness.checks.wording import bounds, figure, moment, people, percent, phases, sample_lines, share
 from harness.evidence import Evidence
-from harness.model import Finding, Outcome, Sample
+from harness.model import Finding, Outcome, Phase, Role, Sample
 
 _NO_ANSWER = frozenset({Outcome.TIMEOUT, Outcome.UNSERVED, Outcome.DISCONNECTED})
 _FAULT_FAMILIES = frozenset({"upstream", "model", "network", "process", "caller"})
@@ -75,21 +75,18 @@ def answered_before_deadline(
         at_most_unanswered: how many of them may go without.
         minimum: requests that it takes to judge at all.
     """
-    expected = (
-        f"at most {figure(at_most_unanswered)} requests of {people(roles)} without any answer"
-        f" within {evidence.deadline_s:g} s"
-    )
     asked = requests(evidence, roles, during)
-    unanswered = [sample for sample in asked if sample.outcome in _NO_ANSWER]
-    observed = f"{share(len(unanswered), len(asked))} without any answer {phases(during)}"
-    counted = f"requests of {people(roles)} due {phases(during)}, {_outcomes(asked)}; an error is an answer here"
-    lines = sample_lines(evidence, unanswered)
-    if len(unanswered) > at_most_unanswered:
-        return failed(expected=expected, observed=observed, counted=counted, evidence=lines)
-    if len(asked) < minimum:
-        reason = f"too few samples: {len(asked)} requests of {people(roles)} {phases(during)}, it takes {minimum}"
-        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
-    return passed(expected=expected, observed=observed, counted=counted, evidence=lines)
+    return _few_without(
+        [sample for sample in asked if sample.outcome in _NO_ANSWER],
+        asked,
+        evidence,
+        roles,
+        during,
+        at_most_unanswered,
+        minimum,
+        lacking="without any answer",
+        counted="an error is an answer here",
+    )
 
 
 @check(vantages=("client",), question="Was everybody really answered?", service=True)
@@ -111,19 +108,18 @@ def all_answered(
         at_most_unanswered: how many of them may go without.
         minimum: requests that it takes to judge at all.
     """
-    deadline = f"within {evidence.deadline_s:g} s"
-    expected = f"at most {figure(at_most_unanswered)} requests of {people(roles)} not answered {deadline}"
     asked = requests(evidence, roles, during)
-    without = [sample for sample in asked if not served(evidence, sample)]
-    observed = f"{share(len(without), len(asked))} not answered {phases(during)}"
-    counted = f"requests of {people(roles)} due {phases(during)}, {_outcomes(asked)}; an error is no answer here"
-    lines = sample_lines(evidence, without)
-    if len(without) > at_most_unanswered:
-        return failed(expected=expected, observed=observed, counted=counted, evidence=lines)
-    if len(asked) < minimum:
-        reason = f"too few samples: {len(asked)} requests of {people(roles)} {phases(during)}, it takes {minimum}"
-        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
-    return passed(expected=expected, observed=observed, counted=counted, evidence=lines)
+    return _few_without(
+        [sample for sample in asked if not served(evidence, sample)],
+        asked,
+        evidence,
+        roles,
+        during,
+        at_most_unanswered,
+        minimum,
+        lacking="not answered",
+        counted="an error is no answer here",
+    )
 
 
 @check(vantages=("client",), question="Were errors clear ones?", service=True)
@@ -295,6 +291,31 @@ def answered_within(
     observed = f"{reached} {phases(during)}, {len(slow)} of {len(asked)} requests above {figure(at_most_s)} s"
     conclude = passed if value <= at_most_s else failed
     return conclude(expected=expected, observed=observed, counted=counted, evidence=lines)
+
+
+def _few_without(
+    without: list[Sample],
+    asked: list[Sample],
+    evidence: Evidence,
+    roles: Iterable[Role],
+    during: Iterable[Phase],
+    at_most: float,
+    minimum: int,
+    *,
+    lacking: str,
+    counted: str,
+) -> Finding:
+    """Judge how many of the requests that were asked went without, each of them counting."""
+    expected = f"at most {figure(at_most)} requests of {people(roles)} {lacking} within {evidence.deadline_s:g} s"
+    observed = f"{share(len(without), len(asked))} {lacking} {phases(during)}"
+    counted = f"requests of {people(roles)} due {phases(during)}, {_outcomes(asked)}; {counted}"
+    lines = sample_lines(evidence, without)
+    if len(without) > at_most:
+        return failed(expected=expected, observed=observed, counted=counted, evidence=lines)
+    if len(asked) < minimum:
+        reason = f"too few samples: {len(asked)} requests of {people(roles)} {phases(during)}, it takes {minimum}"
+        return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
+    return passed(expected=expected, observed=observed, counted=counted, evidence=lines)
 
 
 def _by_interval(

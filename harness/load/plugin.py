@@ -1,101 +1,35 @@
-"""Locust's door to the campaign: options, start and stop, and the greenlet that does what the conductor says."""
+"""How does Locust come to the campaign? Its test start, its test stop and its exit are the campaign's."""
 
 from __future__ import annotations
 
-import argparse
 import functools
 import logging
 import os
-import platform
-import subprocess
-import sys
-import time
 import traceback
-from collections import deque
-from datetime import UTC, datetime
-from importlib import metadata
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import gevent
-import msgspec
 from locust import argument_parser, events
-from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from harness import campaign, evidence, verdict
-from harness.campaign import Action, Arm, Conductor, End, Enter, Event, Finish, Judge, Leave, Lift, Play, Prepare
-from harness.faults import parse as parse_fault
-from harness.launch import COMPLAINT
-from harness.load.declared import ScenarioFileError, played
+from harness import verdict
+from harness.evidence import EvidenceError
+from harness.load.declared import ScenarioFileError
+from harness.load.driver import JUDGING_WITHIN_S, Campaign, CampaignError, complain
 from harness.load.ensemble import Ensemble
-from harness.load.misconduct import caller_fault_id
+from harness.load.options import add_options
 from harness.load.page import show_verdicts
-from harness.load.player import Player, PlayOrder, own_clock
-from harness.load.stage import Bare, Observed, Stage, StageError, Supervised, WithUpstreams
-from harness.model import FaultEvent, Moment, Plan, PlannedScenario, Size, Verdict
-from harness.target import TargetError, bare_target, read_target
+from harness.load.player import Player
+from harness.load.stage import StageError
+from harness.target import TargetError
 
 _LOG = logging.getLogger("harness")
 
-_TICK_S: Final = 0.02
-"""How precisely a phase begins: well under the shortest phase, and 50 wake-ups a second cost nothing."""
-_PROGRESS_S: Final = 0.5
-_JUDGING_TIMEOUT_S: Final = 300.0
-_REHEARSAL_S: Final = 20.0
-"""Players that have not got ready in this time are not waited for any longer: their lag is then seen and judged."""
+_GLANCE_S: Final = 0.5
+"""How often it is looked whether the command that started the campaign is still there."""
 
-
-class _Reported(Exception):
-    """Something is wrong that a person can mend; the message is for them."""
-
-
-@events.init_command_line_parser.add_listener
-def _add_options(parser: LocustArgumentParser) -> None:
-    group = parser.add_argument_group("harness", "How scenarios are played and judged")
-    group.add_argument(
-        "--upstreams",
-        metavar="URL",
-        default="",
-        env_var="HARNESS_UPSTREAMS",
-        help="control URL of the bundled upstreams that the target calls; joins their ledger to the evidence",
-    )
-    group.add_argument(
-        "--target",
-        metavar="FILE",
-        default="",
-        env_var="HARNESS_TARGET",
-        help="target.toml that describes the target; one with [start] is started fresh for every scenario",
-    )
-    group.add_argument("--variant", default="", help="a variant that the target file names")
-    group.add_argument(
-        "--full",
-        action="store_true",
-        default=False,
-        help="play the documented size (100,000 user ids) instead of the quick one",
-    )
-    group.add_argument(
-        "--replicas",
-        type=int,
-        default=0,
-        metavar="N",
-        help="processes of the target that are started, behind a balancer; 0: as its file says",
-    )
-    group.add_argument("--pid", type=int, default=None, help="process id of a target that runs here already: watched")
-    group.add_argument("--log-file", metavar="FILE", default=None, help="what a target that runs already logs to: read")
-    group.add_argument(
-        "--metrics-url", metavar="URL", default=None, help="Prometheus metrics of a target that runs already: read"
-    )
-    group.add_argument("--seed", type=int, default=1, help="one seed reproduces every choice of a run")
-    group.add_argument("--runs", metavar="DIR", default="runs", help="where run directories are written")
-    group.add_argument(
-        "--deadline", type=float, default=0.0, help="seconds until a caller gives up; 0: the target's own"
-    )
-    # What `harness run` says beside these: where to record, and variables for the target.
-    parser.add_argument("--run-dir", default="", include_in_web_ui=False, help=argparse.SUPPRESS)
-    parser.add_argument("--parent", type=int, default=0, include_in_web_ui=False, help=argparse.SUPPRESS)
-    parser.add_argument("--set", action="append", default=[], include_in_web_ui=False, help=argparse.SUPPRESS)
+events.init_command_line_parser.add_listener(add_options)
 
 
 @events.init.add_listener
@@ -130,8 +64,8 @@ class _Door:
     def on_test_start(self, environment: Environment, **_: Any) -> None:
         try:
             self._campaign = Campaign(environment, self._ensemble)
-        except (_Reported, ScenarioFileError, TargetError, StageError, evidence.EvidenceError) as error:
-            _complain(error)
+        except (CampaignError, ScenarioFileError, TargetError, StageError, EvidenceError) as error:
+            complain(error)
             environment.process_exit_code = error.exit_code if isinstance(error, StageError) else verdict.EXIT_USAGE
             gevent.spawn(self._leave)
             return
@@ -151,7 +85,7 @@ class _Door:
             return
         running.interrupt(reason)
         if self._greenlet is not None:
-            self._greenlet.join(timeout=_JUDGING_TIMEOUT_S)
+            self._greenlet.join(timeout=JUDGING_WITHIN_S)
 
     def _run(self, running: Campaign) -> None:
         watch = gevent.spawn(self._watch_parent, running)
@@ -160,7 +94,7 @@ class _Door:
         except Exception as error:  # a mistake of ours: shown whole, and never the reason why Locust runs on for ever
             _LOG.exception("The campaign broke")
             traceback.print_exc()
-            _complain(f"The campaign broke with {type(error).__name__}: {error}. This is a mistake of the harness.")
+            complain(f"The campaign broke with {type(error).__name__}: {error}. This is a mistake of the harness.")
         finally:
             watch.kill()
             self._environment.process_exit_code = running.exit_code
@@ -170,7 +104,7 @@ class _Door:
         """End the campaign when the command that started it is gone: killed, it cannot say so itself."""
         options = self._environment.parsed_options
         while options is not None and options.parent and os.getppid() == options.parent:
-            gevent.sleep(_PROGRESS_S)
+            gevent.sleep(_GLANCE_S)
         if options is not None and options.parent:
             running.interrupt("the command that started the campaign was killed")
 
@@ -188,349 +122,3 @@ class _Door:
             gevent.sleep(options.autoquit)
             runner.quit()
             self._environment.web_ui.stop()
-
-
-class Campaign:
-    """One campaign, from its plan to its verdicts, driven by a conductor.
-
-    Raises _Reported, ScenarioFileError, TargetError, StageError or EvidenceError when it cannot even begin.
-    """
-
-    def __init__(self, environment: Environment, ensemble: Ensemble) -> None:
-        options = environment.parsed_options
-        assert options is not None
-        self._environment = environment
-        self._ensemble = ensemble
-        self._target = read_target(Path(options.target)) if options.target else bare_target()
-        size: Size = "full" if options.full else "quick"
-        variant = self._target.variant(options.variant) if options.variant else None
-        host = (environment.host or self._target.host or "").rstrip("/")
-        starts = self._target.start is not None and not host
-        if not host and not starts:
-            msg = (
-                "There is no target. Give the URL of a running agent with --host http://127.0.0.1:8000, or a target "
-                "file that says how to start one with --target target.toml."
-            )
-            raise _Reported(msg)
-        if starts and (options.pid or options.log_file or options.metrics_url):
-            msg = "--pid, --log-file and --metrics-url have no effect: what the harness starts it watches anyway."
-            raise _Reported(msg)
-        self._scenarios = played(environment.user_classes)
-        name = options.variant or (self._target.name if options.target else "deployment")
-        self.run_dir = (
-            Path(options.run_dir) if options.run_dir else evidence.new_run_directory(Path(options.runs), name)
-        )
-        self._deadline_s = options.deadline or self._target.deadline_s(size)
-        plan = Plan(
-            run_id=self.run_dir.name,
-            seed=options.seed,
-            size=size,
-            target_name=self._target.name if options.target else host,
-            variant=options.variant or None,
-            host=host or None,
-            scenarios=tuple(planned for planned, _ in self._scenarios.values()),
-            declared=self._target.declared(size),
-            deadline_s=self._deadline_s,
-            expect=variant.expect if variant else None,
-            expect_scenarios=dict(variant.expect_scenarios) if variant else {},
-            versions={name: metadata.version(name) for name in ("locust", "msgspec")}
-            | {"python": platform.python_version()},
-            git_revision=_git_revision(),
-            wall_clock_anchor=datetime.now(UTC).isoformat(),
-            monotonic_anchor_ns=time.monotonic_ns(),
-            command=tuple(sys.argv),
-        )
-        evidence.write_json(self.run_dir / evidence.PLAN, plan)
-        self._plan = plan
-        self._log = evidence.JsonLinesWriter(self.run_dir / evidence.CAMPAIGN)
-        self._stage: Stage
-        if starts:
-            arguments = ["--target", options.target, "--size", size, "--seed", str(options.seed)]
-            arguments += ["--variant", options.variant] if options.variant else []
-            arguments += ["--replicas", str(options.replicas)] if options.replicas else []
-            for setting in options.set:
-                arguments += ["--set", setting]
-            self._stage = Supervised(self.run_dir, arguments)
-        elif options.upstreams:
-            self._stage = WithUpstreams(host, options.upstreams, self.run_dir)
-        else:
-            self._stage = Bare(host)
-        watched = self._target.observed(options.pid, options.log_file, options.metrics_url).options()
-        if watched:
-            self._stage = Observed(self._stage, self.run_dir, watched)
-        self._conductor = Conductor(plan.scenarios, size, self._deadline_s)
-        self._planned_faults: evidence.JsonLinesWriter | None = None
-        self._phases: evidence.JsonLinesWriter | None = None
-        self._armed: dict[int, str | None] = {}
-        self._with_callers: dict[int, FaultEvent] = {}
-        self._reached: dict[str, tuple[str, str]] = {}
-        self._interruption: str | None = None
-        self._next_progress_s = 0.0
-        self._host = host
-        self.finished = False
-        self.exit_code = verdict.EXIT_ERROR
-
-    def rows(self) -> list[dict[str, str]]:
-        """Return what is known of every scenario, in the order of play."""
-        current = None if self._conductor.finished else self._conductor.scenario.name
-        rows = []
-        for planned in self._plan.scenarios:
-            reached, summary = self._reached.get(planned.name, ("", ""))
-            if not reached and planned.name == current:
-                reached = (self._conductor.phase or "preparing").replace("_", "-")
-            rows.append({"scenario": planned.name, "verdict": reached, "summary": summary})
-        return rows
-
-    def interrupt(self, reason: str) -> None:
-        """End the campaign in order: what was recorded is brought to disk and judged, nothing is left behind."""
-        self._interruption = reason
-
-    def run(self) -> None:
-        """Play to the end."""
-        _LOG.info("Recording to %s", self.run_dir)
-        try:
-            self._drive()
-        except evidence.EvidenceError as error:
-            _complain(error)
-            self.exit_code = verdict.EXIT_ERROR
-        finally:
-            self._ensemble.stop()
-            for armed in self._armed.values():
-                if armed is not None:
-                    self._lift(armed)  # upstreams that somebody else started outlive this campaign
-            self._stage.close()
-            self.finished = True
-
-    def _drive(self) -> None:
-        todo: deque[Action] = deque(self._conductor.begin())
-        while not self._conductor.finished or todo:
-            while todo:
-                event = self._perform(todo.popleft())
-                if event is not None:
-                    todo.extend(self._conductor.on(event, time.monotonic_ns()))
-            if self._conductor.finished:
-                return
-            gevent.sleep(_TICK_S)
-            todo.extend(self._conductor.on(self._observe(), time.monotonic_ns()))
-
-    def _observe(self) -> Event:
-        if self._ensemble.failure is not None:
-            raise self._ensemble.failure
-        if self._interruption is not None:
-            return campaign.Interrupt(self._interruption)
-        now_s = time.monotonic()
-        if now_s >= self._next_progress_s:
-            self._next_progress_s = now_s + _PROGRESS_S
-            self._say("progress")
-        return campaign.Tick(self._ensemble.in_flight)
-
-    def _perform(self, action: Action) -> Event | None:
-        match action:
-            case Prepare(planned):
-                return self._prepare(planned)
-            case Play(planned, begin_ns):
-                self._play(planned, begin_ns)
-            case Enter(phase):
-                self._say("phase", text=phase)
-            case Leave(window):
-                assert self._phases is not None
-                self._phases.add(window)
-                self._phases.flush()
-            case Arm(index, plan):
-                self._arm(index, campaign.fault_fields(plan, self._plan.size), must_fire=plan.must_fire)
-            case Lift(index, _):
-                if index in self._with_callers:
-                    self._note(self._with_callers.pop(index), "lifted")
-                armed = self._armed.pop(index, None)
-                if armed is not None:
-                    self._lift(armed)
-            case End(planned, ended):
-                self._end(planned, ended)
-                return campaign.HasEnded()
-            case Judge(planned):
-                return self._judge(planned)
-            case Finish(interrupted, reason):
-                self._finish(interrupted=interrupted, reason=reason)
-        return None
-
-    def _prepare(self, planned: PlannedScenario) -> Event:
-        directory = evidence.scenario_directory(self.run_dir, planned.name)
-        evidence.write_json(directory / evidence.SCENARIO, planned)
-        self._phases = evidence.JsonLinesWriter(directory / evidence.PHASES)
-        self._planned_faults = evidence.JsonLinesWriter(directory / evidence.PLANNED)
-        self._armed, self._with_callers = {}, {}
-        self._say("preparing")
-        self._ensemble.rehearse(planned.name, self._plan.seed)
-        preparing = gevent.spawn(self._host_or_trouble, planned)
-        until_s = time.monotonic() + _REHEARSAL_S
-        while not preparing.ready() or not (self._ensemble.rehearsed or time.monotonic() > until_s):
-            gevent.sleep(_TICK_S)
-            if self._interruption is not None:
-                preparing.kill()
-                return campaign.Interrupt(self._interruption)
-        outcome = preparing.get()
-        if isinstance(outcome, StageError):
-            _complain(outcome)
-            return campaign.PrepareFailed(str(outcome))
-        self._host = outcome
-        return campaign.Prepared(self._host)
-
-    def _host_or_trouble(self, planned: PlannedScenario) -> str | StageError:
-        # Returned, not raised: gevent prints the traceback of a greenlet that raises, and this is no mistake of ours.
-        try:
-            return self._stage.prepare(planned)
-        except StageError as error:
-            return error
-
-    def _play(self, planned: PlannedScenario, begin_ns: int) -> None:
-        directory = evidence.scenario_directory(self.run_dir, planned.name)
-        order = PlayOrder(
-            scenario=planned.name,
-            size=self._plan.size,
-            seed=self._plan.seed,
-            begin_ns=begin_ns,
-            clock=own_clock(),
-            host=self._host,
-            target=self._target,
-            deadline_s=self._deadline_s,
-            index=0,
-            count=1,
-        )
-        writers = (evidence.JsonLinesWriter(directory / name) for name in (evidence.SAMPLES, evidence.CALLERS))
-        self._ensemble.play(order, *writers)
-        durations = campaign.durations_of(planned.declaration.quick, planned.declaration.full, self._plan.size)
-        self._say("playing", duration_s=campaign.phase_offsets(durations)["drain"][0])
-
-    def _arm(self, index: int, spec: dict[str, Any], *, must_fire: bool) -> None:
-        fault = parse_fault(spec)
-        planned = FaultEvent(
-            at_ns=0,
-            fault=fault.name,
-            id=f"unarmed-{index}",
-            event="planned",
-            family=fault.family,
-            where=str(next((spec[one] for one in ("upstream", "proxy", "process", "callers") if spec.get(one)), "")),
-            must_fire=must_fire,
-        )
-        if fault.family == "caller":
-            # The players know by themselves whom it meets, and report its firings.
-            planned = msgspec.structs.replace(planned, id=caller_fault_id(index))
-            self._with_callers[index] = planned
-            self._note(planned, "planned")
-            self._note(planned, "armed")
-            return
-        try:
-            armed = self._stage.arm(spec)
-        except StageError as error:
-            _LOG.error("The fault %s cannot be armed: %s", fault.name, error)
-            armed = None
-        self._armed[index] = armed
-        self._note(msgspec.structs.replace(planned, id=armed or planned.id), "planned")
-
-    def _note(self, planned: FaultEvent, event: Literal["planned", "armed", "lifted"]) -> None:
-        assert self._planned_faults is not None
-        self._planned_faults.add(msgspec.structs.replace(planned, event=event, at_ns=time.monotonic_ns()))
-        self._planned_faults.flush()
-
-    def _lift(self, armed: str) -> None:
-        try:
-            self._stage.lift(armed)
-        except StageError as error:
-            _LOG.error("A fault cannot be lifted: %s", error)
-
-    def _end(self, planned: PlannedScenario, ended: evidence.Ended) -> None:
-        scheduled = self._ensemble.scheduled
-        self._ensemble.stop()
-        assert self._phases is not None
-        assert self._planned_faults is not None
-        self._phases.close()
-        self._planned_faults.close()
-        if self._ensemble.trouble:
-            _complain(f"{planned.name}: {self._ensemble.trouble}")
-            ended = evidence.Ended(how="broken", reason=self._ensemble.trouble)
-        try:
-            self._stage.end(planned)
-        except StageError as error:
-            _LOG.error("%s", error)
-            if ended.how == "complete":
-                ended = evidence.Ended(how="broken", reason=str(error))
-        directory = evidence.scenario_directory(self.run_dir, planned.name)
-        evidence.seal(directory, msgspec.structs.replace(ended, scheduled=scheduled))
-        self._say("ended", text=ended.reason)
-
-    def _judge(self, planned: PlannedScenario) -> Event:
-        # In a process of its own: judging costs CPU, and this process must keep time.
-        try:
-            result = subprocess.run(
-                [sys.executable, "-m", "harness.judge", str(self.run_dir), "--scenario", planned.name],
-                capture_output=True,
-                timeout=_JUDGING_TIMEOUT_S,
-                check=False,
-            )
-            trouble = result.stderr.decode(errors="replace").strip()
-        except subprocess.TimeoutExpired:
-            trouble = f"judging took more than {_JUDGING_TIMEOUT_S:g} s"
-        judgement = evidence.read_judgement(self.run_dir, planned.name)
-        if judgement is None:
-            _complain(f"{planned.name} could not be judged: {trouble}")
-            reached = Verdict.ERROR
-            text = trouble
-        else:
-            reached, text = judgement.verdict, judgement.summary
-        self._reached[planned.name] = (reached.value, text)
-        _LOG.info("%s: %s: %s", planned.name, reached.upper(), text)
-        self._say("judged", scenario=planned.name, reached=reached, text=text)
-        return campaign.Judged(reached)
-
-    def _finish(self, *, interrupted: bool, reason: str) -> None:
-        unplayed = len(self._plan.scenarios) - len(self._conductor.verdicts)
-        worst = verdict.worst([*self._conductor.verdicts.values(), *([Verdict.INCONCLUSIVE] if unplayed else [])])
-        self.exit_code = verdict.EXIT_INTERRUPTED if interrupted else verdict.exit_code(worst)
-        _LOG.info("Verdict: %s. Recorded in %s", "INTERRUPTED" if interrupted else worst.upper(), self.run_dir)
-        self._say("finished", scenario="", reached=worst, text=reason)
-        self._log.close()
-
-    def _say(
-        self,
-        what: Any,
-        *,
-        scenario: str | None = None,
-        reached: Verdict | None = None,
-        text: str = "",
-        duration_s: float = 0.0,
-    ) -> None:
-        self._log.add(
-            Moment(
-                at_ns=time.monotonic_ns(),
-                what=what,
-                scenario=self._conductor.scenario.name if scenario is None else scenario,
-                phase=self._conductor.phase,
-                sent=self._ensemble.sent,
-                answered=self._ensemble.answered,
-                in_flight=self._ensemble.in_flight,
-                scheduled=self._ensemble.scheduled,
-                duration_s=duration_s,
-                verdict=reached,
-                text=text,
-            )
-        )
-        self._log.flush()
-
-
-def _complain(what: object) -> None:
-    """Say what is wrong, in the log and to whoever reads standard error; COMPLAINT is how that line is found there."""
-    _LOG.error("%s", what)
-    print(f"{COMPLAINT}{what}", file=sys.stderr, flush=True)
-
-
-def _git_revision() -> str | None:
-    try:
-        result = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=5, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() or None
-
-
-__all__ = ["Campaign"]
