@@ -11,6 +11,7 @@ import budoux
 
 from reference_agent.caller import Caller, Language
 from reference_agent.errors import AgentError
+from reference_agent.language import script_for, script_of
 from reference_agent.parts.locale import Locale
 from reference_agent.parts.logging import Logging
 from reference_agent.settings import Settings
@@ -106,6 +107,7 @@ class HardenedPersona:
     async def in_character(self, reply: str, caller: Caller, again: Callable[[str], Awaitable[str]]) -> str:
         if not self._is_in(caller.language, reply):
             self._logging.noted("persona_language", expected=caller.language)
+            first = reply
             try:
                 reply = await again(_SAY_IT_IN[caller.language])
             except AgentError:
@@ -114,7 +116,8 @@ class HardenedPersona:
                 self._logging.bug("persona_not_repaired", bug)
                 reply = ""
             if not self._is_in(caller.language, reply):
-                reply = ""
+                # English for somebody who speaks German says more than any safe reply.
+                reply = first if script_of(first) == script_for(caller.language) else ""
         return self._mended(reply or _SAFE[caller.language])
 
     def beginning(self, text: str, caller: Caller) -> str:

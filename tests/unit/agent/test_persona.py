@@ -109,3 +109,14 @@ async def test_a_bug_on_the_way_to_a_better_reply_is_noticed_and_costs_nobody_an
     persona = HardenedPersona(settings(), HardenedLocale(settings()), log)
     assert (await persona.in_character("Hello there", Caller(), broken)).endswith("にゃん")
     assert "bug:persona_not_repaired" in log.events
+
+
+async def test_a_language_that_a_model_does_not_speak_is_answered_in_one_that_can_be_read() -> None:
+    locale = HardenedLocale(settings())
+    locale.warm_up()
+    model = Model("Of course I would like to help you")
+    persona = HardenedPersona(settings(), locale, KeptLog())
+    assert await persona.in_character("Yes, of course I will help you today", Caller("de"), model) == (
+        "Yes, of course I will help you todayにゃん"
+    )
+    assert model.orders == ["Sag es noch einmal auf Deutsch"]
