@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from typing import Any
 
@@ -10,10 +11,12 @@ from redis.exceptions import RedisError
 
 from reference_agent.errors import Unavailable
 from reference_agent.job_store import PREFIX, QUEUE, JobStore
+from reference_agent.parts.logging import Logging
 from reference_agent.settings import Settings
 
 PLAY = "jobs.play"
 _CONNECT_S = 2.0
+_RETRY = {"max_retries": 1, "interval_start": 0.0}  # a connection that was kept may have been cut meanwhile
 _RESTORE_S = 1.0  # between looks for messages of workers that have died; kombu's own figures make it 100 s
 _RESTORING_S = 10.0  # whoever dies while looking keeps others from it that long; kombu's own figure is 300 s
 
@@ -25,9 +28,11 @@ class JobQueue:
     worker notices first.
     """
 
-    def __init__(self, settings: Settings, job_store: JobStore) -> None:
+    def __init__(self, settings: Settings, job_store: JobStore, logging: Logging) -> None:
         self._redis_url = settings.redis_url
         self._redelivered_after_s = job_store.redelivered_after_s
+        self._store = job_store
+        self._logging = logging
 
     @functools.cached_property
     def celery(self) -> Any:
@@ -61,18 +66,19 @@ class JobQueue:
             box: which.
             after_s: not before so many seconds.
 
-        Raises:
-            Unavailable: the broker cannot be reached.
+        When it cannot be told, the job is not lost: workers look for boxes that nobody was told of.
         """
-        await asyncio.to_thread(self._send, box, after_s)
-
-    def _send(self, box: str, after_s: float) -> None:
-        from kombu.exceptions import OperationalError
+        from kombu.exceptions import OperationalError  # see `bare_celery`
 
         try:
-            self.celery.send_task(PLAY, args=[box], countdown=after_s or None, retry=False)
+            await asyncio.to_thread(self._send, box, after_s)
         except (OperationalError, RedisError, OSError) as failure:
-            raise Unavailable("jobs", type(failure).__name__, never_arrived=False) from failure
+            self._logging.warned("job_message_not_sent", reason=type(failure).__name__)
+            with contextlib.suppress(Unavailable):
+                await self._store.not_told(box)
+
+    def _send(self, box: str, after_s: float) -> None:
+        self.celery.send_task(PLAY, args=[box], countdown=after_s or None, retry=True, retry_policy=_RETRY)
 
     def close(self) -> None:
         """Close all connections."""
@@ -91,6 +97,7 @@ def bare_celery(redis_url: str) -> Any:
         result_serializer="json",
         accept_content=["json"],
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # a worker waits for its Redis for as long as it takes
         worker_hijack_root_logger=False,
         # Nobody asks workers questions over the broker; whoever could might see what tasks were given.
         worker_enable_remote_control=False,

@@ -191,11 +191,11 @@ return redis.call('LLEN', p .. 'box:' .. box)
 """An attempt ends before it came to anything; the job stays the first of its box. Returns as FINISH."""
 
 OVERDUE = f"""{_BEGIN}
-local queue, grace_ms, awake_ms, most = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local queue, awake_ms, most = ARGV[1], ARGV[2], ARGV[3]
 -- While messages wait, it is for lack of workers that jobs do, not because one was lost.
 if redis.call('LLEN', queue) > 0 then return {{}} end
 local boxes = {{}}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', p .. 'open', '-inf', now - grace_ms, 'LIMIT', 0, most)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', p .. 'open', '-inf', now, 'LIMIT', 0, most)) do
     local box = redis.call('HGET', p .. 'job:' .. id, 'box')
     if not box then
         no_more_open(id)

@@ -243,7 +243,7 @@ class JobStore:
 
     async def overdue(self) -> list[str]:
         """Return the boxes for which a worker has to be told once more, as the message for them was lost."""
-        boxes = await self._run(job_scripts.OVERDUE, PREFIX + QUEUE, self._awake_ms, self._awake_ms, _OVERDUE_AT_ONCE)
+        boxes = await self._run(job_scripts.OVERDUE, PREFIX + QUEUE, self._awake_ms, _OVERDUE_AT_ONCE)
         return [box.decode() for box in boxes]
 
     async def not_told(self, box: str) -> None:

@@ -301,7 +301,7 @@ class HardenedJobs:
                     raise Refused(429, "too_many_jobs", "まだ考えているにゃん。すこし待ってにゃん", wait_s)
                 raise Refused(429, "queue_full", "いまとても混んでいるにゃん。すこし後で話しかけてにゃん", wait_s)
         if accepted.knock:
-            await self._knock(user)
+            await self._queue.knock(box_of(user))
         job = await self._store.job(accepted.id, user)
         if job is None:  # erased this very moment
             raise _no_such_job()
@@ -311,14 +311,6 @@ class HardenedJobs:
         if await self._sessions.standing(user) == "returning":
             return self._settings.jobs_open
         return max(1, int(self._settings.jobs_open * _NEWCOMERS_SHARE))
-
-    async def _knock(self, user: str) -> None:
-        box = box_of(user)
-        try:
-            await self._queue.knock(box)
-        except Unavailable as failure:
-            # The job is written down: a worker finds it by itself when no message for it arrives.
-            self._logging.noted("job_knock_lost", reason=failure.reason)
 
     async def _job(self, job_id: str, user_id: str) -> Job:
         job = await self._store.job(job_id, user_id)

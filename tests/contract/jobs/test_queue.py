@@ -16,6 +16,7 @@ from reference_agent.app import create_app
 from reference_agent.compose import Composition
 from reference_agent.errors import OutOfTime, Refused, Unavailable
 from reference_agent.job_player import JobPlayer
+from reference_agent.job_queue import JobQueue
 from reference_agent.job_store import LEASE_S, PREFIX, Claimed, JobStore, box_of
 from reference_agent.parts.audio import Speech
 from reference_agent.parts.jobs import HardenedJobs
@@ -48,6 +49,7 @@ class Desk:
         self.turn = turn
         self.store: JobStore = composition.get("job_store")
         self.player: JobPlayer = composition.get("job_player")
+        self.queue: JobQueue = composition.get("job_queue")
         self.jobs: HardenedJobs = composition.get("jobs")
 
     async def say(self, user: str, message: str, key: str = "") -> httpx.Response:
@@ -411,10 +413,39 @@ async def test_a_job_whose_message_was_lost_is_found(desk: Open, redis_url: str)
             client.delete(f"{PREFIX}work")
             assert await here.store.overdue() == [], "one may be on its way"
             client.delete(f"{PREFIX}awake:{box_of('u')}")
-            oldest = client.zrange(f"{PREFIX}open", 0, 0)[0]
-            client.zadd(f"{PREFIX}open", {oldest: 1})
         assert await here.store.overdue() == [box_of("u")]
         assert await here.store.overdue() == [], "said once"
+
+
+async def test_a_message_that_could_not_be_sent_is_made_up_for(
+    desk: Open, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk() as here:
+
+        def fail(box: str, after_s: float) -> None:
+            raise ConnectionError
+
+        with monkeypatch.context() as broken:
+            broken.setattr(here.queue, "_send", fail)
+            await here.id_of("u", "hi")
+        assert _messages(redis_url) == []
+        await here.player.start()
+        async with asyncio.timeout(20):
+            while not _messages(redis_url):  # noqa: ASYNC110 - what is waited for happens in Redis
+                await asyncio.sleep(0.01)
+        await here.player.stop()
+
+
+async def test_the_queue_comes_back_with_its_redis(desk: Open, own_redis: Any) -> None:
+    async with desk(REDIS_URL=own_redis.url) as here:
+        lost = await here.id_of("u", "hi")
+        own_redis.kill()
+        assert (await here.say("u", "hi")).status_code == 503
+        assert own_redis.start()
+        await here.id_of("u", "hi again")
+        assert len(_messages(own_redis.url)) == 1
+        await here.play("u")
+        assert (await here.look("u", lost)).status_code == 404, "what this Redis held is lost with it"
 
 
 async def test_a_worker_that_stops_leaves_the_job_to_the_next_one(desk: Open, redis_url: str) -> None:

@@ -11,6 +11,8 @@ import redis
 
 from harness.stack.household import free_port
 
+pytestmark = pytest.mark.timeout(400)  # many things have to come true, each of which has its own bound
+
 # An attempt is over within 5 s, so that a worker's message is delivered again after 8. One call may take as long as it
 # takes on a busy machine.
 _SHORT = {"AGENT_JOB_S": "5", "AGENT_OPENAI_CALL_S": "5"}
