@@ -33,17 +33,20 @@ class DocumentedToolLoop:
     async def run(self, generation: Generation, deadline: Deadline) -> Outcome:
         outcome = Outcome("")
         while True:
-            match await generation.next():
-                case Replied(text):
-                    outcome.reply = text
-                    return outcome
-                case Failed(state, reason):
-                    msg = f"run {state}: {reason}"
-                    raise HandledFailure(msg)
-                case Asks(calls):
-                    outputs = await self._tool_running.run(calls, deadline)
-                    outcome.outputs += outputs
-                    await generation.give(outputs)
+            step = await generation.next()
+            if not isinstance(step, Asks):
+                return _over(step, outcome)
+            outputs = await self._tool_running.run(step.calls, deadline)
+            outcome.outputs += outputs
+            await generation.give(outputs)
+
+
+def _over(step: Replied | Failed, outcome: Outcome) -> Outcome:
+    if isinstance(step, Failed):
+        msg = f"run {step.state}: {step.reason}"
+        raise HandledFailure(msg)
+    outcome.reply = step.text
+    return outcome
 
 
 _CONFUSED = "考えがぐるぐるしちゃったにゃん"
@@ -66,29 +69,22 @@ class HardenedToolLoop:
         rounds: list[frozenset[str]] = []
         said: dict[tuple[str, str], str] = {}
         while True:
-            match await generation.next():
-                case Replied(text):
-                    outcome.reply = text
-                    return outcome
-                case Failed(state, reason):
-                    msg = f"run {state}: {reason}"
-                    raise HandledFailure(msg)
-                case Asks(calls):
-                    rounds.append(frozenset(call.name for call in calls))
-                    fresh = tuple(
-                        {(c.name, c.arguments): c for c in calls if (c.name, c.arguments) not in said}.values()
-                    )
-                    why = self._too_much(rounds, len(outcome.outputs) + len(fresh))
-                    if why:
-                        self._logging.warned("tool_loop_ended", why=why, rounds=len(rounds))
-                        # The generation is still open: whoever watches over it ends it upstream.
-                        outcome.reply = _CONFUSED
-                        outcome.repeatable = False
-                        return outcome
-                    outputs = await self._tool_running.run(fresh, deadline) if fresh else []
-                    outcome.outputs += outputs
-                    said.update(zip(((c.name, c.arguments) for c in fresh), (o.text for o in outputs), strict=True))
-                    await generation.give([_output(call, said) for call in calls])
+            step = await generation.next()
+            if not isinstance(step, Asks):
+                return _over(step, outcome)
+            rounds.append(frozenset(call.name for call in step.calls))
+            fresh = tuple({(c.name, c.arguments): c for c in step.calls if (c.name, c.arguments) not in said}.values())
+            why = self._too_much(rounds, len(outcome.outputs) + len(fresh))
+            if why:
+                self._logging.warned("tool_loop_ended", why=why, rounds=len(rounds))
+                # The generation is still open: whoever watches over it ends it upstream.
+                outcome.reply = _CONFUSED
+                outcome.repeatable = False
+                return outcome
+            outputs = await self._tool_running.run(fresh, deadline) if fresh else []
+            outcome.outputs += outputs
+            said.update(zip(((c.name, c.arguments) for c in fresh), (o.text for o in outputs), strict=True))
+            await generation.give([_output(call, said) for call in step.calls])
 
     def _too_much(self, rounds: list[frozenset[str]], calls: int) -> str:
         if len(rounds) > self._settings.tool_rounds:
