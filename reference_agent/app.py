@@ -16,6 +16,7 @@ async def alive(composition: Composition) -> AsyncIterator[None]:
     composition.get("locale").warm_up()
     await composition.get("engine").warm_up()
     await composition.get("sessions").start()
+    await composition.get("leftovers").start()
     try:
         yield
     finally:

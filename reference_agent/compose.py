@@ -2,8 +2,8 @@
 
 A constructor names what it needs; here each name is looked up, built once, and handed over. Names are: `settings`,
 `wire`, `clock`, `openai_client`, `assistants_api`, `history`, `outbound`, `toolbox`, `blocking_toolbox`,
-`session_store`, `cache_levels`, `loop_lag`, `duty`, `job_store`, `job_queue`, `job_player`, `engine`, `turn`, and the
-names of the parts.
+`session_store`, `cache_levels`, `loop_lag`, `duty`, `leftovers`, `job_store`, `job_queue`, `job_player`, `engine`,
+`turn`, and the names of the parts.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from reference_agent.engines.responses import ResponsesEngine
 from reference_agent.job_player import JobPlayer
 from reference_agent.job_queue import JobQueue
 from reference_agent.job_store import JobStore
+from reference_agent.leftovers import Leftovers, NoLeftovers, StoredLeftovers
 from reference_agent.loop_lag import LoopLag
 from reference_agent.outbound import Outbound
 from reference_agent.parts.sessions import bounds
@@ -118,6 +119,7 @@ class Composition:
             "toolbox": self._toolbox,
             "loop_lag": LoopLag,
             "duty": lambda: self._make(Duty),
+            "leftovers": lambda: NoLeftovers() if blocking else self._leftovers(),
             "session_store": self._session_store,
             "cache_levels": self._cache_levels,
             "blocking_toolbox": self._blocking_toolbox,
@@ -141,6 +143,8 @@ class Composition:
     async def close(self) -> None:
         """Close all connections."""
         await self._built["wire"].close()
+        if "leftovers" in self._built:
+            await self._built["leftovers"].close()
         if "cache" in self._built:
             await self._built["cache"].close()
         if "job_store" in self._built:
@@ -170,6 +174,10 @@ class Composition:
         except ValueError as wrong:
             msg = f"AGENT_SESSION_STORE={settings.session_store!r} makes no sense: {wrong}."
             raise BadSetting(msg) from None
+
+    def _leftovers(self) -> Leftovers:
+        settings: Settings = self.get("settings")
+        return StoredLeftovers(settings.beside_sessions("leftovers.sqlite"), self.get("clock"), self.get("logging"))
 
     def _cache_levels(self) -> list[Level]:
         settings: Settings = self.get("settings")

@@ -167,11 +167,15 @@ class Settings(BaseSettings):
         """Read nothing but what `read_settings` hands over: it names what is wrong in the words of the environment."""
         return (init_settings,)
 
+    def beside_sessions(self, name: str) -> Path | None:
+        """Return the file of that name in the directory where the sessions are; None: they are in no file."""
+        kind, _, sessions = self.session_store.partition(":")
+        return Path(sessions).expanduser().with_name(name) if kind == "sqlite" else None
+
     def cache_path(self) -> Path | None:
         """Return the file in which answers are kept; None: in no file."""
         if not self.cache_database:
-            kind, _, sessions = self.session_store.partition(":")
-            return Path(sessions).expanduser().with_name("cache.sqlite") if kind == "sqlite" else None
+            return self.beside_sessions("cache.sqlite")
         kind, _, path = self.cache_database.partition(":")
         return Path(path).expanduser() if kind == "sqlite" else None
 

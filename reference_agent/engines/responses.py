@@ -31,6 +31,7 @@ from reference_agent.conversation import (
 from reference_agent.engines.rehearsal import rehearse
 from reference_agent.engines.stream import events_of
 from reference_agent.errors import Gone, OutOfTime, Unavailable
+from reference_agent.leftovers import Leftovers
 from reference_agent.parts.logging import Logging
 from reference_agent.parts.persona import Persona
 from reference_agent.parts.polling import Polling
@@ -69,6 +70,7 @@ _REHEARSAL = {
     "GET rehearsal": _RESPONSE,
     "DELETE rehearsal": {},
 }
+_LEFTOVER = "response"
 _NEVER_RUN = "cancelled"
 _NO_OUTPUT = re.compile(r"No tool output found for function call (\w+)")
 _ACTIVE = frozenset({"queued", "in_progress"})
@@ -91,7 +93,10 @@ class ResponsesEngine:
         persona: Persona,
         toolbox: Toolbox,
         logging: Logging,
+        leftovers: Leftovers,
     ) -> None:
+        self._leftovers = leftovers
+        leftovers.handle(_LEFTOVER, self._delete_response)
         self._clock = clock
         self._polling = polling
         self._logging = logging
@@ -163,6 +168,14 @@ class ResponsesEngine:
 
         await self._retries.call("openai", attempt, deadline, repeatable=False)
 
+    async def _delete_response(self, response_id: str) -> bool:
+        deadline = Deadline.after(self._clock, _END_S)
+        with contextlib.suppress(openai.NotFoundError):
+            await self._retries.call(
+                "openai", lambda: settled(self._api.responses.delete(response_id)), deadline, repeatable=True
+            )
+        return True
+
     def generation(
         self, conversation: str, deadline: Deadline, spent: Spent, listener: Listener | None = None
     ) -> Generation:
@@ -175,6 +188,7 @@ class ResponsesEngine:
             self._retries,
             self._polling,
             self._logging,
+            self._leftovers,
             self._request,
             listener,
         )
@@ -191,6 +205,7 @@ class _Chain:
         retries: Retries,
         polling: Polling,
         logging: Logging,
+        leftovers: Leftovers,
         request: dict[str, Any],
         listener: Listener | None,
     ) -> None:
@@ -203,6 +218,7 @@ class _Chain:
         self._retries = retries
         self._polling = polling
         self._logging = logging
+        self._leftovers = leftovers
         self._request = request
         self._response_id: str | None = None
         self._said: list[dict[str, Any]] = []
@@ -328,8 +344,11 @@ class _Chain:
             await self._spent(Usage(response.model, response.usage.input_tokens, response.usage.output_tokens))
         try:
             await self._call(lambda: settled(self._api.responses.delete(response.id)), deadline)
-        except (Unavailable, OutOfTime, openai.NotFoundError):
+        except (Unavailable, OutOfTime):
             self._logging.warned("response_not_deleted", id=response.id)
+            await self._leftovers.add(_LEFTOVER, response.id)
+        except openai.NotFoundError:
+            pass  # what an earlier attempt came to
 
     async def _call(self, attempt: Callable[[], Awaitable[Any]], deadline: Deadline, *, repeatable: bool = True) -> Any:
         return await self._retries.call("openai", attempt, deadline, repeatable=repeatable)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from fastapi import FastAPI
@@ -9,7 +11,9 @@ from starlette.responses import JSONResponse, Response
 
 from reference_agent.clock import Clock, Deadline
 from reference_agent.conversation import Engine
-from reference_agent.errors import AgentError, OutOfTime, Unavailable
+from reference_agent.errors import AgentError
+from reference_agent.leftovers import Leftovers
+from reference_agent.parts.cache import Cache
 from reference_agent.parts.failures import Failures
 from reference_agent.parts.jobs import Jobs
 from reference_agent.parts.logging import Logging
@@ -37,11 +41,13 @@ _LOOK_AGAIN_S = 0.1
 
 
 class HardenedErasure:
-    """`DELETE /users/{id}`: session, conversation (and what hangs on it), jobs and cost detail; as often as one likes.
+    """`DELETE /users/{id}`: session, conversation (and what hangs on it), jobs, cache and cost detail; as often as one
+    likes.
 
-    It waits for a turn of the user that is under way, unless it is a job's, which is cut off. What cannot be deleted
-    upstream now is parted from the user at once, reported as left (202), and deleted by the sessions' housekeeping as
-    soon as the upstream is back; what the queue cannot be told now expires there.
+    It waits for a turn of the user that is under way, unless it is a job's, which is cut off. What is to be deleted is
+    written down first; what cannot be deleted now is parted from the user at once, reported as left (202, also when one
+    asks again), and tried until it is done, by the next process if need be. The emotion server's analyses are kept for
+    some minutes under a hash of the text, and belong to nobody.
     """
 
     needs_loop = True
@@ -54,6 +60,8 @@ class HardenedErasure:
         engine: Engine,
         turn_order: TurnOrder,
         jobs: Jobs,
+        cache: Cache,
+        leftovers: Leftovers,
         failures: Failures,
         logging: Logging,
     ) -> None:
@@ -63,6 +71,10 @@ class HardenedErasure:
         self._engine = engine
         self._turn_order = turn_order
         self._jobs = jobs
+        self._leftovers = leftovers
+        leftovers.handle("conversation", self._delete_conversation)
+        leftovers.handle("cache", functools.partial(_all_of, cache.erase))
+        leftovers.handle("jobs", functools.partial(_all_of, jobs.erase))
         self._failures = failures
         self._logging = logging
 
@@ -85,19 +97,23 @@ class HardenedErasure:
             OutOfTime: a turn of the user did not end in time; nothing was deleted.
         """
         deadline = Deadline.after(self._clock, self._turn_s)
-        left = await self._forget_jobs(user_id, deadline)
+        await self._leftovers.add("jobs", user_id, user_id)
+        await self._forget_jobs(user_id, deadline)
         async with self._turn_order.turn_of(user_id, deadline):
+            await self._leftovers.add("cache", user_id, user_id)
             conversation = await self._store.condemn(user_id, self._clock.wall())
+            if conversation is not None:
+                await self._leftovers.add("conversation", conversation, user_id)
             await self._store.forget_spender(user_id)
-            if conversation is None:
-                return left
-            try:
-                await self._engine.delete_conversation(conversation, deadline)
-            except (Unavailable, OutOfTime) as failure:
-                self._logging.warned("erasure_incomplete", reason=str(failure))
-                return [*left, "conversation"]
-            await self._store.forget(conversation)
-            return left
+            left = await self._leftovers.clear(user_id)
+        if left:
+            self._logging.warned("erasure_incomplete", left=left)
+        return left
+
+    async def _delete_conversation(self, conversation: str) -> bool:
+        await self._engine.delete_conversation(conversation, Deadline.after(self._clock, self._turn_s))
+        await self._store.forget(conversation)
+        return True
 
     async def _forget_jobs(self, user_id: str, deadline: Deadline) -> list[str]:
         """Forget the user's jobs, and wait until one that is being played has been given up."""
@@ -106,6 +122,10 @@ class HardenedErasure:
                 break
             await self._clock.sleep(min(_LOOK_AGAIN_S, deadline.remaining_s()))
         return left
+
+
+async def _all_of(erase: Callable[[str], Awaitable[list[str]]], user_id: str) -> bool:
+    return not await erase(user_id)
 
 
 VARIANTS = {

@@ -52,15 +52,21 @@ class Agent:
         passed_on = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
         upstreams = {variable: stand.upstreams[name] for name, variable in _UPSTREAMS.items()}
         given = {"OPENAI_API_KEY": "sk-test", "AGENT_PROFILE": "hardened", "AGENT_ANSWER_WITHIN_S": "60"}
-        with self.log.open("wb") as log:
+        given["AGENT_OPENAI_CALL_S"] = "20"
+        self._environ = {**passed_on, **upstreams, **given, "HOME": str(home), **environ}
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=WITHIN_S, trust_env=False)
+        self.restart()
+
+    def restart(self) -> None:
+        """Start it (again, with what it has left behind), and wait until it is ready."""
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "reference_agent", "--port", str(self.port)],
-                env={**passed_on, **upstreams, **given, "AGENT_OPENAI_CALL_S": "20", "HOME": str(home), **environ},
+                env=self._environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=WITHIN_S, trust_env=False)
         until(self.is_ready, self.log.read_text)
 
     def is_ready(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -9,6 +11,8 @@ from agent_stage import CountedEngine, HeldClock, KeptLog, settings
 from fastapi import FastAPI
 
 from reference_agent.errors import Unavailable
+from reference_agent.leftovers import StoredLeftovers
+from reference_agent.parts.cache import DocumentedCache
 from reference_agent.parts.erasure import DocumentedErasure, HardenedErasure
 from reference_agent.parts.failures import HardenedFailures
 from reference_agent.parts.jobs import DocumentedJobs
@@ -40,7 +44,10 @@ class House:
         order = HardenedTurnOrder(chosen, clock, self.store)
         failures = HardenedFailures(log)
         self.jobs = LeftJobs()
-        self.erasure = HardenedErasure(chosen, clock, self.store, self.engine, order, self.jobs, failures, log)
+        self.leftovers = StoredLeftovers(None, clock, log)
+        self.erasure = HardenedErasure(
+            chosen, clock, self.store, self.engine, order, self.jobs, DocumentedCache(), self.leftovers, failures, log
+        )
 
     async def turn(self, user: str) -> None:
         async with self.sessions.lease(user, HeldClock().deadline()):
@@ -80,11 +87,41 @@ async def test_hardened_one_says_what_is_left_and_goes_on_by_itself() -> None:
     response = await _delete(house.erasure, "u")
     assert (response.status_code, response.json()) == (202, {"erased": False, "left": ["conversation"]})
     assert not await house.store.knows("u"), "parted from the user at once"
+    assert (await _delete(house.erasure, "u")).json()["left"] == ["conversation"], "and still there when one asks again"
     house.engine.deletion_failure = None
-    house.clock.time += 6
-    await house.sessions.keep_house_once()
+    await house.leftovers.clear()
     assert house.engine.live == set()
+    assert (await _delete(house.erasure, "u")).status_code == 200
     await house.store.close()
+
+
+async def test_what_is_left_is_known_to_the_next_process(tmp_path: Path) -> None:
+    path, clock, log = tmp_path / "leftovers.sqlite", HeldClock(), KeptLog()
+    deleted: list[str] = []
+    done = asyncio.Event()
+
+    async def not_now(what: str) -> bool:
+        raise Unavailable("openai", "down", never_arrived=True)
+
+    async def delete(what: str) -> bool:
+        deleted.append(what)
+        done.set()
+        return True
+
+    before = StoredLeftovers(path, clock, log)
+    before.handle("response", not_now)
+    for _ in range(2):
+        await before.add("response", "resp_1")
+    await before.add("of another engine", "thread_1")
+    assert await before.clear() == ["of another engine", "response"]
+    await before.close()
+    after = StoredLeftovers(path, clock, log)
+    after.handle("response", delete)
+    await after.start()
+    await done.wait()
+    assert await after.clear() == ["of another engine"]
+    assert deleted == ["resp_1"]
+    await after.close()
 
 
 async def test_hardened_one_waits_for_a_job_to_be_given_up_and_says_when_it_has_not() -> None:

@@ -16,6 +16,7 @@ from reference_agent.conversation import Asks, Failed, Replied, ToolCall, ToolOu
 from reference_agent.engines.chat import ChatEngine, ProcessHistory, StoredHistory
 from reference_agent.engines.responses import ResponsesEngine
 from reference_agent.errors import Gone, Unavailable
+from reference_agent.leftovers import NoLeftovers
 from reference_agent.parts.breaker import DocumentedBreaker
 from reference_agent.parts.locale import DocumentedLocale
 from reference_agent.parts.metrics import DocumentedMetrics
@@ -100,7 +101,9 @@ def _responses(upstream: Upstream, log: KeptLog | None = None) -> ResponsesEngin
     retries = HardenedRetries(settings(), clock, DocumentedBreaker(), KeptLog(), DocumentedMetrics())
     persona = DocumentedPersona(settings(), DocumentedLocale())
     polling = HardenedPolling(clock, log)
-    return ResponsesEngine(settings(), clock, upstream.client(), retries, polling, persona, Toolbox([]), log)
+    return ResponsesEngine(
+        settings(), clock, upstream.client(), retries, polling, persona, Toolbox([]), log, NoLeftovers()
+    )
 
 
 def _upstream_of_responses() -> Upstream:

@@ -1,0 +1,150 @@
+"""What has to be deleted and could not be yet? Written down before it is tried, and tried until it is done.
+
+A process that dies in between, or an upstream that is down for a day, changes nothing: whoever opens the file next
+goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+from reference_agent.clock import Clock
+from reference_agent.errors import OutOfTime, Unavailable
+from reference_agent.parts.logging import Logging
+from reference_agent.sqlite_file import SqliteFile
+
+Delete = Callable[[str], Awaitable[bool]]
+"""Deletes one thing by its name; returns False (or raises Unavailable or OutOfTime) when it could not be done now."""
+
+
+class Leftovers(Protocol):
+    """Things that are to be gone."""
+
+    def handle(self, kind: str, delete: Delete) -> None:
+        """Say how things of a kind are deleted."""
+        ...
+
+    async def add(self, kind: str, what: str, owner: str = "") -> None:
+        """Write down that something is to be deleted, for the sake of an owner."""
+        ...
+
+    async def clear(self, owner: str | None = None) -> list[str]:
+        """Delete what there is (of one owner, or of all); return the kinds of what is left."""
+        ...
+
+    async def start(self) -> None:
+        """Begin to try again by itself."""
+        ...
+
+    async def close(self) -> None:
+        """Stop trying."""
+        ...
+
+
+class NoLeftovers:
+    """What could not be deleted at once stays for ever."""
+
+    def handle(self, kind: str, delete: Delete) -> None:
+        pass
+
+    async def add(self, kind: str, what: str, owner: str = "") -> None:
+        pass
+
+    async def clear(self, owner: str | None = None) -> list[str]:
+        return []
+
+    async def start(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS leftovers (
+    kind TEXT NOT NULL, what TEXT NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (kind, what)
+) WITHOUT ROWID;
+"""
+_VERSION = 1
+_AGAIN_S = 1.0
+_AT_ONCE = 100  # things looked at in one go
+
+
+class StoredLeftovers:
+    """In a file that the replicas on one machine share.
+
+    Args:
+        path: the file; None: memory.
+        clock: waits between attempts.
+        logging: is told of bugs.
+    """
+
+    def __init__(self, path: Path | None, clock: Clock, logging: Logging) -> None:
+        self._file = SqliteFile("leftovers", path, _SCHEMA, _VERSION)
+        self._clock = clock
+        self._logging = logging
+        self._delete: dict[str, Delete] = {}
+        self._trying: asyncio.Task[None] | None = None
+
+    def handle(self, kind: str, delete: Delete) -> None:
+        self._delete[kind] = delete
+
+    async def add(self, kind: str, what: str, owner: str = "") -> None:
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR REPLACE INTO leftovers VALUES (?, ?, ?)", (kind, what, owner))
+
+        await self._file.do(work)
+
+    async def clear(self, owner: str | None = None) -> list[str]:
+        left = []
+        for kind, what in await self._of(owner):
+            if await self._is_deleted(kind, what):
+                await self._done(kind, what)
+            else:
+                left.append(kind)
+        return sorted(set(left))
+
+    async def start(self) -> None:
+        self._trying = asyncio.create_task(self._try_again())
+
+    async def close(self) -> None:
+        if self._trying is not None:
+            self._trying.cancel()
+            await asyncio.wait({self._trying})
+        await self._file.close()
+
+    async def _try_again(self) -> None:
+        while True:
+            await self._clock.sleep(_AGAIN_S)
+            try:
+                await self.clear()
+            except Unavailable:
+                continue
+            except Exception as bug:
+                self._logging.bug("leftovers", bug)
+
+    async def _of(self, owner: str | None) -> list[tuple[str, str]]:
+        return await self._file.do(
+            lambda db: db.execute(
+                "SELECT kind, what FROM leftovers WHERE owner = coalesce(?, owner) LIMIT ?", (owner, _AT_ONCE)
+            ).fetchall()
+        )
+
+    async def _is_deleted(self, kind: str, what: str) -> bool:
+        delete = self._delete.get(kind)
+        if delete is None:  # another replica, with other parts, knows how
+            return False
+        try:
+            return await delete(what)
+        except (Unavailable, OutOfTime):
+            return False
+
+    async def _done(self, kind: str, what: str) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM leftovers WHERE kind = ? AND what = ?", (kind, what))
+
+        await self._file.do(work)

@@ -1,0 +1,68 @@
+"""Is nothing of a user left at the model's upstream, on every engine, also when it was down at the time?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import openai
+import pytest
+from agent_process import Agent, until
+
+
+def _left(agent: Agent) -> Iterator[str]:
+    """Yield what the model's upstream still has of all that was ever made there."""
+    ids: set[str] = set()
+    for call in agent.stand.calls():
+        ids |= {str(call[name]) for name in ("conversation", "generation") if call.get(name)}
+    with agent.stand.openai() as client:
+        for id_ in sorted(ids):
+            kind = id_.partition("_")[0]
+            if kind not in ("conv", "resp", "thread"):
+                continue
+            try:
+                if kind == "thread":
+                    client.get(f"/threads/{id_}", cast_to=object, options={"headers": {"OpenAI-Beta": "assistants=v2"}})
+                elif kind == "conv":
+                    client.conversations.retrieve(id_)
+                else:
+                    client.responses.retrieve(id_)
+            except openai.NotFoundError:
+                continue
+            yield id_
+
+
+@pytest.mark.parametrize("engine", ["assistants", "responses", "chat"])
+def test_nothing_is_left(engine: str, start_agent: Callable[..., Agent]) -> None:
+    agent = start_agent(engine)
+    agent.chat("u", "合言葉は山です")
+    agent.chat("u", "今何時で、大阪の天気は？")
+    agent.read("u", "よく晴れた日に海を見に行きました")
+    assert engine == "chat" or list(_left(agent))
+    for _ in range(2):
+        response = agent.client.delete("/users/u")
+        assert (response.status_code, response.json()) == (200, {"erased": True, "left": []})
+    assert not list(_left(agent))
+    if engine == "responses":
+        deleted = [call["route"] for call in agent.stand.calls() if "DELETE" in call["route"]]
+        assert any("/items/" in route for route in deleted), "its deletion alone would leave a conversation's items"
+    reply = agent.chat("u", "合言葉は何？")
+    assert "%E5%B1%B1" not in reply.headers["X-GPT-Reply"], "and it is not remembered"
+
+
+@pytest.mark.parametrize("engine", ["assistants", "responses"])
+def test_what_could_not_be_deleted_is_deleted_by_the_next_process(
+    engine: str, start_agent: Callable[..., Agent]
+) -> None:
+    agent = start_agent(engine)
+    agent.chat("u", "合言葉は山です")
+    down = agent.stand.arm("status", upstream="openai", status=503)
+    for _ in range(2):
+        response = agent.client.delete("/users/u")
+        assert (response.status_code, response.json()) == (202, {"erased": False, "left": ["conversation"]})
+    agent.process.kill()
+    agent.process.wait()
+    agent.stand.lift(down)
+    assert list(_left(agent))
+    agent.restart()
+    until(lambda: not list(_left(agent)), agent.log.read_text)
+    assert agent.client.delete("/users/u").json() == {"erased": True, "left": []}
