@@ -11,6 +11,7 @@ from typing import Protocol
 
 from reference_agent.clock import Clock, Deadline
 from reference_agent.errors import OutOfTime, Refused, Unavailable
+from reference_agent.parts.metrics import Metrics
 from reference_agent.session_store import SessionStore
 from reference_agent.settings import Settings
 
@@ -63,11 +64,12 @@ class HardenedTurnOrder:
 
     needs_loop = True
 
-    def __init__(self, settings: Settings, clock: Clock, session_store: SessionStore) -> None:
+    def __init__(self, settings: Settings, clock: Clock, session_store: SessionStore, metrics: Metrics) -> None:
         self._waiting_turns = settings.waiting_turns
         self._clock = clock
         self._store = session_store
         self._lines: dict[str, _Line] = {}
+        metrics.watch("turns_waiting", lambda: sum(line.count - 1 for line in self._lines.values()))
 
     @asynccontextmanager
     async def turn_of(self, user_id: str, deadline: Deadline) -> AsyncIterator[None]:

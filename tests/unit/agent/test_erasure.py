@@ -16,6 +16,7 @@ from reference_agent.parts.cache import DocumentedCache
 from reference_agent.parts.erasure import DocumentedErasure, HardenedErasure
 from reference_agent.parts.failures import HardenedFailures
 from reference_agent.parts.jobs import DocumentedJobs
+from reference_agent.parts.metrics import DocumentedMetrics
 from reference_agent.parts.sessions import HardenedSessions, bounds
 from reference_agent.parts.turn_order import HardenedTurnOrder
 from reference_agent.session_store import SqliteSessionStore
@@ -41,7 +42,7 @@ class House:
         self.engine = CountedEngine()
         self.store = SqliteSessionStore(None, bounds(chosen))
         self.sessions = HardenedSessions(chosen, clock, self.engine, self.store, log)
-        order = HardenedTurnOrder(chosen, clock, self.store)
+        order = HardenedTurnOrder(chosen, clock, self.store, DocumentedMetrics())
         failures = HardenedFailures(log)
         self.jobs = LeftJobs()
         self.leftovers = StoredLeftovers(None, clock, log)

@@ -10,6 +10,7 @@ from agent_stage import CountedEngine, KeptLog, settings
 
 from reference_agent.clock import Deadline, LoopClock
 from reference_agent.errors import Unavailable
+from reference_agent.parts.metrics import DocumentedMetrics
 from reference_agent.parts.sessions import HardenedSessions, bounds
 from reference_agent.parts.turn_order import HardenedTurnOrder
 from reference_agent.redis_session_store import RedisSessionStore
@@ -87,7 +88,7 @@ async def test_what_a_caller_began_is_finished_though_the_caller_leaves(redis_ur
 async def test_a_turn_without_a_store_fails_with_its_reason(own_redis: Any) -> None:
     chosen, clock, engine = settings(), LoopClock(), CountedEngine()
     store = store_at(own_redis.url)
-    order = HardenedTurnOrder(chosen, clock, store)
+    order = HardenedTurnOrder(chosen, clock, store, DocumentedMetrics())
     sessions = HardenedSessions(chosen, clock, engine, store, KeptLog())
     own_redis.kill()
 

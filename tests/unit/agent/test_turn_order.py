@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,19 @@ from agent_stage import HeldClock, settings
 
 from reference_agent.clock import Deadline, LoopClock
 from reference_agent.errors import OutOfTime, Refused, Unavailable
+from reference_agent.parts.metrics import DocumentedMetrics
 from reference_agent.parts.sessions import bounds
 from reference_agent.parts.turn_order import DocumentedTurnOrder, HardenedTurnOrder
 from reference_agent.session_store import SqliteSessionStore
 
 
-def _hardened(store: SqliteSessionStore | None = None, **given: Any) -> HardenedTurnOrder:
+def _hardened(
+    store: SqliteSessionStore | None = None, metrics: DocumentedMetrics | None = None, **given: Any
+) -> HardenedTurnOrder:
     chosen = settings(**given)
-    return HardenedTurnOrder(chosen, LoopClock(), store or SqliteSessionStore(None, bounds(chosen)))
+    return HardenedTurnOrder(
+        chosen, LoopClock(), store or SqliteSessionStore(None, bounds(chosen)), metrics or DocumentedMetrics()
+    )
 
 
 async def _most_at_once(order: DocumentedTurnOrder | HardenedTurnOrder, users: list[str]) -> tuple[int, list[int]]:
@@ -46,6 +52,24 @@ async def test_hardened_one_takes_them_one_after_the_other_in_order() -> None:
     order = _hardened()
     assert await _most_at_once(order, ["u", "u", "u"]) == (1, [0, 1, 2])
     assert not order._lines
+
+
+async def test_an_operator_sees_how_many_wait() -> None:
+    class Watching(DocumentedMetrics):
+        def watch(self, what: str, read: Callable[[], float]) -> None:
+            self.what, self.read = what, read
+
+    metrics = Watching()
+    order = _hardened(metrics=metrics)
+    seen: list[float] = []
+
+    async def turn() -> None:
+        async with order.turn_of("u", Deadline.after(LoopClock(), 10)):
+            await asyncio.sleep(0)
+            seen.append(metrics.read())
+
+    await asyncio.gather(*(turn() for _ in range(3)))
+    assert (metrics.what, seen, metrics.read()) == ("turns_waiting", [2, 1, 0], 0)
 
 
 async def test_hardened_one_lets_different_users_meet() -> None:
