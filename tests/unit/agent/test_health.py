@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from typing import Any
 
+import anyio.to_thread
 import httpx2
 from agent_stage import CountedEngine, HeldClock, KeptLog, settings
 from fastapi import FastAPI
@@ -67,6 +69,27 @@ async def _get(health: Any, path: str) -> httpx2.Response:
 async def test_documented_one_is_alive_and_says_no_more() -> None:
     assert (await _get(DocumentedHealth(), "/health")).json() == {"status": "ok"}
     assert (await _get(DocumentedHealth(), "/status")).status_code == 404
+
+
+async def test_documented_one_looks_dead_while_all_threads_are_held_and_the_hardened_one_does_not() -> None:
+    threads = anyio.to_thread.current_default_thread_limiter()
+    before, threads.total_tokens = threads.total_tokens, 1
+    held, may_end = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def turn() -> None:
+        loop.call_soon_threadsafe(held.set)
+        may_end.wait(30)
+
+    under_way = asyncio.create_task(anyio.to_thread.run_sync(turn))
+    await held.wait()
+    documented = asyncio.create_task(_get(DocumentedHealth(), "/health"))
+    assert (await _get(Agent().health, "/health")).status_code == 200
+    assert not documented.done()
+    may_end.set()
+    assert (await asyncio.wait_for(documented, 30)).status_code == 200
+    await under_way
+    threads.total_tokens = before
 
 
 async def test_hardened_one_tells_alive_from_ready() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import httpx2
@@ -54,6 +55,28 @@ async def test_documented_one_leaves_all_to_the_sdk() -> None:
     with pytest.raises(openai.InternalServerError):
         await DocumentedRetries().call("openai", attempts, HeldClock().deadline(), repeatable=False)
     assert attempts.made == 1
+
+
+@pytest.mark.parametrize(("retries", "runs"), [(DocumentedRetries(), 2), (None, 1)], ids=["documented", "hardened"])
+def test_documented_one_starts_a_second_run_when_the_answer_to_the_first_is_lost(
+    retries: DocumentedRetries | None, runs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = 0
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        nonlocal started
+        started += 1
+        if started == 1:
+            raise httpx2.ReadError("the answer was lost", request=request)
+        return httpx2.Response(200, json={"id": "run_2", "object": "thread.run"})
+
+    monkeypatch.setattr("time.sleep", lambda _: None)  # between the SDK's attempts
+    options = (retries or _hardened(HeldClock())).client_options()
+    with httpx2.Client(transport=httpx2.MockTransport(answer)) as http:
+        client = openai.OpenAI(base_url="http://openai/v1", api_key="sk-test", http_client=http, **options)
+        with contextlib.nullcontext() if runs == 2 else pytest.raises(openai.APIConnectionError):
+            client.post("/threads/thread_1/runs", cast_to=object, body={"assistant_id": "asst_1"})
+    assert started == runs
 
 
 def test_hardened_one_turns_the_sdk_off() -> None:
