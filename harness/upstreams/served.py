@@ -97,13 +97,15 @@ class Connection(asyncio.Protocol):
             return
         if self._early is not None:
             self._early += data
+            if len(self._early) > LARGEST_BODY_BYTES:
+                self._refuse_bytes()
             return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._early = data[upgrade.args[0] :]
             if self._call is None:
-                self._go_on_as_http()
+                self._read_on()
         except httptools.HttpParserCallbackError:
             # A mistake of ours, not of the caller.
             traceback.print_exc()
@@ -333,14 +335,13 @@ class Connection(asyncio.Protocol):
         from harness.upstreams.web_socket import WebSocket
 
         self._web_socket = WebSocket(transport, dialogue, self._handler, self._connections)
-        early, self._early = self._early, None
-        if early:
-            self._web_socket.receive(early)
+        self._read_on()
 
-    def _go_on_as_http(self) -> None:
-        """Read on after an answer that did not take up the offer to speak another protocol."""
+    def _read_on(self) -> None:
+        """Read what came behind an offer to speak another protocol: as that, or, where it was not taken up, as HTTP."""
         early, self._early = self._early, None
-        self._parser = httptools.HttpRequestParser(self)
+        if self._web_socket is None:
+            self._parser = httptools.HttpRequestParser(self)
         if early:
             self.data_received(early)
 
@@ -352,10 +353,10 @@ class Connection(asyncio.Protocol):
             self._become_web_socket(self._transport, self._dialogue)
         elif not self._keep_alive:
             self._transport.close()
-        elif self._early is not None:
-            self._go_on_as_http()
         elif self._waiting and self._call is None:
             self._begin(*self._waiting.popleft())
+        elif self._early is not None:
+            self._read_on()
 
     def _end_call(self, *, client_gone: bool) -> None:
         call, self._call = self._call, None

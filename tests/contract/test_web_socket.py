@@ -188,10 +188,34 @@ def test_who_only_offers_another_protocol_is_answered_in_http(stand: Any) -> Non
             while not received.endswith(b"}"):
                 received += connection.recv(65536)
             assert received.startswith(b"HTTP/1.1 200 OK\r\n")
-        connection.sendall(request * 2)
+        plain = b"GET /data/2.5/weather?q=Osaka HTTP/1.1\r\nHost: x\r\n\r\n"
+        connection.sendall(request + request + plain + request + plain)
         received = b""
-        while received.count(b"HTTP/1.1 200 OK\r\n") < 2:
+        while received.count(b"HTTP/1.1 200 OK\r\n") < 5:
             received += connection.recv(65536)
+
+
+def test_messages_that_come_right_behind_the_handshake_are_heard(stand: Any) -> None:
+    import socket
+
+    from wsproto.connection import Connection, ConnectionType
+    from wsproto.events import TextMessage
+
+    frames = Connection(ConnectionType.CLIENT)
+    message = json.dumps({"type": "response.create", **HELLO})
+    with socket.create_connection(("127.0.0.1", stand.port("openai")), timeout=5) as connection:
+        connection.sendall(
+            b"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-x\r\n\r\n"
+            b"GET /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-x\r\nConnection: Upgrade\r\n"
+            b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            + frames.send(TextMessage(data=message))
+        )
+        received = b""
+        while b"response.completed" not in received:
+            received += connection.recv(65536)
+    # The key and its answer are those of RFC 6455, 1.3.
+    assert b"HTTP/1.1 101 Switching Protocols\r\n" in received
+    assert b"sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in received
 
 
 def test_a_plain_get_is_not_there(stand: Any) -> None:
