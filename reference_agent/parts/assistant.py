@@ -14,6 +14,7 @@ from reference_agent.parts.logging import Logging
 from reference_agent.parts.metrics import Metrics
 from reference_agent.parts.persona import Persona
 from reference_agent.parts.retries import Retries
+from reference_agent.parts.turn_order import TurnOrder
 from reference_agent.settings import Settings
 from reference_agent.toolbox import Toolbox
 
@@ -71,12 +72,14 @@ class DocumentedAssistant:
 
 
 _HASH_KEY = "configuration"
+_NOBODY = " "  # the id of no user: a blank one is refused at the door
 
 
 class HardenedAssistant:
     """Found again by its name, updated when its configuration has changed, created only where there is none.
 
-    Looked for before the agent is ready, so that the first caller waits no longer than the next one.
+    Looked for before the agent is ready, so that the first caller waits no longer than the next one. Replicas that
+    start together create one after the other, as turns of nobody: the second one finds what the first one made.
     """
 
     needs_loop = True
@@ -91,7 +94,9 @@ class HardenedAssistant:
         retries: Retries,
         logging: Logging,
         metrics: Metrics,
+        turn_order: TurnOrder,
     ) -> None:
+        self._turn_order = turn_order
         self._metrics = metrics
         self._name = settings.assistant_name
         self._warm_up_s = settings.warm_up_s
@@ -140,19 +145,26 @@ class HardenedAssistant:
         return self._id is not None
 
     async def _find(self, deadline: Deadline) -> str:
-        found = await self._retries.call(
-            "openai", lambda: self._api.find_assistant(self._name), deadline, repeatable=True
-        )
+        found = await self._look(deadline)
         if found is None:
-            created = await self._retries.call(
-                "openai", lambda: self._api.create_assistant(**self._configuration), deadline, repeatable=False
-            )
-            self._logging.noted("assistant_created", id=created.id)
-            self._metrics.assistant_created()
-            return created.id
+            async with self._turn_order.turn_of(_NOBODY, deadline):
+                found = await self._look(deadline) or await self._create(deadline)
         if found.metadata.get(_HASH_KEY) != self._hash:
             return (await self._update(found, deadline)).id
         return found.id
+
+    async def _look(self, deadline: Deadline) -> StoredAssistant | None:
+        return await self._retries.call(
+            "openai", lambda: self._api.find_assistant(self._name), deadline, repeatable=True
+        )
+
+    async def _create(self, deadline: Deadline) -> StoredAssistant:
+        created = await self._retries.call(
+            "openai", lambda: self._api.create_assistant(**self._configuration), deadline, repeatable=False
+        )
+        self._logging.noted("assistant_created", id=created.id)
+        self._metrics.assistant_created()
+        return created
 
     async def _update(self, found: StoredAssistant, deadline: Deadline) -> StoredAssistant:
         self._logging.noted("assistant_updated", id=found.id)

@@ -137,6 +137,7 @@ def test_any_replica_continues_any_conversation_also_one_whose_replica_was_kille
     status, reply = agent.say("u0", QUESTION, agent.hosts()[0])
     assert (status, NAMES["u0"] in reply) == (200, True), "what was killed has not forgotten either"
     assert agent.opened() == len(NAMES), "nobody was given a second conversation"
+    assert len(agent.calls("POST /v1/assistants")) <= 1, "replicas that start together make one assistant"
 
 
 def test_turns_of_one_user_come_one_after_the_other_in_their_order_over_all_replicas(agent: Agent) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from agent_stage import HeldClock, KeptLog, settings
 from assistants_server import AssistantsServer
 
+from reference_agent.clock import Deadline, LoopClock
+from reference_agent.engines.assistants_api import AssistantsApi, StoredAssistant
 from reference_agent.parts.assistant import DocumentedAssistant, HardenedAssistant
 from reference_agent.parts.breaker import DocumentedBreaker
 from reference_agent.parts.locale import DocumentedLocale
 from reference_agent.parts.metrics import DocumentedMetrics
 from reference_agent.parts.persona import DocumentedPersona
 from reference_agent.parts.retries import HardenedRetries
+from reference_agent.parts.sessions import bounds
+from reference_agent.parts.turn_order import DocumentedTurnOrder, HardenedTurnOrder, TurnOrder
+from reference_agent.session_store import SqliteSessionStore
 from reference_agent.toolbox import Toolbox
 
 
@@ -28,10 +34,22 @@ def _persona() -> DocumentedPersona:
     return DocumentedPersona(settings(), DocumentedLocale())
 
 
-def _hardened(server: AssistantsServer, metrics: DocumentedMetrics | None = None) -> HardenedAssistant:
+def _hardened(
+    server: AssistantsServer, metrics: DocumentedMetrics | None = None, order: TurnOrder | None = None
+) -> HardenedAssistant:
     clock, log, counted = HeldClock(), KeptLog(), metrics or DocumentedMetrics()
     retries = HardenedRetries(settings(), clock, DocumentedBreaker(), log, counted)
-    return HardenedAssistant(settings(), clock, Toolbox([]), _persona(), server.api(), retries, log, counted)
+    return HardenedAssistant(
+        settings(),
+        clock,
+        Toolbox([]),
+        _persona(),
+        server.api(),
+        retries,
+        log,
+        counted,
+        order or DocumentedTurnOrder(),
+    )
 
 
 async def test_documented_one_is_a_new_one_in_every_process_made_while_the_first_caller_waits() -> None:
@@ -71,6 +89,31 @@ async def test_hardened_one_is_made_once_for_all_who_ask_at_once() -> None:
     assistant = _hardened(server)
     ids = await asyncio.gather(*(assistant.id(HeldClock().deadline()) for _ in range(20)))
     assert len(set(ids)) == len(server.assistants) == 1
+
+
+class SlowToFind:
+    """What it saw is old when it says so."""
+
+    def __init__(self, api: AssistantsApi) -> None:
+        self._api = api
+
+    async def find_assistant(self, name: str) -> StoredAssistant | None:
+        found = await self._api.find_assistant(name)
+        await asyncio.sleep(0.02)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._api, name)
+
+
+async def test_hardened_one_is_made_once_by_replicas_that_start_together() -> None:
+    server, store = AssistantsServer(), SqliteSessionStore(None, bounds(settings()))
+    replicas = [_hardened(server, order=HardenedTurnOrder(settings(), LoopClock(), store)) for _ in range(5)]
+    for replica in replicas:
+        replica._api = SlowToFind(replica._api)
+    ids = await asyncio.gather(*(replica.id(Deadline.after(LoopClock(), 30)) for replica in replicas))
+    assert len(set(ids)) == len(server.assistants) == 1
+    await store.close()
 
 
 async def test_hardened_one_is_updated_when_its_configuration_changes() -> None:

@@ -19,6 +19,7 @@ from reference_agent.parts.metrics import DocumentedMetrics
 from reference_agent.parts.persona import DocumentedPersona
 from reference_agent.parts.polling import HardenedPolling
 from reference_agent.parts.retries import HardenedRetries
+from reference_agent.parts.turn_order import DocumentedTurnOrder
 from reference_agent.toolbox import Toolbox
 
 
@@ -36,7 +37,9 @@ def _engine(server: AssistantsServer) -> AssistantsEngine:
     clock, log, api = HeldClock(), KeptLog(), server.api()
     retries = HardenedRetries(settings(), clock, DocumentedBreaker(), KeptLog(), DocumentedMetrics())
     persona = DocumentedPersona(settings(), DocumentedLocale())
-    assistant = HardenedAssistant(settings(), clock, Toolbox([]), persona, api, retries, log, DocumentedMetrics())
+    assistant = HardenedAssistant(
+        settings(), clock, Toolbox([]), persona, api, retries, log, DocumentedMetrics(), DocumentedTurnOrder()
+    )
     return AssistantsEngine(clock, api, assistant, retries, HardenedPolling(clock, log))
 
 
