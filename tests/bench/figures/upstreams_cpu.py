@@ -418,6 +418,7 @@ def _paced(bench: Bench, sides: dict[str, _Side]) -> list[Row]:
     rows = []
     for count in (200, 1_000) if not bench.short else (200,):
         ratios: dict[str, float] = {}
+        cpu_us: dict[str, float] = {}
         for name, side in sides.items():
             # aimock waits before every event but [DONE], the others after every event.
             waits = _EVENTS - 1 if name == _AIMOCK else _EVENTS
@@ -429,10 +430,12 @@ def _paced(bench: Bench, sides: dict[str, _Side]) -> list[Row]:
             if name == _CONSTANT:
                 talk = _always(get(f"/stream?events={_EVENTS}&wait_ms={_EVERY_MS}"))
             talks = [_first(talk(caller), 1) for caller in range(count)]
+            began_cpu_s = side.cpu_s()
             tally = uvloop.run(play(side.ports["openai"], talks))
+            cpu_us[name] = 1e6 * (side.cpu_s() - began_cpu_s) / (count * _EVENTS)
             if tally.events != count * _EVENTS:
                 raise BenchError(f"{name}: {tally.events} events came, {count * _EVENTS} were expected.")
             ratios[name] = percentile(tally.whole_s, 99) / (waits * _EVERY_MS / 1000)
-        row = _row(f"{count:,} streams of {_EVENTS} events, {_EVERY_MS} ms apart: p99 of end / due", ratios)
-        rows.append(row)
+        what = f"{count:,} streams of {_EVENTS} events, {_EVERY_MS} ms apart"
+        rows += [_row(f"{what}: p99 of end / due", ratios), _row(f"{what}: CPU us/event, beginnings included", cpu_us)]
     return rows

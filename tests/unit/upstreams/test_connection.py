@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,10 +19,15 @@ class Recorded:
 
     def __init__(self) -> None:
         self.written = b""
+        self.writes = 0
         self.ended = ""
 
     def write(self, data: bytes) -> None:
         self.written += data
+        self.writes += 1
+
+    def writelines(self, pieces: list[bytes]) -> None:
+        self.write(b"".join(pieces))
 
     def close(self) -> None:
         self.ended = self.ended or "closed"
@@ -108,3 +114,49 @@ async def test_nothing_is_sent_faster_than_it_is_taken() -> None:
     connection.resume_writing()
     assert transport.written.endswith(b"\r\n\r\nabc")
     assert calls.finished == [{"status": 200, "response_bytes": 3, "client_gone": False}]
+
+
+def stream(events: int, wait_s: float) -> Iterator[wire.Step]:
+    yield wire.Head(200, (), None)
+    for _ in range(events):
+        yield wire.Data(b"event")
+        yield wire.Wait(wait_s)
+
+
+async def test_what_is_due_is_sent_in_one_piece_and_after_it_was_recorded() -> None:
+    _, transport, calls = connected(wire.scripted(stream(50, 0.0)))
+    assert transport.writes == 1
+    assert transport.written.count(b"5\r\nevent\r\n") == 50
+    assert transport.written.endswith(b"0\r\n\r\n")
+    assert calls.finished == [{"status": 200, "response_bytes": 250, "client_gone": False}]
+
+
+async def test_a_stream_that_fell_behind_catches_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    now_s = loop.time()
+    timers: list[float] = []
+    monkeypatch.setattr(loop, "time", lambda: now_s)
+    monkeypatch.setattr(loop, "call_at", lambda at_s, *_: timers.append(at_s))
+    connection, transport, calls = connected(wire.scripted(stream(10, 1.0)))
+    assert (transport.written.count(b"event"), timers) == (1, [now_s + 1])
+    begin_s, now_s = now_s, now_s + 4.5
+    connection._go_on()
+    # Four were due by then; the sixth still is when it always was.
+    assert (transport.written.count(b"event"), transport.writes) == (5, 2)
+    assert timers == [begin_s + 1, begin_s + 5]
+    assert not calls.finished
+
+
+async def test_a_reply_without_end_gives_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless() -> Iterator[wire.Step]:
+        yield wire.Head(200, (), None)
+        while True:
+            yield wire.Data(bytes(64 * 1024))
+
+    connection, transport, _ = connected(wire.scripted(endless()))
+    assert 64 * 1024 < len(transport.written) < 1024 * 1024
+    goes_on = asyncio.Event()
+    monkeypatch.setattr(transport, "writelines", lambda pieces: goes_on.set())
+    async with asyncio.timeout(30):
+        await goes_on.wait()
+    connection.connection_lost(None)
