@@ -58,7 +58,7 @@ class JobTrace:
         self.why: Why = ""
         """Why the attempt was cut off; empty: it was not."""
         self.spoke = False
-        """True when this attempt may have said something upstream."""
+        """True when this attempt has said something upstream that another one would have to say again."""
 
     @property
     def is_ours(self) -> bool:
@@ -84,13 +84,15 @@ class JobTrace:
         await self._note(generation=generation)
 
     async def replied(self, reply: str) -> None:
-        await self._note(reply=reply)
+        self.spoke = not await self._note(reply=reply)
 
-    async def _note(self, **fields: str) -> None:
+    async def _note(self, **fields: str) -> bool:
         try:
             await self._store.note(self._claimed, **fields)
         except Unavailable as failure:
             self._logging.noted("job_note_lost", reason=failure.reason)
+            return False
+        return True
 
 
 class JobPlayer:
@@ -195,17 +197,18 @@ class JobPlayer:
     async def _outcome(self, job: Job, trace: JobTrace) -> Outcome:
         TRACE.set(trace)
         REQUEST_ID.set(job.request_id)
-        async with asyncio.timeout(self._settings.job_s):
+        until = asyncio.get_running_loop().time() + self._settings.job_s
+        async with asyncio.timeout_at(until):
             answer = await self._turn.answer(job.user_id, job.text, job.hints)
-            audio = b"" if answer.speech is None else await self._collected(answer.speech)
-            media_type = answer.speech.media_type if answer.speech is not None and audio else ""
-            return Outcome(answer.reply, audio, media_type)
+        audio = b"" if answer.speech is None else await self._collected(answer.speech, until)
+        media_type = answer.speech.media_type if answer.speech is not None and audio else ""
+        return Outcome(answer.reply, audio, media_type)
 
-    async def _collected(self, speech: Speech) -> bytes:
-        """Return the whole speech; nothing when it breaks off, or is longer than what is kept."""
+    async def _collected(self, speech: Speech, until: float) -> bytes:
+        """Return the whole speech; nothing when it breaks off, is not through in time, or longer than what is kept."""
         audio = bytearray()
         try:
-            async with contextlib.aclosing(_pieces(speech)) as pieces:
+            async with asyncio.timeout_at(until), contextlib.aclosing(_pieces(speech)) as pieces:
                 async for piece in pieces:
                     audio += piece
                     if len(audio) > self._settings.job_audio_bytes:

@@ -114,6 +114,8 @@ RENEW = f"""{_BEGIN}
 local box, id, token, lease_ms, awake_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 if redis.call('EXISTS', p .. 'job:' .. id) == 0 then return 'erased' end
 if redis.call('HGET', p .. 'job:' .. id, 'token') ~= token then return 'lost' end
+-- It has ended meanwhile: a lease that is taken again would keep the box's next job waiting.
+if redis.call('HGET', p .. 'job:' .. id, 'state') ~= 'running' then return 'lost' end
 local lease = p .. 'lease:' .. box
 local holder = redis.call('GET', lease)
 if holder and holder ~= token then return 'lost' end

@@ -310,6 +310,8 @@ async def test_an_attempt_that_stood_still_is_fenced_out(desk: Open) -> None:
         await here.store.note(still, reply="too late")
         assert await here.store.renew(heir) == "ours"
         assert await here.store.finish(heir, "done", b"", reply="in time") == 0
+        assert await here.store.renew(heir) == "lost", "what has ended is not leased again"
+        assert await here.store.claim(box_of("u")) == "empty"
         assert (await here.look("u", id_)).json()["reply"] == "in time"
         assert (await here.store.figures()).counts["redelivered"] == 1
 
@@ -367,6 +369,32 @@ async def test_what_was_said_already_is_not_said_again_because_of_a_failure(desk
         id_ = await here.id_of("u", "hi")
         await here.play("u")
         assert (await here.look("u", id_)).json()["error"]["code"] == "out_of_time"
+
+
+async def test_a_reply_that_is_known_is_kept_over_a_failure_and_given_without_its_speech(desk: Open) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"RIFF"
+        await asyncio.Event().wait()
+
+    async with desk(AGENT_JOB_S="1") as here:
+        known: list[str] = []
+
+        async def play(user: str, text: str) -> Answer:
+            known.append(TRACE.get().known_reply())
+            if known[-1]:
+                return Answer(known[-1], Speech(endless()))
+            await TRACE.get().speaks("conv_1")
+            await TRACE.get().replied("はいにゃん")
+            raise Unavailable("sessions", "locked", never_arrived=True)
+
+        here.turn.play = play
+        id_ = await here.id_of("u", "hi")
+        await here.play("u")
+        assert (await here.look("u", id_)).json()["state"] == "waiting"
+        await here.play("u")
+        looked = (await here.look("u", id_)).json()
+        assert (looked["state"], looked["reply"], looked["audio"]) == ("done", "はいにゃん", None)
+        assert known == ["", "はいにゃん"]
 
 
 async def test_a_job_whose_workers_die_is_given_up_with_what_they_had_under_way(desk: Open) -> None:
