@@ -12,7 +12,7 @@ __all__ = ["ConstantRate", "Durations", "Poisson", "Scenario", "check", "fault"]
 
 def __getattr__(name: str) -> Any:
     # Looked up when it is asked for: every process of the product imports this package, and those that play no scenario
-    # need none of it. The checks alone were a third of the start of the stand-ins.
+    # need none of it: the checks and what they import were a fifth of the start of the stand-ins (82 of 374 ms).
     if name not in __all__:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

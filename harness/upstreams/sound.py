@@ -76,8 +76,8 @@ def _file(size_bytes: int, rate_hz: int, channels: int) -> bytes:
     return wav_header(len(samples), rate_hz=rate_hz, channels=channels) + samples
 
 
-# Answers have few different lengths, and making one is mostly the kernel's work of finding fresh memory for it: nine
-# tenths of what a spoken sentence cost.
+# Answers have few different lengths, and making one costs the kernel fresh memory: 840 us for 5.6 s at 24 kHz, which
+# was three quarters of the call.
 _samples_kept = lru_cache(maxsize=_KEPT)(_samples)
 _file_kept = lru_cache(maxsize=_KEPT)(_file)
 
