@@ -69,10 +69,10 @@ def test_the_outage_is_also_told_by_opaque_errors_and_runs_left_open(campaigns: 
     assert finding(found, "no_open_generations").verdict is Verdict.FAIL
 
 
-def test_retries_as_documented_multiply_what_fails(campaigns: Campaigns) -> None:
-    """The hardened agent with one part turned back: the client's own two repeats of everything."""
-    found = judgement(campaigns["harness", "retries as documented"], "upstream_outage")
-    storm = finding(found, "retries_bounded")
+@pytest.mark.parametrize("door", DOORS)
+def test_retries_as_documented_multiply_what_fails(campaigns: Campaigns, door: str) -> None:
+    """The client's own two repeats of everything, and no budget."""
+    storm = finding(judgement(campaigns[door, "documented"], "upstream_outage"), "retries_bounded")
 
     assert storm.verdict is Verdict.FAIL, storm
     assert numbers(storm.observed)[0] > 20, storm
@@ -88,9 +88,9 @@ def test_the_hardened_agent_is_green(campaigns: Campaigns, door: str, scenario: 
     assert found.vantages == ("client", "upstream", "process")
 
 
-@pytest.mark.parametrize("scenario", ["thread_bombing", "tool_loop", "upstream_outage"])
-def test_the_hardened_agent_is_green_on_chat_completions(campaigns: Campaigns, scenario: str) -> None:
-    found = judgement(campaigns["harness", "chat"], scenario)
+@pytest.mark.parametrize(("door", "scenario"), [("harness", "thread_bombing"), ("locust", "upstream_outage")])
+def test_the_hardened_agent_is_green_on_chat_completions(campaigns: Campaigns, door: str, scenario: str) -> None:
+    found = judgement(campaigns[door, f"chat {scenario}"], scenario)
 
     assert found.verdict is Verdict.PASS, found.summary
 
@@ -101,7 +101,8 @@ def test_the_hardened_agent_is_green_on_chat_completions(campaigns: Campaigns, s
         ("harness", "documented", "POST /v1/threads/{thread_id}/runs"),
         ("harness", "hardened", "POST /v1/responses"),
         ("locust", "hardened", "POST /v1/threads/{thread_id}/runs"),
-        ("harness", "chat", "POST /v1/chat/completions"),
+        ("harness", "chat thread_bombing", "POST /v1/chat/completions"),
+        ("locust", "chat upstream_outage", "POST /v1/chat/completions"),
     ],
 )
 def test_every_engine_was_played(campaigns: Campaigns, door: str, name: str, route: str) -> None:
@@ -135,7 +136,10 @@ def test_exit_codes_say_the_verdict(campaigns: Campaigns, door: str) -> None:
 @pytest.mark.parametrize("variant", ["documented", "hardened"])
 @pytest.mark.parametrize("scenario", TRUE_REASON)
 def test_both_doors_make_the_same_choices(campaigns: Campaigns, variant: str, scenario: str) -> None:
-    """One seed: the same callers arrive at the same time, as the same people, and say the same."""
+    """One seed: the same callers arrive at the same time, as the same people, and say the same.
+
+    What an arrival goes on to say after its first answer depends on that answer.
+    """
 
     def choices(run_dir: Path) -> set[tuple[object, ...]]:
         samples = read_evidence(run_dir, read_plan(run_dir), scenario).samples
@@ -143,6 +147,7 @@ def test_both_doors_make_the_same_choices(campaigns: Campaigns, variant: str, sc
         return {
             (one.callers, one.ordinal, one.user_id, one.mark, one.message, (one.intended_ns - first) // 1000)
             for one in samples
+            if one.turn == 0
         }
 
     assert choices(campaigns["harness", variant].run_dir) == choices(campaigns["locust", variant].run_dir)
