@@ -6,9 +6,10 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
+from reference_agent.api_page import ERASED, WHOSE
 from reference_agent.clock import Clock, Deadline
 from reference_agent.conversation import Engine
 from reference_agent.errors import AgentError
@@ -79,10 +80,11 @@ class HardenedErasure:
         self._logging = logging
 
     def install(self, app: FastAPI) -> None:
-        @app.delete("/users/{user_id:path}", responses={202: {"description": "something is left; it is being retried"}})
-        async def erase(user_id: str) -> Response:
+        @app.delete("/users/{user_id:path}", responses=ERASED, openapi_extra={"parameters": WHOSE})
+        async def erase(request: Request) -> Response:
+            """Delete everything about a user, here and upstream; as often as one likes."""
             try:
-                left = await self.erase(user_id)
+                left = await self.erase(request.path_params["user_id"])
             except AgentError as failure:
                 response = self._failures.answer(failure)
                 if response is None:

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from reference_agent.api_page import READ, SPOKEN
 from reference_agent.duty import Duty
 from reference_agent.event_stream import EventStream, Told, hung_up, result_of
 from reference_agent.parts.failures import Failures
@@ -117,8 +118,9 @@ class HardenedHandler:
         self._failures = failures
 
     def install(self, app: FastAPI) -> None:
-        @app.post(PATH, openapi_extra={"requestBody": BODY_SCHEMA})
+        @app.post(PATH, responses=SPOKEN, response_class=Response, openapi_extra={"requestBody": BODY_SCHEMA})
         async def chat_agent(request: Request) -> Response:
+            """Say something, and hear the answer."""
             try:
                 said = await said_in(request, self._body_bytes)
                 return _response(await self._unless_hung_up(request, said))
@@ -128,8 +130,9 @@ class HardenedHandler:
                     raise
                 return response
 
-        @app.post(STREAM_PATH, openapi_extra={"requestBody": BODY_SCHEMA})
+        @app.post(STREAM_PATH, responses=READ, response_class=Response, openapi_extra={"requestBody": BODY_SCHEMA})
         async def chat_agent_stream(request: Request) -> Response:
+            """Say something, and read the answer while it is made: server-sent events."""
             try:
                 said = await said_in(request, self._body_bytes)
                 return await self._read_along(request, said)

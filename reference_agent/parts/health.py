@@ -11,6 +11,7 @@ import openai
 from fastapi import FastAPI
 from starlette.responses import JSONResponse, Response
 
+from reference_agent.api_page import STATUS
 from reference_agent.clock import Clock, Deadline
 from reference_agent.conversation import Engine
 from reference_agent.duty import Duty
@@ -76,10 +77,12 @@ class HardenedHealth:
     def install(self, app: FastAPI) -> None:
         @app.get("/health")
         async def health() -> dict[str, str]:
+            """Whether the process is alive."""
             return {"status": "ok"}
 
-        @app.get("/status", responses={503: {"description": "not ready"}})
+        @app.get("/status", responses=STATUS)
         async def status() -> Response:
+            """Whether a balancer should send anybody, and how the upstreams are."""
             said = self.status()
             if not said["ready"] and (self._look is None or self._look.done()):
                 self._look = asyncio.create_task(self._look_again())

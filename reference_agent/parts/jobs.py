@@ -13,6 +13,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Header, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from reference_agent.api_page import said_so
 from reference_agent.clock import Clock
 from reference_agent.errors import Refused, Unavailable
 from reference_agent.job_player import JobPlayer
@@ -155,19 +156,14 @@ def _event(name: str, data: Mapping[str, Any]) -> str:
     return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-def _said_so(description: str, code: str, message: str) -> dict[str, Any]:
-    example = {"error": {"code": code, "message": message}}
-    return {"description": description, "content": {"application/json": {"example": example}}}
-
-
 _NOT_THERE: dict[int | str, dict[str, Any]] = {
-    404: _said_so("this user has no such job", "no_such_job", "This user has no such job, or not any more.")
+    404: said_so("this user has no such job", "no_such_job", "This user has no such job, or not any more.")
 }
 _CREATED: dict[int | str, dict[str, Any]] = {
     202: {"description": "taken in", "content": {"application/json": {"example": _WAITING}}},
-    422: _said_so("not to be worked on", "idempotency_key_reused", "This Idempotency-Key stands for another message."),
-    429: _said_so("no room; Retry-After says when there is", "queue_full", "いまとても混んでいるにゃん"),
-    503: _said_so("the queue cannot be reached", "jobs_unavailable", "いまは考えられないにゃん"),
+    422: said_so("not to be worked on", "idempotency_key_reused", "This Idempotency-Key stands for another message."),
+    429: said_so("no room; Retry-After says when there is", "queue_full", "いまとても混んでいるにゃん"),
+    503: said_so("the queue cannot be reached", "jobs_unavailable", "いまは考えられないにゃん"),
 }
 _LOOKED: dict[int | str, dict[str, Any]] = {
     200: {"description": "as it is now", "content": {"application/json": {"example": _DONE}}},

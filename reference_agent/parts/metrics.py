@@ -19,6 +19,7 @@ import psutil
 from fastapi import FastAPI
 from starlette.responses import PlainTextResponse, Response
 
+from reference_agent.api_page import METRICS
 from reference_agent.caller import CALLER, Caller
 from reference_agent.clock import Clock
 from reference_agent.errors import AgentError, Refused, Unavailable
@@ -315,8 +316,9 @@ class HardenedMetrics:
                     self._jobs = await self._read_jobs()
 
     def install(self, app: FastAPI) -> None:
-        @app.get("/metrics")
+        @app.get("/metrics", response_class=PlainTextResponse, responses=METRICS)
         async def metrics() -> Response:
+            """What an operator watches, in Prometheus' text format."""
             await self._look_at_jobs()
             return PlainTextResponse(self.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
