@@ -49,6 +49,9 @@ def hints_of(said: Mapping[str, Any], headers: Mapping[str, str], address: str =
     )
 
 
+_MOST_PROXIES = 10  # one behind the other; a longer list was made up by somebody
+
+
 def caller_address(peer: str, forwarded_for: str, proxies: tuple[Network, ...]) -> str:
     """Return the network address of whoever calls.
 
@@ -63,7 +66,7 @@ def caller_address(peer: str, forwarded_for: str, proxies: tuple[Network, ...]) 
         this machine, or from a trusted proxy that does not say for whom: then it is nobody's in particular.
     """
     address = _address(peer)
-    for written in reversed(forwarded_for.split(",")):
+    for written in reversed(forwarded_for.rsplit(",", _MOST_PROXIES)[-_MOST_PROXIES:]):
         if address is None or not _is_proxy(address, proxies):
             break
         if not written.strip():

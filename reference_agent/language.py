@@ -28,6 +28,7 @@ _LATIN: dict[Language, LinguaLanguage] = {
     "fr": LinguaLanguage.FRENCH,
     "es": LinguaLanguage.SPANISH,
 }
+_SCRIPT_CHARS = 500  # 0.1 ms; nobody changes script after that
 _LOOKED_AT_CHARS = 200  # 0.2 ms; what comes after changes nothing
 _SURE = 0.8  # names and single words stay below: "tama" is 0.67 Spanish, "Tokyo weather" 0.46 English
 _FEWEST_LETTERS = 5
@@ -35,7 +36,7 @@ _FEWEST_LETTERS = 5
 
 def script_of(text: str) -> Script | None:
     """Return the script that most of a text is in, quotations and hashtags left out; None: it has no letters."""
-    bare = _QUOTED.sub(" ", text)
+    bare = _QUOTED.sub(" ", text[:_SCRIPT_CHARS])
     weights = {script: len(letters.findall(bare)) * weight for script, letters, weight in _SCRIPTS}
     script = max(weights, key=weights.__getitem__)
     return script if weights[script] else None

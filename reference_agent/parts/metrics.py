@@ -154,6 +154,8 @@ _GAUGES = {
     "process_resident_memory_bytes": "Resident memory of this process.",
     "process_start_time_seconds": "When this process began, in seconds since 1970.",
 }
+_EMOJI_SIGNS = frozenset(sign[0] for sign in emoji.EMOJI_DATA if not sign[0].isascii()) | {"\u20e3"}
+"""What emoji begin with, and what ends a keycap; counting them would hold the loop for 6 ms on a text of 2,000."""
 _BREAKER_STATES = ("closed", "half-open", "open")
 _JOBS_S = 0.5  # for the queue's figures; whoever collects metrics gives up after some seconds, and then has none
 _SERIES = 200  # of one name; labels are words of ours, but for the model's name, which is its upstream's
@@ -273,7 +275,7 @@ class HardenedMetrics:
 
     def heard(self, text: str, caller: Caller) -> None:
         self._count("agent_messages_total", language=caller.language)
-        if not text.isascii() and emoji.emoji_count(text):
+        if not _EMOJI_SIGNS.isdisjoint(text):
             self._count("agent_messages_with_emoji_total")
 
     def played(self, user_id: str, tools: Iterable[str]) -> None:

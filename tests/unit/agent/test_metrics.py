@@ -199,6 +199,24 @@ def test_memory_is_bounded_whoever_comes_and_whatever_models_are_called() -> Non
     assert len(parsed(hardened.metrics.text())["agent_units_total"]) == 201
 
 
+@pytest.mark.parametrize(
+    ("text", "has_emoji"),
+    [
+        ("🔥", True),
+        ("한국🇰🇷", True),
+        ("👨‍👩‍👧", True),
+        ("1️⃣", True),
+        ("☕️", True),
+        ("#1 *", False),
+        ("今日は眠い！", False),
+    ],
+)
+def test_emoji_are_seen(text: str, has_emoji: bool) -> None:
+    hardened = Hardened()
+    hardened.metrics.heard(text, Caller())
+    assert hardened.value("agent_messages_with_emoji_total") == (1 if has_emoji else None)
+
+
 def test_labels_are_written_so_that_they_can_be_read() -> None:
     hardened = Hardened()
     hardened.metrics.spent('a "model"\\\n', 1, 0.0)
