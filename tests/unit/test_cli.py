@@ -80,6 +80,13 @@ def code_of(*arguments: str) -> int:
 # --- what ends a command -----------------------------------------------------------------------------------------
 
 
+def test_replicas_of_an_agent_that_is_not_started_here_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("run", "--host", "http://127.0.0.1:1", "--replicas", "2") == 2
+    assert "--replicas has no effect: the harness does not start this agent." in capsys.readouterr().err
+    assert code_of("run", "--host", "http://127.0.0.1:1", "--replicas", "0") == 2
+    assert "0 is not in the range 1<=x<=32" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
