@@ -284,7 +284,7 @@ def test_a_fault_that_comes_later_and_goes_by_itself(stand: Any) -> None:
 @pytest.mark.parametrize("api", ["chat", "responses"])
 def test_a_client_that_loses_patience_ends_what_was_made_for_it(stand: Any, api: str, stream: bool) -> None:
     stand.arm("stuck", upstream="openai")
-    with stand.openai(timeout=0.3) as client:
+    with stand.openai(timeout=1.0) as client:
         create = {
             "chat": lambda: client.chat.completions.create(
                 model="m", messages=[{"role": "user", "content": "hi"}], stream=stream
@@ -293,7 +293,7 @@ def test_a_client_that_loses_patience_ends_what_was_made_for_it(stand: Any, api:
         }[api]
         with pytest.raises((openai.APITimeoutError, httpx2.ReadTimeout)):
             list(create())
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while json.loads(stand.ask("GET", "/open")[1]) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert [one["state"] for one in stand.lines("/ledger") if one["type"] == "generation"] == [

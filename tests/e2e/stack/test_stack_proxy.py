@@ -42,7 +42,7 @@ def echo() -> Iterator[str]:
         yield f"127.0.0.1:{listening.getsockname()[1]}"
 
 
-def dial(address: str, timeout_s: float = 5.0) -> socket.socket:
+def dial(address: str, timeout_s: float = 20.0) -> socket.socket:
     host, _, port = address.rpartition(":")
     return socket.create_connection((host, int(port)), timeout=timeout_s)
 
@@ -74,7 +74,7 @@ def test_any_address_is_reached_through_a_line_that_can_be_broken(
         with pytest.raises(TimeoutError):
             connection.recv(1)
         assert stack.call("DELETE", "/fault/echo-f1") == (200, {})
-        connection.settimeout(5)
+        connection.settimeout(20)
         assert connection.recv(100) == b"more"
     events = [one for one in stack.records("events") if one["id"] == "echo-f1"]
     assert [one["event"] for one in events] == ["armed", "fired", "lifted"]
@@ -110,11 +110,11 @@ def test_an_upstream_s_own_placeholder_leads_through_its_proxy(stack: Any) -> No
     proxy = proxied(stack, "model")
     assert url == f"http://{proxy['address']}/v1"
     request = urllib.request.Request(f"{url}/models", headers={"Authorization": "Bearer sk-any"})
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=20) as response:
         assert json.loads(response.read())["object"] == "list"
     assert stack.call("POST", "/fault", {"fault": "reset", "proxy": "model"})[0] == 200
     with pytest.raises(ConnectionError):
-        urllib.request.urlopen(request, timeout=10)
+        urllib.request.urlopen(request, timeout=20)
     assert stack.call("POST", "/scenario/end", {}) == (200, {})
     assert [call["route"] for call in stack.records("ledger")] == ["GET /v1/models"]
 
