@@ -3,7 +3,11 @@
 It has no clock, no network and no Locust. A driver tells it what was seen (`Event`) and when, and carries out what it
 answers (`Action`). Per scenario:
 
-    preparing -> warm_up -> steady -> attack -> recovery -> drain -> ending -> judging -> the next scenario
+    preparing -> warm_up -> steady -> attack -> recovery -> drain -> ending -> judging
+                                                                            -> preparing the next one -> ...
+
+A scenario is judged while the next one is prepared: its evidence is sealed. The next one is played only when both are
+done, so that neither takes CPU from what is measured.
 
 Phases follow the plan's clock, not the target's: they begin when they are due, however the target fares. Only the drain
 ends early, a little after the last answer.
@@ -63,8 +67,9 @@ class HasEnded:
 
 @dataclass(frozen=True)
 class Judged:
-    """The verdict on the scenario has been reached."""
+    """The verdict on a scenario has been reached."""
 
+    scenario: str
     verdict: Verdict
 
 
@@ -136,7 +141,7 @@ class End:
 
 @dataclass(frozen=True)
 class Judge:
-    """Judge what is on disk; answer with Judged."""
+    """Judge what is on disk, beside whatever else there is to do; answer with Judged."""
 
     scenario: PlannedScenario
 
@@ -194,6 +199,8 @@ class Conductor:
         self._phase: Phase | None = None
         self._phase_began_ns = 0
         self._faults: list[_ArmedFault] = []
+        self._judging: set[str] = set()
+        self._is_prepared = False
         self._stop_reason: str | None = None
         self._interrupted = False
         self.verdicts: dict[str, Verdict] = {}
@@ -224,7 +231,8 @@ class Conductor:
             case Interrupt(reason), _ if self._state is not _State.FINISHED:
                 return self._interrupt(reason, now_ns)
             case Prepared(), _State.PREPARING:
-                return self._play(now_ns)
+                self._is_prepared = True
+                return [] if self._judging else self._play(now_ns)
             case PrepareFailed(reason), _State.PREPARING:
                 # What cannot be started for one scenario cannot be started for the next: the rest is not tried.
                 self._stop_reason = reason
@@ -233,19 +241,30 @@ class Conductor:
             case Tick(in_flight), _State.PLAYING:
                 return self._tick(in_flight, now_ns)
             case HasEnded(), _State.ENDING:
-                self._state = _State.JUDGING
-                return [Judge(self.scenario)]
-            case Judged(verdict), _State.JUDGING:
-                self.verdicts[self.scenario.name] = verdict
-                return self._next_scenario()
+                ended = self.scenario
+                self._judging.add(ended.name)
+                # The judge first: it has begun when the target is started, which takes longer.
+                return [Judge(ended), *self._next_scenario()]
+            case Judged(scenario, verdict), _ if scenario in self._judging:
+                self._judging.remove(scenario)
+                self.verdicts[scenario] = verdict
+                return self._is_judged(now_ns)
         return []
+
+    def _is_judged(self, now_ns: int) -> list[Action]:
+        if self._judging:
+            return []
+        if self._state is _State.JUDGING:
+            self._state = _State.FINISHED
+            return [Finish(self._interrupted, self._stop_reason or "")]
+        return self._play(now_ns) if self._state is _State.PREPARING and self._is_prepared else []
 
     def _next_scenario(self) -> list[Action]:
         if self._stop_reason is not None or self._index + 1 == len(self._scenarios):
-            self._state = _State.FINISHED
-            return [Finish(self._interrupted, self._stop_reason or "")]
+            self._state = _State.JUDGING
+            return []
         self._index += 1
-        self._state = _State.PREPARING
+        self._state, self._is_prepared = _State.PREPARING, False
         return [Prepare(self.scenario)]
 
     def _play(self, now_ns: int) -> list[Action]:

@@ -40,6 +40,7 @@ class LiveDisplay:
         self._scenarios = scenarios
         self._verdicts: dict[str, Moment] = {}
         self._current: Moment | None = None
+        self._ended: set[str] = set()
         self._began_ns = 0
         self._duration_s = 0.0
         self._spinner = Spinner("dots")
@@ -64,13 +65,14 @@ class LiveDisplay:
         if moment.what == "finished":
             self._current = None
             return
+        if moment.what == "ended":
+            self._ended.add(moment.scenario)
         if moment.what == "playing":
             self._began_ns, self._duration_s = moment.at_ns, moment.duration_s
         if moment.what == "preparing":
             self._duration_s = 0.0
         if moment.what == "judged":
             self._verdicts[moment.scenario] = moment
-            self._current = None
             if not self._console.is_terminal:
                 mark, _ = STYLE[moment.verdict or Verdict.ERROR]
                 line = one_line(f"{moment.scenario}: {moment.text}", limit=2000)
@@ -90,6 +92,9 @@ class LiveDisplay:
                 table.add_row(Text(mark, style), Text(name), Text(one_line(judged.text), "dim"))
             elif self._current is not None and self._current.scenario == name:
                 table.add_row(self._spinner, Text(name, "bold"), self._progress(self._current))
+            elif name in self._ended:
+                # While the next one is prepared.
+                table.add_row(self._spinner, Text(name, "bold"), Text("judging", "dim"))
             else:
                 table.add_row(Text("·", "dim"), Text(name, "dim"), "")
         return Group(Text(self._title, "bold"), table)

@@ -118,6 +118,9 @@ class Campaign:
         self._armed: dict[int, str | None] = {}
         self._with_callers: dict[int, FaultEvent] = {}
         self._reached: dict[str, tuple[str, str]] = {}
+        self._judges: dict[str, gevent.Greenlet] = {}
+        self._preparing: gevent.Greenlet | None = None
+        self._rehearsed_by_s = 0.0
         self._interruption: str | None = None
         self._next_progress_s = 0.0
         self._host = host
@@ -132,6 +135,8 @@ class Campaign:
             reached, summary = self._reached.get(planned.name, ("", ""))
             if not reached and planned.name == current:
                 reached = (self._conductor.phase or "preparing").replace("_", "-")
+            if planned.name in self._judges:
+                reached = "judging"
             rows.append({"scenario": planned.name, "verdict": reached, "summary": summary})
         return rows
 
@@ -149,6 +154,8 @@ class Campaign:
             self.exit_code = verdict.EXIT_ERROR
         finally:
             self._ensemble.stop()
+            # There are some only where something broke.
+            gevent.killall([*self._judges.values(), *([self._preparing] if self._preparing else [])])
             for armed in self._armed.values():
                 if armed is not None:
                     self._lift(armed)  # upstreams that somebody else started outlive this campaign
@@ -170,10 +177,16 @@ class Campaign:
     def _observe(self) -> Event:
         if self._ensemble.failure is not None:
             raise self._ensemble.failure
+        judgement = self._judgement()
+        if judgement is not None:
+            return judgement
         if self._interruption is not None:
             return campaign.Interrupt(self._interruption)
+        prepared = self._prepared()
+        if prepared is not None:
+            return prepared
         now_s = time.monotonic()
-        if now_s >= self._next_progress_s:
+        if self._conductor.phase is not None and now_s >= self._next_progress_s:
             self._next_progress_s = now_s + _PROGRESS_S
             self._say("progress")
         return campaign.Tick(self._ensemble.in_flight)
@@ -181,7 +194,7 @@ class Campaign:
     def _perform(self, action: Action) -> Event | None:
         match action:
             case Prepare(planned):
-                return self._prepare(planned)
+                self._prepare(planned)
             case Play(planned, begin_ns):
                 self._play(planned, begin_ns)
             case Enter(phase):
@@ -202,12 +215,12 @@ class Campaign:
                 self._end(planned, ended)
                 return campaign.HasEnded()
             case Judge(planned):
-                return self._judge(planned)
+                self._judges[planned.name] = gevent.spawn(self._judged_or_trouble, planned.name)
             case Finish(interrupted, reason):
                 self._finish(interrupted=interrupted, reason=reason)
         return None
 
-    def _prepare(self, planned: PlannedScenario) -> Event:
+    def _prepare(self, planned: PlannedScenario) -> None:
         directory = evidence.scenario_directory(self.run_dir, planned.name)
         evidence.write_json(directory / evidence.SCENARIO, planned)
         self._phases = evidence.JsonLinesWriter(directory / evidence.PHASES)
@@ -215,13 +228,16 @@ class Campaign:
         self._armed, self._with_callers = {}, {}
         self._say("preparing")
         self._ensemble.rehearse(planned.name, self._plan.seed)
-        preparing = gevent.spawn(self._host_or_trouble, planned)
-        until_s = time.monotonic() + _REHEARSAL_S
-        while not preparing.ready() or not (self._ensemble.rehearsed or time.monotonic() > until_s):
-            gevent.sleep(_TICK_S)
-            if self._interruption is not None:
-                preparing.kill()
-                return campaign.Interrupt(self._interruption)
+        self._preparing = gevent.spawn(self._host_or_trouble, planned)
+        self._rehearsed_by_s = time.monotonic() + _REHEARSAL_S
+
+    def _prepared(self) -> Event | None:
+        """Return what has become of the preparations, None while they go on."""
+        preparing = self._preparing
+        rehearsed = self._ensemble.rehearsed or time.monotonic() > self._rehearsed_by_s
+        if preparing is None or not preparing.ready() or not rehearsed:
+            return None
+        self._preparing = None
         outcome = preparing.get()
         if isinstance(outcome, StageError):
             complain(outcome)
@@ -293,6 +309,9 @@ class Campaign:
             _LOG.error("A fault cannot be lifted: %s", error)
 
     def _end(self, planned: PlannedScenario, ended: evidence.Ended) -> None:
+        if self._preparing is not None:  # an interrupt came first
+            self._preparing.kill()
+            self._preparing = None
         scheduled = self._ensemble.scheduled
         self._ensemble.stop()
         assert self._phases is not None
@@ -312,14 +331,28 @@ class Campaign:
         evidence.seal(directory, msgspec.structs.replace(ended, scheduled=scheduled))
         self._say("ended", text=ended.reason)
 
-    def _judge(self, planned: PlannedScenario) -> Event:
-        reached, text = judged(self.run_dir, planned.name)
+    def _judged_or_trouble(self, scenario: str) -> tuple[Verdict, str] | evidence.EvidenceError:
+        # Returned, not raised, for the same reason.
+        try:
+            return judged(self.run_dir, scenario)
+        except evidence.EvidenceError as error:
+            return error
+
+    def _judgement(self) -> Event | None:
+        """Return what a judge has come to meanwhile."""
+        done = next((name for name, judge in self._judges.items() if judge.ready()), None)
+        if done is None:
+            return None
+        outcome = self._judges.pop(done).get()
+        if isinstance(outcome, evidence.EvidenceError):
+            raise outcome
+        reached, text = outcome
         if reached is Verdict.ERROR:
-            complain(f"{planned.name}: {text}")
-        self._reached[planned.name] = (reached.value, text)
-        _LOG.info("%s: %s: %s", planned.name, reached.upper(), text)
-        self._say("judged", scenario=planned.name, reached=reached, text=text)
-        return campaign.Judged(reached)
+            complain(f"{done}: {text}")
+        self._reached[done] = (reached.value, text)
+        _LOG.info("%s: %s: %s", done, reached.upper(), text)
+        self._say("judged", scenario=done, reached=reached, text=text)
+        return campaign.Judged(done, reached)
 
     def _finish(self, *, interrupted: bool, reason: str) -> None:
         unplayed = len(self._plan.scenarios) - len(self._conductor.verdicts)

@@ -19,7 +19,6 @@ from harness.campaign import (
     Leave,
     Lift,
     Play,
-    Prepare,
     Prepared,
     PrepareFailed,
     Tick,
@@ -92,7 +91,7 @@ def test_a_scenario_is_prepared_played_ended_and_judged_in_this_order() -> None:
     watch.run_to(7.5)
     watch.settle()
     watch.tell(HasEnded())
-    watch.tell(Judged(Verdict.PASS))
+    watch.tell(Judged("one", Verdict.PASS))
 
     # fmt: off
     assert watch.kinds() == [
@@ -186,24 +185,63 @@ def test_faults_are_armed_and_lifted_on_time_the_earlier_one_lifted_before_the_n
     ]
 
 
-def test_the_next_scenario_begins_when_the_one_before_is_judged() -> None:
+@pytest.mark.parametrize("first", ["judged", "prepared"])
+def test_the_next_scenario_is_prepared_while_the_one_before_is_judged_and_played_after_both(first: str) -> None:
     watch = Stopwatch(planned("one"), planned("two"))
     watch.tell(Prepared("http://127.0.0.1:1"))
     watch.run_to(7.5)
     watch.settle()
     watch.tell(HasEnded())
-    watch.tell(Judged(Verdict.FAIL))
-
-    assert isinstance(watch.asked[-1][1], Prepare)
+    assert watch.kinds()[-3:] == ["End", "Judge", "Prepare"]
     assert watch.conductor.scenario.name == "two"
+
+    both = [Judged("one", Verdict.FAIL), Prepared("http://127.0.0.1:2")]
+    one, other = both if first == "judged" else reversed(both)
+    watch.tell(one)
+    watch.run_to(30, step_s=1)
+    assert watch.kinds()[-1] == "Prepare"
+    watch.tell(other)
+    assert watch.kinds()[-1] == "Play"
+    assert watch.conductor.verdicts == {"one": Verdict.FAIL}
     assert not watch.conductor.finished
+
+
+def test_an_interrupt_while_one_is_judged_and_the_next_prepared_waits_for_both_judgements() -> None:
+    watch = Stopwatch(planned("one"), planned("two"), planned("three"))
+    watch.tell(Prepared("http://127.0.0.1:1"))
+    watch.run_to(7.5)
+    watch.settle()
+    watch.tell(HasEnded())
+    watch.tell(Interrupt("Ctrl-C"))
+    watch.tell(HasEnded())
+    watch.tell(Judged("two", Verdict.INCONCLUSIVE))
+    assert not watch.conductor.finished
+    watch.tell(Judged("one", Verdict.PASS))
+
+    assert watch.kinds()[-5:] == ["Judge", "Prepare", "End", "Judge", "Finish"]
+    assert watch.conductor.verdicts == {"one": Verdict.PASS, "two": Verdict.INCONCLUSIVE}
+
+
+def test_a_target_that_does_not_come_up_again_ends_the_campaign_when_all_is_judged() -> None:
+    watch = Stopwatch(planned("one"), planned("two"), planned("three"))
+    watch.tell(Prepared("http://127.0.0.1:1"))
+    watch.run_to(7.5)
+    watch.settle()
+    watch.tell(HasEnded())
+    watch.tell(PrepareFailed("it did not start"))
+    watch.tell(HasEnded())
+    watch.tell(Judged("one", Verdict.PASS))
+    assert not watch.conductor.finished
+    watch.tell(Judged("two", Verdict.INCONCLUSIVE))
+
+    assert watch.asked[-1][1] == Finish(interrupted=False, reason="it did not start")
 
 
 def test_a_target_that_never_comes_up_ends_the_campaign_and_the_rest_is_not_tried() -> None:
     watch = Stopwatch(planned("one"), planned("two"))
     watch.tell(PrepareFailed("it did not start"))
     watch.tell(HasEnded())
-    watch.tell(Judged(Verdict.INCONCLUSIVE))
+    watch.tell(Judged("one", Verdict.INCONCLUSIVE))
 
     assert watch.kinds() == ["Prepare", "End", "Judge", "Finish"]
     ended = next(action for _, action in watch.asked if isinstance(action, End))
@@ -217,7 +255,7 @@ def test_an_interrupt_in_the_middle_lifts_what_is_broken_and_judges_what_is_ther
     watch.run_to(4)
     watch.tell(Interrupt("Ctrl-C"))
     watch.tell(HasEnded())
-    watch.tell(Judged(Verdict.INCONCLUSIVE))
+    watch.tell(Judged("one", Verdict.INCONCLUSIVE))
 
     assert watch.kinds()[-5:] == ["Lift", "Leave", "End", "Judge", "Finish"]
     assert watch.asked[-1][1] == Finish(interrupted=True, reason="Ctrl-C")
@@ -234,7 +272,8 @@ def test_an_interrupt_is_heeded_in_every_state(state: str) -> None:
         watch.tell(HasEnded())
     watch.tell(Interrupt("Ctrl-C"))
     watch.tell(HasEnded())
-    watch.tell(Judged(Verdict.PASS))
+    watch.tell(Judged("one", Verdict.PASS))
+    watch.tell(Judged("two", Verdict.INCONCLUSIVE))
 
     assert isinstance(watch.asked[-1][1], Finish)
     assert watch.conductor.finished
@@ -242,7 +281,7 @@ def test_an_interrupt_is_heeded_in_every_state(state: str) -> None:
 
 def test_a_second_interrupt_and_events_out_of_place_change_nothing() -> None:
     watch = Stopwatch(planned())
-    watch.tell(Judged(Verdict.PASS))
+    watch.tell(Judged("one", Verdict.PASS))
     watch.tell(HasEnded())
     watch.tell(Tick(0))
     assert watch.kinds() == ["Prepare"]

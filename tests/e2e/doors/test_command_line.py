@@ -98,7 +98,9 @@ def stored(place: Any, plain_agent: str) -> Path:
         *(sys.executable, "-m", "harness.cli", "run", "tool_loop", "emotion_dos"),
         *("--host", plain_agent, "--runs", "runs"),
     )
-    interrupted_once_it_says(process, lambda: list(place.path.glob(f"runs/*/scenarios/*/{SAMPLES}")))
+    # Samples, not only their file: what is written after the end is no evidence, and so corrupts nothing.
+    files = f"runs/*/scenarios/*/{SAMPLES}"
+    interrupted_once_it_says(process, lambda: [one for one in place.path.glob(files) if one.stat().st_size > 100])
     run_dir: Path = next((place.path / "runs").iterdir())
     return run_dir
 
