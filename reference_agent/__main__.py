@@ -18,6 +18,17 @@ from reference_agent.settings import PART_PREFIX, BadSetting, known_variables, r
 from reference_agent.worker import for_worker, is_loopback, work
 
 EXIT_USAGE = 2
+_DESCRIPTION = """\
+A chat agent built out of exchangeable parts.
+
+  POST   /chat-agent         {user_id, message} -> audio/wav, the reply in X-GPT-Reply
+  POST   /chat-agent/stream  the same, to read along: server-sent events (hardened)
+  POST   /jobs               the same, answered later (hardened, with REDIS_URL and a worker)
+  DELETE /users/{user_id}    everything about a user is deleted, upstream too (hardened)
+  GET    /health, /status, /metrics, and /docs with an example of every answer
+
+Told to end (SIGTERM, Ctrl-C) it finishes what is under way within AGENT_SHUTDOWN_S; a second signal waits for no turn.
+Exit codes: 0, or 2 when a setting makes no sense."""
 _SHUTDOWN_S = 3  # for what cannot be cancelled, where nothing is known of turns
 _PORT = 8000
 
@@ -76,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     chosen = "\n".join(f"  {PART_PREFIX + part.upper():28} {' | '.join(names)}" for part, names in variants().items())
     parser = argparse.ArgumentParser(
         prog="python -m reference_agent",
-        description="A chat agent built out of exchangeable parts: POST /chat-agent {user_id, message} -> audio/wav.",
+        description=_DESCRIPTION,
         epilog=f"environment variables:\n{settings}\n\none part other than in the profile:\n{chosen}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -228,7 +228,7 @@ def known_variables() -> dict[str, str]:
     """Return every environment variable that is read (part overrides aside), with a line that says what it does."""
     lines = {}
     for field, info in Settings.model_fields.items():
-        default = "none" if info.default in (None, "") else info.default
+        default = "not set" if info.default in (None, "") else info.default
         lines[environment_name(field)] = f"{(info.description or '').replace('%%', '%')} (default {default})"
     return lines
 
