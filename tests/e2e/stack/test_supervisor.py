@@ -208,7 +208,11 @@ def test_nonsense_is_refused_with_one_sentence(stack: Any) -> None:
     for path, body, sentence in [
         ("/fault", {"fault": "pauze"}, "There is no fault `pauze`. Did you mean `pause`?"),
         ("/fault", {"fault": "hang"}, "The fault 'hang' is not one of the target's process"),
-        ("/fault", {"fault": "send_twice"}, "plan it in a scenario, the load carries it out"),
+        (
+            "/fault",
+            {"fault": "send_twice"},
+            "The fault 'send_twice' is not one of the target's process: plan it in a scenario, the load carries it out",
+        ),
         (
             "/fault",
             {"fault": "kill", "replica": 3},
