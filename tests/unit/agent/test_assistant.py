@@ -108,7 +108,10 @@ class SlowToFind:
 
 async def test_hardened_one_is_made_once_by_replicas_that_start_together() -> None:
     server, store = AssistantsServer(), SqliteSessionStore(None, bounds(settings()))
-    replicas = [_hardened(server, order=HardenedTurnOrder(settings(), LoopClock(), store)) for _ in range(5)]
+    replicas = [
+        _hardened(server, order=HardenedTurnOrder(settings(), LoopClock(), store, DocumentedMetrics()))
+        for _ in range(5)
+    ]
     for replica in replicas:
         replica._api = SlowToFind(replica._api)
     ids = await asyncio.gather(*(replica.id(Deadline.after(LoopClock(), 30)) for replica in replicas))
