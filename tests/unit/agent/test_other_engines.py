@@ -226,7 +226,7 @@ async def test_responses_deletes_items_with_the_conversation_and_is_told_what_is
 
 async def test_responses_one_that_cannot_be_deleted_does_not_spoil_the_answer() -> None:
     upstream, log = _upstream_of_responses(), KeptLog()
-    upstream.routes.pop("DELETE /responses/resp_1")
+    upstream.on("DELETE /responses/resp_1", httpx2.Response(503, json={"error": {"message": "down"}}))
     generation = _responses(upstream, log).generation("conv_1", HeldClock().deadline(), Books())
     await generation.begin("hi")
     assert await generation.next() == Replied("はいにゃん")
