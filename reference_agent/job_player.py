@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -208,8 +208,8 @@ class JobPlayer:
         """Return the whole speech; nothing when it breaks off, is not through in time, or longer than what is kept."""
         audio = bytearray()
         try:
-            async with asyncio.timeout_at(until), contextlib.aclosing(_pieces(speech)) as pieces:
-                async for piece in pieces:
+            async with asyncio.timeout_at(until), contextlib.aclosing(speech):
+                async for piece in _pieces(speech):
                     audio += piece
                     if len(audio) > self._settings.job_audio_bytes:
                         self._logging.noted("job_speech_too_long", bytes=len(audio))
@@ -274,15 +274,10 @@ class JobPlayer:
                 self._logging.bug("sweep", bug)
 
 
-async def _pieces(speech: Speech) -> AsyncGenerator[bytes, None]:
-    content = speech.content
-    if not isinstance(content, AsyncIterator):
-        for piece in content:
+async def _pieces(speech: Speech) -> AsyncIterator[bytes]:
+    if isinstance(speech.content, AsyncIterator):
+        async for piece in speech.content:
             yield piece
-        return
-    try:
-        async for piece in content:
+    else:
+        for piece in speech.content:
             yield piece
-    finally:
-        if isinstance(content, AsyncGenerator):
-            await content.aclose()

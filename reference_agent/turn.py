@@ -109,7 +109,11 @@ class Turn:
             mood = self._emotion.vector(_analysis(outcome))
             speech = await self._audio.speak(pieces, mood, caller.language, deadline)
             if speech is not None:
-                await self._cost.spoke(user, sum(map(len, pieces)))
+                try:
+                    await self._cost.spoke(user, sum(map(len, pieces)))
+                except BaseException:
+                    await speech.aclose()  # nobody will listen: a caller who has left, above all
+                    raise
         return Answer(outcome.reply, speech)
 
     async def write(self, user_id: object, message: object, hints: Hints, reader: Reader) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +27,12 @@ class Speech:
 
     content: Iterator[bytes] | AsyncIterator[bytes]
     media_type: str = "audio/wav"
+
+    async def aclose(self) -> None:
+        """Let go of it, whether anybody has listened or not."""
+        close = getattr(self.content, "aclose", None)
+        if close is not None:
+            await close()
 
 
 class Audio(Protocol):
@@ -117,9 +123,9 @@ class HardenedAudio:
                 raise
             self._logging.warned("speech_unavailable", pieces=len(pieces))
             return None
-        return Speech(self._joined(head, opened))
+        return Speech(_Passed(self._joined(head, opened), opened))
 
-    async def _joined(self, head: bytes, streams: list[_Stream]) -> AsyncIterator[bytes]:
+    async def _joined(self, head: bytes, streams: list[_Stream]) -> AsyncGenerator[bytes, None]:
         try:
             yield head
             for stream in streams:
@@ -137,6 +143,25 @@ class HardenedAudio:
         self._logging.warned("speech_not_taken", pieces=len(streams))
         self._closings.add(closing := asyncio.ensure_future(_close(streams)))
         closing.add_done_callback(self._closings.discard)
+
+
+class _Passed:
+    """What is passed on; closed, its streams are, also when nobody has begun to listen: a generator that was not begun
+    knows of nothing that it would have to clean up."""
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None], streams: list[_Stream]) -> None:
+        self._pieces = pieces
+        self._streams = streams
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._pieces)
+
+    async def aclose(self) -> None:
+        await self._pieces.aclose()
+        await _close(self._streams)
 
 
 class _Stream:

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from reference_agent.api_page import READ, SPOKEN
 from reference_agent.duty import Duty
 from reference_agent.event_stream import EventStream, Told, hung_up, result_of
+from reference_agent.parts.audio import Speech
 from reference_agent.parts.failures import Failures
 from reference_agent.said import hints_in, said_in
 from reference_agent.settings import Settings
@@ -45,19 +46,21 @@ def _response(answer: Answer) -> Response:
     if answer.speech is None:
         # A text-only answer: a success whose JSON has `reply` and a null `audio`, and no `error`.
         return JSONResponse({"reply": answer.reply, "audio": None}, headers=headers)
-    return SpokenResponse(answer.speech.content, media_type=answer.speech.media_type, headers=headers)
+    return SpokenResponse(answer.speech, headers)
 
 
 class SpokenResponse(StreamingResponse):
     """Speech on its way, which is let go of when its caller has it, or has left: not when somebody collects garbage."""
 
+    def __init__(self, speech: Speech, headers: dict[str, str]) -> None:
+        super().__init__(speech.content, media_type=speech.media_type, headers=headers)
+        self._speech = speech
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            close = getattr(self.body_iterator, "aclose", None)
-            if close is not None:
-                await close()
+            await self._speech.aclose()
 
 
 class DocumentedHandler:

@@ -9,7 +9,7 @@ import json
 import struct
 import tracemalloc
 import wave
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -173,13 +173,17 @@ async def _speaking(server: SpeechOverTheWire, **given: Any) -> AsyncIterator[tu
             await wire.close()
 
 
-async def _begun(audio: HardenedAudio, *pieces: str) -> AsyncGenerator[bytes, None]:
+async def _opened(audio: HardenedAudio, *pieces: str) -> Speech:
     speech = await audio.speak(list(pieces), NEUTRAL, "ja", Deadline.after(LoopClock(), 30))
     assert speech is not None
-    content: Any = speech.content
+    return speech
+
+
+async def _begun(audio: HardenedAudio, *pieces: str) -> Any:
+    content: Any = (await _opened(audio, *pieces)).content
     await anext(content)
     await anext(content)
-    return content  # type: ignore[no-any-return]
+    return content
 
 
 async def test_hardened_one_has_flat_memory_however_long_the_speech() -> None:
@@ -224,13 +228,30 @@ async def test_hardened_one_lets_go_of_all_pieces_when_its_caller_leaves(leaves:
             raise OSError("broken pipe")
 
     async with _speaking(server) as (audio, log):
-        response = SpokenResponse(await _begun(audio, "one", "two", "three"))
+        response = SpokenResponse(Speech(await _begun(audio, "one", "two", "three")), {})
         version = "2.3" if leaves == "disconnects" else "2.4"
         with contextlib.suppress(ClientDisconnect):
             await response({"type": "http", "asgi": {"spec_version": version}}, receive, send)  # type: ignore[arg-type]
         for _ in range(3):
             await asyncio.wait_for(server.cut_off.acquire(), 10)
         assert log.events == []
+
+
+async def test_hardened_one_lets_go_of_all_pieces_when_its_caller_has_left_before_they_begin() -> None:
+    server = SpeechOverTheWire(64_000_000)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        raise OSError("broken pipe")
+
+    async with _speaking(server) as (audio, _):
+        response = SpokenResponse(await _opened(audio, "one", "two"), {})
+        with contextlib.suppress(ClientDisconnect):
+            await response({"type": "http", "asgi": {"spec_version": "2.4"}}, receive, send)  # type: ignore[arg-type]
+        for _ in range(2):
+            await asyncio.wait_for(server.cut_off.acquire(), 10)
 
 
 async def test_hardened_one_abandons_what_nobody_takes() -> None:
