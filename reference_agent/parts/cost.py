@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections import deque
+from typing import NamedTuple, Protocol
 
 from reference_agent.clock import Clock
 from reference_agent.conversation import Usage
-from reference_agent.errors import Refused
+from reference_agent.errors import Refused, Unavailable
 from reference_agent.parts.logging import Logging
 from reference_agent.parts.metrics import Metrics
 from reference_agent.session_store import SessionStore
@@ -51,10 +52,28 @@ SPEECH = "speech"
 """What speech is booked under, where thoughts are booked under their model."""
 
 
+_LATE = 1000
+"""Bookings that wait for the store, at most: of the turns that were under way when it went down, as it lets in none."""
+
+
+class _Booking(NamedTuple):
+    """What the session store is told; see `SessionStore.spend`."""
+
+    day: int
+    user_id: str
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    characters: int
+    usd: float
+
+
 class HardenedCost:
     """Metered per user, model and day, by the figures of the model's upstream; a spent budget refuses politely.
 
-    A turn is let in while there is budget left, so that the last one may overdraw it by what one turn costs.
+    A turn is let in while there is budget left, so that the last one may overdraw it by what one turn costs. An answer
+    that is there is not withheld because it cannot be booked: that is done later, before the next turn is let in. Only
+    what may have been booked after all (a Redis that took it and did not say so) is not booked again, but logged.
     """
 
     needs_loop = True
@@ -67,9 +86,13 @@ class HardenedCost:
         self._store = session_store
         self._logging = logging
         self._metrics = metrics
+        self._late: deque[_Booking] = deque(maxlen=_LATE)
 
     async def allow(self, user_id: str) -> None:
         user_usd, all_usd = await self._store.spent(self._day(), user_id)
+        if self._late:
+            await self._book_late()
+            user_usd, all_usd = await self._store.spent(self._day(), user_id)
         if all_usd >= self._settings.budget_usd:
             self._logging.warned("budget_spent", usd=round(all_usd, 4))
             raise Refused(429, "budget_spent", "今日はもうお店じまいにゃん。また明日にゃん", self._until_tomorrow_s())
@@ -81,12 +104,26 @@ class HardenedCost:
     async def thought(self, user_id: str, usage: Usage) -> None:
         usd = (usage.prompt_tokens + usage.completion_tokens) * self._settings.usd_per_1k_tokens / 1000
         self._metrics.spent(usage.model, usage.prompt_tokens + usage.completion_tokens, usd)
-        await self._store.spend(self._day(), user_id, usage.model, usage.prompt_tokens, usage.completion_tokens, 0, usd)
+        tokens = (usage.prompt_tokens, usage.completion_tokens)
+        await self._book(_Booking(self._day(), user_id, usage.model, *tokens, 0, usd))
 
     async def spoke(self, user_id: str, characters: int) -> None:
         usd = characters * self._settings.usd_per_1k_spoken / 1000
         self._metrics.spent(SPEECH, characters, usd)
-        await self._store.spend(self._day(), user_id, SPEECH, 0, 0, characters, usd)
+        await self._book(_Booking(self._day(), user_id, SPEECH, 0, 0, characters, usd))
+
+    async def _book(self, booking: _Booking) -> None:
+        try:
+            await self._store.spend(*booking)
+        except Unavailable as failure:
+            later = failure.never_arrived
+            self._logging.warned("spend_not_booked", usd=round(booking.usd, 6), reason=failure.reason, later=later)
+            if later:
+                self._late.append(booking)
+
+    async def _book_late(self) -> None:
+        for booking in [self._late.popleft() for _ in range(len(self._late))]:
+            await self._book(booking)
 
     def _day(self) -> int:
         return int(self._clock.wall() // _DAY_S)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from agent_stage import HeldClock, KeptLog, settings
 
 from reference_agent.conversation import Usage
-from reference_agent.errors import Refused
+from reference_agent.errors import Refused, Unavailable
 from reference_agent.parts.cost import DocumentedCost, HardenedCost
 from reference_agent.parts.metrics import DocumentedMetrics
 from reference_agent.parts.sessions import bounds
@@ -41,6 +43,37 @@ async def test_hardened_one_books_by_user_and_day() -> None:
     await cost.thought("v", _TURN)
     assert await store.spent(0, "u") == pytest.approx((0.0606, 0.0906))
     assert await store.spent(1, "u") == (0, 0)
+    await store.close()
+
+
+class StoreThatIsDown(SqliteSessionStore):
+    """A store that can be broken."""
+
+    failure: Unavailable | None = None
+
+    async def spend(self, *booking: Any) -> None:
+        if self.failure:
+            raise self.failure
+        await super().spend(*booking)
+
+
+@pytest.mark.parametrize(("never_arrived", "spent_usd"), [(True, 0.0306), (False, 0.0)])
+async def test_an_answer_outlives_the_store_and_is_booked_once_it_is_back(
+    never_arrived: bool, spent_usd: float
+) -> None:
+    clock, log = HeldClock(), KeptLog()
+    store = StoreThatIsDown(None, bounds(settings()))
+    cost = HardenedCost(settings(), clock, store, log, DocumentedMetrics())
+    store.failure = Unavailable("sessions", "down", never_arrived=never_arrived)
+    await cost.thought("u", _TURN)
+    await cost.spoke("u", 40)
+    assert log.events == ["spend_not_booked"] * 2
+    await cost.allow("v")
+    assert await store.spent(0, "u") == (0, 0), "tried once more, and still down"
+    store.failure = None
+    for _ in range(2):
+        await cost.allow("v")
+        assert await store.spent(0, "u") == pytest.approx((spent_usd, spent_usd)), "never twice"
     await store.close()
 
 
