@@ -102,6 +102,7 @@ STATUS: Answers = {
                 "example": {
                     "ready": status == 200,
                     "upstreams": {"openai": openai, "tts": "open"},
+                    "stores": {"sessions": "up"},
                     "versions": _VERSIONS,
                 }
             }

@@ -2,8 +2,9 @@
 
 The same table of places as in `session_store.py`, kept in:
 
-    session:<user>     hash: segment, conversation (absent while it is being created), said, turns, leased_until
+    session:<user>     hash: segment, conversation (absent while it is being created), said, turns, first, leased_until
     once, again, protected     sorted sets of users by their last turn: seen once; came back; protected from eviction
+    standing           sorted set of those protected: by their last turn, and what they have earned by talking
     creating           sorted set of users by when their creation is given up
     owners             hash: conversation -> user
     condemned, lost    sorted sets: conversations by since when, lost creations by until when
@@ -33,6 +34,7 @@ from redis.exceptions import RedisError
 from reference_agent.errors import Unavailable
 from reference_agent.session_store import (
     ASKS_AGAIN_WITHIN_S,
+    EARNED_BY_TALKING,
     SOMEBODY_IS_AT_IT_S,
     BeingCreated,
     Bounds,
@@ -55,7 +57,7 @@ _SPEND_DETAIL_S: Final = 35 * 86400
 _SHARED: Final = """
 local P = KEYS[1]
 local ONCE, AGAIN, PROTECTED, CREATING = P .. 'once', P .. 'again', P .. 'protected', P .. 'creating'
-local CONDEMNED, LOST, OWNERS = P .. 'condemned', P .. 'lost', P .. 'owners'
+local CONDEMNED, LOST, OWNERS, STANDING = P .. 'condemned', P .. 'lost', P .. 'owners', P .. 'standing'
 local call = redis.call
 
 local function session(user) return P .. 'session:' .. user end
@@ -63,6 +65,7 @@ local function session(user) return P .. 'session:' .. user end
 local function drop(user)
   local found = call('HMGET', session(user), 'segment', 'conversation')
   if found[1] then call('ZREM', P .. found[1], user) end
+  call('ZREM', STANDING, user)
   if found[2] then call('HDEL', OWNERS, found[2]) end
   call('ZREM', CREATING, user)
   call('DEL', session(user))
@@ -149,15 +152,18 @@ local segment = call('HINCRBY', key, 'turns', 1) >= 2 and 'protected' or 'once'
 call('ZREM', P .. call('HGET', key, 'segment'), user)
 call('ZADD', P .. segment, now, user)
 call('HSET', key, 'segment', segment)
-if #ARGV == 5 then call('HSET', key, 'said', ARGV[5]) else call('HDEL', key, 'said') end
+if #ARGV == 7 then call('HSET', key, 'said', ARGV[7]) else call('HDEL', key, 'said') end
+call('HSETNX', key, 'first', now)
+if segment == 'protected' then
+  local earned = tonumber(ARGV[5]) * (now - call('HGET', key, 'first'))
+  call('ZADD', STANDING, now + math.min(earned, tonumber(ARGV[6])), user)
+end
 local beyond = call('ZCARD', PROTECTED) - protected
-if beyond > 0 then
-  local demoted = call('ZRANGE', PROTECTED, 0, beyond - 1, 'WITHSCORES')
-  for i = 1, #demoted, 2 do
-    call('ZREM', PROTECTED, demoted[i])
-    call('ZADD', AGAIN, demoted[i + 1], demoted[i])
-    call('HSET', session(demoted[i]), 'segment', 'again')
-  end
+for _, demoted in ipairs(beyond > 0 and call('ZRANGE', STANDING, 0, beyond - 1) or {}) do
+  call('ZADD', AGAIN, call('ZSCORE', PROTECTED, demoted), demoted)
+  call('ZREM', PROTECTED, demoted)
+  call('ZREM', STANDING, demoted)
+  call('HSET', session(demoted), 'segment', 'again')
 end
 """
 
@@ -270,6 +276,7 @@ class RedisSessionStore:
 
     def __init__(self, url: str, bounds: Bounds) -> None:
         self._bounds = bounds
+        self._trouble = ""
         # Nothing is repeated by the client: the second attempt of a booking would be a second booking.
         self._redis: Redis = Redis(
             connection_pool=BlockingConnectionPool.from_url(
@@ -294,6 +301,9 @@ class RedisSessionStore:
         self._end_turn = self._script(_TURN + _END_TURN)
         self._spend = self._script(_SPEND)
         self._forget_spender = self._script(_FORGET_SPENDER)
+
+    def trouble(self) -> str:
+        return self._trouble
 
     async def knows(self, user_id: str) -> bool:
         return bool(await self._do(self._redis.hexists(f"{_PREFIX}session:{user_id}", "conversation")))
@@ -320,7 +330,9 @@ class RedisSessionStore:
 
     async def ended(self, user_id: str, now: float, *, had_a_turn: bool, said: str | None = None) -> None:
         more = [] if said is None else [said]
-        await self._do(self._ended([user_id, now, int(had_a_turn), self._bounds.protected, *more]))
+        bounds = self._bounds
+        earns = [EARNED_BY_TALKING, bounds.session_s]
+        await self._do(self._ended([user_id, now, int(had_a_turn), bounds.protected, *earns, *more]))
 
     async def condemn(self, user_id: str, now: float) -> str | None:
         conversation: str | None = await self._do(self._condemn([user_id, now]))
@@ -395,18 +407,20 @@ class RedisSessionStore:
 
     async def _do(self, deed: Awaitable[Any]) -> Any:
         """Wait for Redis, but not for long; finish what was begun even when the caller is cancelled."""
-        doing = asyncio.ensure_future(_within_time(deed))
+        doing = asyncio.ensure_future(self._within_time(deed))
         doing.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, if nobody waits for it
         return await asyncio.shield(doing)
 
-
-async def _within_time(deed: Awaitable[Any]) -> Any:
-    try:
-        async with asyncio.timeout(_ANSWER_S):
-            return await deed
-    except (RedisError, OSError) as failure:  # a time-out is an OSError
-        reason = f"{type(failure).__name__}: {failure}"[:200]
-        raise Unavailable(_NAME, reason, never_arrived=False) from failure
+    async def _within_time(self, deed: Awaitable[Any]) -> Any:
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                result = await deed
+        except (RedisError, OSError) as failure:  # a time-out is an OSError
+            self._trouble = f"{type(failure).__name__}: {failure}"[:200]
+            refused = isinstance(failure.__context__, ConnectionRefusedError)
+            raise Unavailable(_NAME, self._trouble, never_arrived=refused) from failure
+        self._trouble = ""
+        return result
 
 
 def _ms(seconds: float) -> int:

@@ -5,7 +5,7 @@ there, each in one transaction, so that the number of live conversations is boun
 that share the store.
 
     creating --created--> probation --second turn--> protected
-        |                     |  ^------ demoted -------|
+        |                     |  ^--- least standing ---|
         | (not answered)      | evicted, expired, erased
         v                     v
        lost                condemned --deleted upstream--> (free)
@@ -72,6 +72,10 @@ Claim = Known | MustCreate | MustDelete | BeingCreated | Full
 
 SOMEBODY_IS_AT_IT_S = 5.0
 """Whoever condemns a conversation goes on to delete it; so long they are left alone."""
+EARNED_BY_TALKING = 10.0
+"""Who has talked for a minute is protected as if their last turn had been ten minutes later than it was. Those who are
+protected make room for each other in that order: by the last turn alone, a flood of ids that come twice within a second
+would push out everybody who is quiet for a moment."""
 ASKS_AGAIN_WITHIN_S = 1.0
 """Whoever waits for a turn and has not asked for it for so long has died or gone: the next one in line comes first."""
 
@@ -81,6 +85,10 @@ class SessionStore(Protocol):
 
     Every method raises Unavailable when the store cannot be used.
     """
+
+    def trouble(self) -> str:
+        """Return what was wrong when it was last used; empty: nothing."""
+        ...
 
     async def knows(self, user_id: str) -> bool:
         """Return whether a conversation of the user is alive."""
@@ -167,7 +175,7 @@ class SessionStore(Protocol):
         ...
 
 
-_VERSION = 2  # of the tables; a file of another version is refused, not guessed at
+_VERSION = 3  # of the tables; a file of another version is refused, not guessed at
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
     user_id TEXT PRIMARY KEY,
@@ -175,10 +183,13 @@ CREATE TABLE IF NOT EXISTS sessions (
     said TEXT,                      -- '' nothing, else the key of the one question; NULL anything
     turns INTEGER NOT NULL DEFAULT 0,
     protected INTEGER NOT NULL DEFAULT 0,
+    first_turn_at REAL,
     last_turn_at REAL NOT NULL,
+    standing REAL NOT NULL DEFAULT 0,   -- the last turn, and what was earned by talking
     leased_until REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_age ON sessions (protected, last_turn_at);
+CREATE INDEX IF NOT EXISTS by_standing ON sessions (protected, standing);
 CREATE TABLE IF NOT EXISTS condemned (conversation TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS lost (until REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS messages (
@@ -214,6 +225,9 @@ class SqliteSessionStore:
     def __init__(self, path: Path | None, bounds: Bounds) -> None:
         self._bounds = bounds
         self._file = SqliteFile("sessions", path, _SCHEMA, _VERSION)
+
+    def trouble(self) -> str:
+        return self._file.trouble
 
     async def knows(self, user_id: str) -> bool:
         return await self._file.do(
@@ -299,13 +313,21 @@ class SqliteSessionStore:
                 )
                 return
             db.execute(
-                "UPDATE sessions SET leased_until = 0, last_turn_at = ?, turns = turns + 1, said = ?,"
-                " protected = turns >= 1 WHERE user_id = ?",
-                (now, said, user_id),
+                "UPDATE sessions SET leased_until = 0, last_turn_at = :now, turns = turns + 1, said = :said,"
+                " protected = turns >= 1, first_turn_at = coalesce(first_turn_at, :now),"
+                " standing = :now + min(:earned * (:now - coalesce(first_turn_at, :now)), :most)"
+                " WHERE user_id = :user",
+                {
+                    "now": now,
+                    "said": said,
+                    "earned": EARNED_BY_TALKING,
+                    "most": self._bounds.session_s,
+                    "user": user_id,
+                },
             )
             db.execute(
                 "UPDATE sessions SET protected = 0 WHERE user_id IN (SELECT user_id FROM sessions WHERE protected = 1"
-                " ORDER BY last_turn_at DESC LIMIT -1 OFFSET ?)",
+                " ORDER BY standing DESC LIMIT -1 OFFSET ?)",
                 (self._bounds.protected,),
             )
 

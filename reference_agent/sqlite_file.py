@@ -37,6 +37,8 @@ class SqliteFile:
         self._version = version
         self._thread = ThreadPoolExecutor(1, name)
         self._db: sqlite3.Connection | None = None
+        self.trouble = ""
+        """What was wrong when it was last used; empty: nothing."""
 
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do the work in one transaction, in the file's own thread; finish it even when the caller is cancelled.
@@ -66,8 +68,10 @@ class SqliteFile:
                 db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
-        except sqlite3.Error as failure:
-            raise Unavailable(self._name, str(failure), never_arrived=True) from failure
+        except (sqlite3.Error, OSError) as failure:
+            self.trouble = str(failure)
+            raise Unavailable(self._name, self.trouble, never_arrived=True) from failure
+        self.trouble = ""
         return result
 
     def _open(self) -> sqlite3.Connection:

@@ -19,6 +19,7 @@ from reference_agent.errors import AgentError
 from reference_agent.parts.breaker import Breaker
 from reference_agent.parts.logging import Logging
 from reference_agent.parts.retries import Retries
+from reference_agent.session_store import SessionStore
 from reference_agent.wire import settled
 
 
@@ -43,7 +44,8 @@ class HardenedHealth:
     """`/health`: alive. `/status`: ready (503 while it is not), and how the upstreams are, as the breakers saw them.
 
     Both say what is known already and wait for nobody, so that they are as fast in an outage as ever. An outage of the
-    model's upstream makes the agent not ready; one of any other does not, as it answers without.
+    model's upstream makes the agent not ready, and so does one of the session store; one of any other upstream does
+    not, as it answers without.
 
     A balancer sends nobody to an agent that is not ready, and without anybody to answer, nothing would ever be found
     out again. Whoever asks for the status of an agent that is not ready therefore makes it look for itself, one look
@@ -58,6 +60,7 @@ class HardenedHealth:
         breaker: Breaker,
         duty: Duty,
         retries: Retries,
+        session_store: SessionStore,
         openai_client: openai.OpenAI | openai.AsyncOpenAI,
         clock: Clock,
         logging: Logging,
@@ -66,6 +69,7 @@ class HardenedHealth:
         self._engine = engine
         self._breaker = breaker
         self._retries = retries
+        self._store = session_store
         self._logging = logging
         self._clock = clock
         self._api: Any = openai_client
@@ -91,11 +95,15 @@ class HardenedHealth:
     def status(self) -> dict[str, Any]:
         """Return what `/status` says."""
         upstreams = self._breaker.states()
-        ready = not self._duty.is_leaving and self._engine.is_ready() and upstreams.get("openai", "closed") == "closed"
-        return {"ready": ready, "upstreams": upstreams, "versions": self._versions}
+        stores = {"sessions": "down" if self._store.trouble() else "up"}
+        model_is_well = self._engine.is_ready() and upstreams.get("openai", "closed") == "closed"
+        ready = not self._duty.is_leaving and model_is_well and stores["sessions"] == "up"
+        return {"ready": ready, "upstreams": upstreams, "stores": stores, "versions": self._versions}
 
     async def _look_again(self) -> None:
         try:
+            if self._store.trouble():
+                await self._store.knows(_NOBODY)
             if self._engine.is_ready():
                 # The cheapest question there is: it costs nothing, and every engine's upstream knows it.
                 deadline = Deadline.after(self._clock, _LOOK_S)
@@ -112,6 +120,7 @@ class HardenedHealth:
 
 
 _LOOK_S = 3.0
+_NOBODY = " "  # the id of no user: a blank one is refused at the door
 
 
 VARIANTS = {

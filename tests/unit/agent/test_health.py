@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 import httpx2
+import pytest
 from agent_stage import CountedEngine, HeldClock, KeptLog, settings
 from fastapi import FastAPI
 
@@ -18,6 +20,8 @@ from reference_agent.parts.breaker import HardenedBreaker
 from reference_agent.parts.health import DocumentedHealth, HardenedHealth
 from reference_agent.parts.metrics import DocumentedMetrics
 from reference_agent.parts.retries import HardenedRetries
+from reference_agent.parts.sessions import bounds
+from reference_agent.session_store import SqliteSessionStore
 
 
 class Models:
@@ -44,7 +48,10 @@ class Agent:
         retries = HardenedRetries(settings(), self.clock, self.breaker, self.log, DocumentedMetrics())
         api: Any = self.api
         self.duty = Duty(settings())
-        self.health = HardenedHealth(self.engine, self.breaker, self.duty, retries, api, self.clock, self.log)
+        self.store = SqliteSessionStore(None, bounds(settings()))
+        self.health = HardenedHealth(
+            self.engine, self.breaker, self.duty, retries, self.store, api, self.clock, self.log
+        )
 
     def breaks(self, upstream: str) -> None:
         for _ in range(5):
@@ -112,6 +119,20 @@ async def test_hardened_one_is_not_ready_without_the_model_and_ready_without_spe
         response = await _get(agent.health, "/status")
         assert response.status_code == status
         assert response.json()["upstreams"][upstream] == "open"
+
+
+async def test_hardened_one_names_a_session_store_that_is_down_and_is_not_ready(tmp_path: Path) -> None:
+    agent = Agent()
+    (tmp_path / "file").touch()
+    broken = SqliteSessionStore(tmp_path / "file" / "sessions.sqlite", bounds(settings()))
+    agent.health._store = broken
+    assert await agent.status() == 200, "nobody has used it yet"
+    with pytest.raises(Unavailable):
+        await broken.knows("u")
+    response = await _get(agent.health, "/status")
+    assert (response.status_code, response.json()["stores"]) == (503, {"sessions": "down"})
+    (tmp_path / "file").unlink()
+    assert [await agent.status(), await agent.status()] == [503, 200], "it looks for itself"
 
 
 async def test_hardened_one_is_ready_again_although_no_caller_is_sent_to_it() -> None:

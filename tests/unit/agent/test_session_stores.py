@@ -152,6 +152,22 @@ async def test_whoever_came_back_is_protected_and_the_one_quiet_for_longest_no_m
     assert await turn(store, "u1", NOW + 60) == "of u1"
 
 
+async def test_who_has_talked_for_longer_is_not_pushed_out_by_those_who_come_twice(open_store: Stores) -> None:
+    store = open_store()
+    for at in (0, 5, 10):
+        for user in ("u0", "u1", "u2"):
+            await turn(store, user, NOW + at)
+    for i in range(10):
+        for again in range(2):
+            await turn(store, f"attacker_{i}", NOW + 20 + i + again / 10)
+    assert [user for user in ("u0", "u1", "u2") if await store.knows(user)] == ["u0", "u1", "u2"]
+    # What was earned runs out: ten seconds of talk are worth a hundred.
+    for again in range(2):
+        await turn(store, "late", NOW + 115 + again)
+    await turn(store, "later", NOW + 120)
+    assert [user for user in ("u0", "u1", "u2", "late") if await store.knows(user)] == ["u1", "u2", "late"]
+
+
 async def test_one_who_was_demoted_is_protected_again_after_a_turn(open_store: Stores) -> None:
     store = open_store(protected=1)
     for user, at in (("a", 0), ("a", 1), ("b", 2), ("b", 3), ("a", 4), ("c", 5), ("c", 6), ("a", 7)):
