@@ -55,12 +55,13 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
                 " on purpose. Listen on 127.0.0.1, or use --profile hardened without overrides."
             )
             raise BadSetting(msg)
+        app = create_app(composition)
         listener = _bind(options.host, _PORT if options.port is None else options.port)
     except BadSetting as bad:
         print(f"reference_agent: {bad}", file=sys.stderr)
         return EXIT_USAGE
     config = uvicorn.Config(
-        create_app(composition),
+        app,
         timeout_graceful_shutdown=_SHUTDOWN_S,
         proxy_headers=False,  # who calls through a proxy is found out by us, and only believed of proxies we know
         **{"access_log": False, **composition.get("logging").take_over()},

@@ -13,8 +13,7 @@ from reference_agent.compose import Composition, variants
 @asynccontextmanager
 async def alive(composition: Composition) -> AsyncIterator[None]:
     """Return the context in which a composition can play turns: entered warm, left with nothing under way."""
-    composition.get("locale").warm_up()
-    await composition.get("engine").warm_up()
+    await composition.get("warm_up").run()
     await composition.get("sessions").start()
     await composition.get("leftovers").start()
     try:

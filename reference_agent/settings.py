@@ -9,9 +9,11 @@ from __future__ import annotations
 import difflib
 import functools
 import ipaddress
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -71,19 +73,16 @@ class Settings(BaseSettings):
 
     session_store: str = Field(
         "sqlite:~/.local/state/reference-agent/sessions.sqlite",
-        pattern=r"^(memory|sqlite:.+|(redis|rediss|unix)://.+)$",
         description="where sessions are written down: memory, sqlite:PATH (shared by replicas on one machine), or"
         " redis://HOST:PORT/DATABASE (shared by machines)",
     )
     redis_url: str = Field(
         "",
         validation_alias="REDIS_URL",
-        pattern=r"^($|rediss?://.+)",
         description="Redis for cache and jobs, as redis://host:port/database; without it there are no jobs",
     )
     cache_database: str = Field(
         "",
-        pattern=r"^($|none$|sqlite:.+)",
         description="where answers are kept for good: none, or sqlite:PATH; not set: beside the sessions",
     )
     cache_memory_s: float = Field(300.0, gt=0, description="an answer is kept in memory for")
@@ -145,7 +144,9 @@ class Settings(BaseSettings):
     tool_rounds: int = Field(5, ge=1, description="how often the model may ask for tools within a turn")
     tool_calls: int = Field(8, ge=1, description="tool calls within a turn, at most")
     tool_repeats: int = Field(3, ge=1, description="how often the model may ask for the same tool in a row")
-    tools_at_once: int = Field(32, ge=1, description="tool calls under way at once, in all turns")
+    tools_at_once: int = Field(
+        32, ge=1, description="tool calls under way at once, in all turns; of one tool, half of them"
+    )
 
     retry_attempts: int = Field(3, ge=1, le=10, description="attempts at one call that may be repeated")
     retries_per_s: float = Field(5.0, gt=0, description="budget of retries of the whole process, a second")
@@ -179,6 +180,39 @@ class Settings(BaseSettings):
         kind, _, path = self.cache_database.partition(":")
         return Path(path).expanduser() if kind == "sqlite" else None
 
+    @field_validator("session_store")
+    @classmethod
+    def _is_a_store(cls, written: str) -> str:
+        kind, _, where = written.partition(":")
+        if kind in ("redis", "rediss", "unix") and where.startswith("//"):
+            _expect_an_address(written)
+        elif kind == "sqlite" and where:
+            _expect_a_file(where)
+        elif written != "memory":
+            msg = "expected memory, sqlite:PATH, or redis://HOST:PORT/DATABASE"
+            raise ValueError(msg)
+        return written
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_a_redis(cls, written: str) -> str:
+        if written and not written.startswith(("redis://", "rediss://")):
+            msg = "expected redis://HOST:PORT/DATABASE"
+            raise ValueError(msg)
+        _expect_an_address(written)
+        return written
+
+    @field_validator("cache_database")
+    @classmethod
+    def _is_a_database(cls, written: str) -> str:
+        kind, _, where = written.partition(":")
+        if kind == "sqlite" and where:
+            _expect_a_file(where)
+        elif written not in ("", "none"):
+            msg = "expected none, or sqlite:PATH"
+            raise ValueError(msg)
+        return written
+
     @field_validator("languages")
     @classmethod
     def _are_spoken(cls, written: str) -> str:
@@ -208,6 +242,29 @@ class Settings(BaseSettings):
     def turn_s(self) -> float:
         """Seconds that a turn may take."""
         return self.turn_deadline_s if self.turn_deadline_s is not None else 0.85 * self.answer_within_s
+
+
+def _expect_an_address(url: str) -> None:
+    try:
+        _ = urlsplit(url).port
+    except ValueError as wrong:
+        msg = f"{wrong}; expected redis://HOST:PORT/DATABASE"
+        raise ValueError(msg) from None
+
+
+def _expect_a_file(written: str) -> None:
+    """Raise when there can be no such file; it is made when it is first used."""
+    path = Path(written).expanduser()
+    nearest = next(one for one in (path, *path.absolute().parents) if os.access(one, os.F_OK))
+    if path.is_dir():
+        msg = f"{path} is a directory; expected a file in it"
+    elif nearest != path and not nearest.is_dir():
+        msg = f"{nearest} is no directory"
+    elif not os.access(nearest, os.W_OK):
+        msg = f"{nearest} must not be written to; name a file that may be"
+    else:
+        return
+    raise ValueError(msg)
 
 
 def _listed(written: str) -> list[str]:
@@ -268,7 +325,8 @@ def read_settings(environ: Mapping[str, str], **given: Any) -> tuple[Settings, d
         first = invalid.errors()[0]
         field = str(first["loc"][0])
         variable = field if field in names else environment_name(field)
-        msg = f"{variable}={values.get(fields.get(variable, field))!r} makes no sense: {first['msg']}."
+        why = first["msg"].removeprefix("Value error, ")
+        msg = f"{variable}={values.get(fields.get(variable, field))!r} makes no sense: {why}."
         raise BadSetting(msg) from None
     if not settings.openai_api_key:
         msg = "OPENAI_API_KEY is not set: set it to the key of the account (any text will do for a local stand-in)."

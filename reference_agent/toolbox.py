@@ -40,6 +40,10 @@ class Toolbox:
             for tool in self._tools.values()
         ]
 
+    def known(self, name: str) -> str:
+        """Return the name where there is such a tool; empty: a model may make up as many as it likes."""
+        return name if name in self._tools else ""
+
     async def run(self, call: ToolCall, deadline: Deadline) -> str:
         """Run the tool that the model asks for and return what it says.
 

@@ -38,6 +38,9 @@ def trouble_in(failure: BaseException) -> Trouble | None:
     match failure:
         case openai.APIStatusError(status_code=401 | 403):
             return Trouble("our key is rejected", never_arrived=True, worth_repeating=False)
+        case openai.APIStatusError(code="insufficient_quota"):
+            # A 429 that no patience helps against: somebody has to pay first.
+            return Trouble("quota exhausted", never_arrived=True, worth_repeating=False)
         case openai.APIStatusError(status_code=429):
             wait_s = _retry_after_s(failure.response.headers)
             return Trouble(

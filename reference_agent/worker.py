@@ -19,7 +19,7 @@ from fastapi import FastAPI
 
 from reference_agent.app import alive
 from reference_agent.compose import Composition
-from reference_agent.parts.jobs import Work
+from reference_agent.parts.jobs import Jobs, Work
 from reference_agent.settings import PART_PREFIX, BadSetting, Settings
 
 _STOP_S = 10.0  # what is under way has been told to end by then; a loop that is not through is left behind
@@ -74,15 +74,18 @@ def for_worker(settings: Settings) -> Settings:
 
 def _todo(composition: Composition) -> Work:
     settings: Settings = composition.get("settings")
-    variant = composition.chosen["jobs"]
-    todo: Work | None = composition.get("jobs").work()
-    if variant == "documented":
-        msg = f"{PART_PREFIX}JOBS=documented answers every message in its request: there is nothing for a worker to do."
+    jobs: Jobs = composition.get("jobs")
+    todo = jobs.work()
+    if not jobs.queues:
+        msg = (
+            f"{PART_PREFIX}JOBS={composition.chosen['jobs']} answers every message in its request: there is nothing"
+            " for a worker to do."
+        )
         raise BadSetting(msg)
     if todo is None:
         msg = "REDIS_URL is not set: a worker gets its work from the Redis that the agent puts it into."
         raise BadSetting(msg)
-    if variant == "hardened" and settings.session_store == "memory":
+    if todo.shares_sessions and settings.session_store == "memory":
         msg = "AGENT_SESSION_STORE=memory cannot be shared by agent and worker: name a sqlite:PATH that both can open."
         raise BadSetting(msg)
     host = urlsplit(settings.redis_url).hostname or ""

@@ -86,7 +86,7 @@ class HardenedInputGuard:
         if _has_half_a_pair(message + user_id):
             raise Refused(422, "not_unicode", "The text holds half a surrogate pair; send valid Unicode.")
         clean = _without_control(message)
-        if not clean.strip():
+        if all(unicodedata.category(c) in _INVISIBLE for c in clean):
             raise Refused(422, "message_empty", "なにか話しかけてにゃん")
         return user_id, clean
 
@@ -118,6 +118,8 @@ class HardenedInputGuard:
 
 
 _NAME_CHARS = 40
+_INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
+"""Categories of which nothing can be seen: a message of zero-width spaces is as empty as one of spaces."""
 
 
 def _without_control(text: str) -> str:

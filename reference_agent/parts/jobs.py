@@ -42,10 +42,15 @@ class Work:
     start: Callable[[], Awaitable[None]]
     stop: Callable[[], Coroutine[Any, Any, None]]
     """Comes back when nothing is under way any more, or will be in a moment."""
+    shares_sessions: bool = False
+    """Whether it only works with sessions that the agent sees as well."""
 
 
 class Jobs(Protocol):
     """Takes messages in that are answered later, by a worker."""
+
+    queues: bool
+    """Whether anything is left to a worker at all."""
 
     def install(self, app: FastAPI) -> None:
         """Add the routes."""
@@ -66,6 +71,8 @@ class Jobs(Protocol):
 
 class DocumentedJobs:
     """None: every message is answered in its request, and a burst has to wait in the callers' sockets."""
+
+    queues = False
 
     def install(self, app: FastAPI) -> None:
         pass
@@ -90,6 +97,7 @@ class ProposedJobs:
     """
 
     needs_loop = True
+    queues = True
 
     def __init__(self, settings: Settings, turn: Turn) -> None:
         self._turn = turn
@@ -204,6 +212,7 @@ class HardenedJobs:
     """
 
     needs_loop = True
+    queues = True
 
     def __init__(
         self,
@@ -234,7 +243,7 @@ class HardenedJobs:
     def work(self) -> Work | None:
         if not self._settings.redis_url:
             return None
-        return Work(self._queue.celery, {PLAY: self._player.play}, self._player.start, self._player.stop)
+        return Work(self._queue.celery, {PLAY: self._player.play}, self._player.start, self._player.stop, True)
 
     async def erase(self, user_id: str) -> list[str]:
         if not self._settings.redis_url:

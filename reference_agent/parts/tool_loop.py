@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from reference_agent.caller import CALLER, Language
 from reference_agent.clock import Deadline
 from reference_agent.conversation import Asks, Failed, Generation, Outcome, Replied, ToolCall, ToolOutput
 from reference_agent.errors import HandledFailure
@@ -49,7 +50,14 @@ def _over(step: Replied | Failed, outcome: Outcome) -> Outcome:
     return outcome
 
 
-_CONFUSED = "考えがぐるぐるしちゃったにゃん"
+_CONFUSED: dict[Language, str] = {
+    "ja": "考えがぐるぐるしちゃったにゃん",
+    "ko": "생각이 빙글빙글 돌고 있어요",
+    "en": "My thoughts go round in circles",
+    "de": "Ich drehe mich im Kreis",
+    "fr": "Mes idées tournent en rond",
+    "es": "Le doy vueltas y vueltas a esto",
+}
 
 
 class HardenedToolLoop:
@@ -78,7 +86,7 @@ class HardenedToolLoop:
             if why:
                 self._logging.warned("tool_loop_ended", why=why, rounds=len(rounds))
                 # The generation is still open: whoever watches over it ends it upstream.
-                outcome.reply = _CONFUSED
+                outcome.reply = _CONFUSED[CALLER.get().language]
                 outcome.repeatable = False
                 return outcome
             outputs = await self._tool_running.run(fresh, deadline) if fresh else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -60,10 +61,12 @@ class ProposedToolRunning:
 
 
 _GRACE_S = 0.05
+_SHARE_OF_ONE = 0.5  # of all places: calls of one tool under way at once
 
 
 class HardenedToolRunning:
-    """All at once, each under a deadline of its own, all turns' tools together bounded; none can spoil another."""
+    """All at once, each under a deadline of its own; all turns' calls together are bounded, and those of one tool are
+    bounded once more, so that a tool whose server hangs does not hold the places of all others."""
 
     needs_loop = True
 
@@ -73,6 +76,8 @@ class HardenedToolRunning:
         self._fallback = tool_fallback
         self._tool_s = settings.tool_deadline_s
         self._places = asyncio.Semaphore(settings.tools_at_once)
+        of_one = max(1, round(settings.tools_at_once * _SHARE_OF_ONE))
+        self._places_of: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(of_one))
 
     async def run(self, calls: tuple[ToolCall, ...], deadline: Deadline) -> list[ToolOutput]:
         # The model still has to make an answer of what the tools say: a third of the time is kept for that.
@@ -92,7 +97,8 @@ class HardenedToolRunning:
         async def bounded() -> str:
             # The tool's own call upstream gives up at the deadline, which the breaker then counts; this is for a tool
             # that does something else.
-            async with asyncio.timeout(limit_s + _GRACE_S), self._places:
+            of_tool = self._places_of[self._toolbox.known(call.name)]
+            async with asyncio.timeout(limit_s + _GRACE_S), of_tool, self._places:
                 return await self._toolbox.run(call, deadline)
 
         return ToolOutput(call.id, call.name, await self._fallback.output(call, bounded))

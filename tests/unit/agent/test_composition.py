@@ -92,6 +92,14 @@ def test_nonsense_is_refused(profile: str, overrides: dict[str, str], sentence: 
         ({**_KEY, "AGENT_MAX_CONVERSATIONS": "many"}, "AGENT_MAX_CONVERSATIONS='many' makes no sense"),
         ({**_KEY, "AGENT_MAX_CONVERSATIONS": "1"}, "AGENT_MAX_CONVERSATIONS='1' makes no sense"),
         ({**_KEY, "TTS_URL": "localhost:80"}, "TTS_URL='localhost:80' is no address"),
+        ({**_KEY, "REDIS_URL": "localhost"}, "makes no sense: expected redis://HOST:PORT/DATABASE"),
+        ({**_KEY, "REDIS_URL": "redis://localhost:port/0"}, "expected redis://HOST:PORT/DATABASE"),
+        ({**_KEY, "AGENT_SESSION_STORE": "sqlite"}, "expected memory, sqlite:PATH, or redis://HOST:PORT/DATABASE"),
+        ({**_KEY, "AGENT_SESSION_STORE": "redis://localhost:port/0"}, "expected redis://HOST:PORT/DATABASE"),
+        ({**_KEY, "AGENT_SESSION_STORE": f"sqlite:{__file__}/x/s.sqlite"}, "test_composition.py is no directory"),
+        ({**_KEY, "AGENT_SESSION_STORE": "sqlite:/"}, "/ is a directory"),
+        ({**_KEY, "AGENT_CACHE_DATABASE": "sqlite:/"}, "/ is a directory"),
+        ({**_KEY, "AGENT_CACHE_DATABASE": "yes"}, "expected none, or sqlite:PATH"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(environ: dict[str, str], sentence: str) -> None:
@@ -123,6 +131,7 @@ def test_only_loopback_for_what_is_vulnerable_on_purpose(capsys: pytest.CaptureF
 
 def test_the_command_line_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no profile 'best'" in _refusal(capsys, "--profile", "best")
+    assert "is no directory" in _refusal(capsys, AGENT_SESSION_STORE="sqlite:/dev/null/sessions.sqlite")
     assert "AGENT_ENGINE='abacus'" in _refusal(capsys, "--engine", "abacus")
     assert "did you mean 'responses'?" in _refusal(capsys, "--engine", "response")
     with socket.socket() as taken:

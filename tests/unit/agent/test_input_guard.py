@@ -73,6 +73,7 @@ async def test_what_is_too_long_for_a_tool_never_reaches_it() -> None:
         ("u", None, 422),
         ("u", 5, 422),
         ("u", "  ", 422),
+        ("u", "\u200b\u3000\ufeff", 422),
         ("u", "\ud83d", 422),
         ("u", "\x00", 422),
     ],

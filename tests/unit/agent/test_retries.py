@@ -118,6 +118,14 @@ async def test_what_is_not_the_upstreams_fault_stays_what_it_is(failure: Excepti
     assert attempts.made == 1
 
 
+async def test_a_quota_that_is_exhausted_is_not_waited_for() -> None:
+    response = httpx2.Response(429, request=_REQUEST, headers={"retry-after": "1"})
+    attempts = Attempts(openai.RateLimitError("no", response=response, body={"code": "insufficient_quota"}))
+    with pytest.raises(Unavailable, match="quota exhausted"):
+        await _hardened(HeldClock()).call("openai", attempts, HeldClock().deadline(), repeatable=True)
+    assert attempts.made == 1
+
+
 async def test_retry_after_is_honoured_within_the_deadline_and_not_beyond() -> None:
     clock = HeldClock()
     await _hardened(clock).call(

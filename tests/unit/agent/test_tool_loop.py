@@ -8,9 +8,11 @@ from collections.abc import Iterable
 import pytest
 from agent_stage import HeldClock, KeptLog, ScriptedGeneration, asks, settings
 
+from reference_agent.caller import CALLER, LANGUAGES, Caller, Language
 from reference_agent.clock import Deadline
 from reference_agent.conversation import Failed, Replied, Step, ToolCall, ToolOutput
 from reference_agent.errors import HandledFailure
+from reference_agent.parts.locale import HardenedLocale
 from reference_agent.parts.tool_loop import DocumentedToolLoop, HardenedToolLoop
 
 
@@ -68,6 +70,19 @@ async def test_hardened_one_ends_it_and_answers(names: tuple[str, ...], most_cal
     assert len(outcome.reply) <= 40
     assert len(tools.calls) <= most_calls
     assert generation.is_open(), "left to whoever watches over it, who ends it upstream"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_hardened_one_says_so_in_the_callers_language_and_within_a_replys_length(language: Language) -> None:
+    token = CALLER.set(Caller(language))
+    try:
+        outcome = await _hardened(CountedTools()).run(ScriptedGeneration(_ever("a")), HeldClock().deadline())
+    finally:
+        CALLER.reset(token)
+    locale = HardenedLocale(settings())
+    locale.warm_up()
+    assert locale.is_in(outcome.reply, language), "otherwise the persona would ask the model once more"
+    assert len(outcome.reply) <= settings().reply_chars - len(settings().reply_ending)
 
 
 async def test_hardened_one_never_runs_more_calls_than_declared_in_one_round() -> None:

@@ -106,6 +106,20 @@ async def test_hardened_one_bounds_what_is_under_way_in_all_turns() -> None:
     assert meeting.most == 2
 
 
+async def test_hardened_one_keeps_places_for_others_when_all_calls_of_one_tool_hang() -> None:
+    slow, quick = Meeting(), Meeting()
+    toolbox = Toolbox([MeetingTool("slow", slow, hangs=True), MeetingTool("quick", quick)])
+    running = HardenedToolRunning(settings(tools_at_once=4), HeldClock(), toolbox, HardenedToolFallback(KeptLog()))
+    hanging = asyncio.create_task(running.run(asks(*["slow"] * 8).calls, HeldClock().deadline(60)))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    outputs = await running.run(asks("quick", "made_up").calls, HeldClock().deadline())
+    assert outputs[0].text == "quick done"
+    assert slow.most == 2, "of four places"
+    hanging.cancel()
+    await asyncio.wait({hanging})
+
+
 class BlockingTool(MeetingTool):
     """Holds its thread until all three have come together."""
 
