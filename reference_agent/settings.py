@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import ipaddress
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -117,6 +118,10 @@ class Settings(BaseSettings):
     user_budget_usd: float = Field(5.0, gt=0, description="spend of one user a day (US dollars)")
     budget_usd: float = Field(500.0, gt=0, description="spend of everybody a day (US dollars)")
     usd_per_1k_tokens: float = Field(0.03, ge=0, description="price of 1,000 tokens (US dollars)")
+    prices: str = Field(
+        "",
+        description="other prices of 1,000 tokens, as MODEL=PRICE or MODEL=PROMPT/COMPLETION, with commas (US dollars)",
+    )
     usd_per_1k_spoken: float = Field(0.015, ge=0, description="price of 1,000 spoken characters (US dollars)")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged, at least")
@@ -213,6 +218,12 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return written
 
+    @field_validator("prices")
+    @classmethod
+    def _are_prices(cls, written: str) -> str:
+        _price_table(written)
+        return written
+
     @field_validator("languages")
     @classmethod
     def _are_spoken(cls, written: str) -> str:
@@ -237,6 +248,11 @@ class Settings(BaseSettings):
     def proxies(self) -> tuple[Network, ...]:
         """The networks of proxies that are believed."""
         return _networks(self.trusted_proxies)
+
+    @functools.cached_property
+    def price_table(self) -> Mapping[str, tuple[float, float]]:
+        """US dollars for 1,000 prompt and 1,000 completion tokens, by model."""
+        return _price_table(self.prices)
 
     @property
     def turn_s(self) -> float:
@@ -269,6 +285,21 @@ def _expect_a_file(written: str) -> None:
 
 def _listed(written: str) -> list[str]:
     return [one.strip() for one in written.split(",") if one.strip()]
+
+
+def _price_table(written: str) -> dict[str, tuple[float, float]]:
+    table = {}
+    for one in _listed(written):
+        model, _, price = one.partition("=")
+        try:
+            of_prompt, *of_completion = (float(figure) for figure in price.split("/", 1))
+            if not model.strip() or not all(0 <= usd < math.inf for usd in (of_prompt, *of_completion)):
+                raise ValueError
+        except ValueError:
+            msg = f"{one!r} is no price; expected MODEL=PRICE or MODEL=PROMPT/COMPLETION"
+            raise ValueError(msg) from None
+        table[model.strip()] = (of_prompt, of_completion[0] if of_completion else of_prompt)
+    return table
 
 
 def _networks(written: str) -> tuple[Network, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import NamedTuple, Protocol
 
@@ -52,6 +53,7 @@ SPEECH = "speech"
 """What speech is booked under, where thoughts are booked under their model."""
 
 
+_SNAPSHOT = re.compile(r"-\d{4}-\d\d-\d\d$")
 _LATE = 1000
 """Bookings that wait for the store, at most: of the turns that were under way when it went down, as it lets in none."""
 
@@ -102,7 +104,8 @@ class HardenedCost:
             )
 
     async def thought(self, user_id: str, usage: Usage) -> None:
-        usd = (usage.prompt_tokens + usage.completion_tokens) * self._settings.usd_per_1k_tokens / 1000
+        of_prompt, of_completion = self._prices_of(usage.model)
+        usd = (usage.prompt_tokens * of_prompt + usage.completion_tokens * of_completion) / 1000
         self._metrics.spent(usage.model, usage.prompt_tokens + usage.completion_tokens, usd)
         tokens = (usage.prompt_tokens, usage.completion_tokens)
         await self._book(_Booking(self._day(), user_id, usage.model, *tokens, 0, usd))
@@ -111,6 +114,12 @@ class HardenedCost:
         usd = characters * self._settings.usd_per_1k_spoken / 1000
         self._metrics.spent(SPEECH, characters, usd)
         await self._book(_Booking(self._day(), user_id, SPEECH, 0, 0, characters, usd))
+
+    def _prices_of(self, model: str) -> tuple[float, float]:
+        usual = self._settings.usd_per_1k_tokens
+        table = self._settings.price_table
+        # An upstream may say which snapshot of a model it was: gpt-4o-2024-08-06.
+        return table.get(model) or table.get(_SNAPSHOT.sub("", model)) or (usual, usual)
 
     async def _book(self, booking: _Booking) -> None:
         try:

@@ -99,6 +99,8 @@ def test_nonsense_is_refused(profile: str, overrides: dict[str, str], sentence: 
         ({**_KEY, "AGENT_SESSION_STORE": f"sqlite:{__file__}/x/s.sqlite"}, "test_composition.py is no directory"),
         ({**_KEY, "AGENT_SESSION_STORE": "sqlite:/"}, "/ is a directory"),
         ({**_KEY, "AGENT_CACHE_DATABASE": "sqlite:/"}, "/ is a directory"),
+        ({**_KEY, "AGENT_PRICES": "gpt-4o"}, "'gpt-4o' is no price; expected MODEL=PRICE"),
+        ({**_KEY, "AGENT_PRICES": "gpt-4o=1,o9=-1/nan"}, "'o9=-1/nan' is no price"),
         ({**_KEY, "AGENT_CACHE_DATABASE": "yes"}, "expected none, or sqlite:PATH"),
     ],
 )

@@ -17,7 +17,7 @@ from reference_agent.session_store import SqliteSessionStore
 _TURN = Usage("gpt-4o", 900, 100)  # 3 cents
 
 
-def _hardened(clock: HeldClock, **given: float) -> tuple[HardenedCost, SqliteSessionStore]:
+def _hardened(clock: HeldClock, **given: float | str) -> tuple[HardenedCost, SqliteSessionStore]:
     chosen = settings(**given)
     store = SqliteSessionStore(None, bounds(chosen))
     return HardenedCost(chosen, clock, store, KeptLog(), DocumentedMetrics()), store
@@ -43,6 +43,15 @@ async def test_hardened_one_books_by_user_and_day() -> None:
     await cost.thought("v", _TURN)
     assert await store.spent(0, "u") == pytest.approx((0.0606, 0.0906))
     assert await store.spent(1, "u") == (0, 0)
+    await store.close()
+
+
+async def test_a_model_costs_what_its_price_says_also_as_a_snapshot_and_others_the_usual() -> None:
+    cost, store = _hardened(HeldClock(), prices="gpt-4o=0.01/0.04, gpt-4o-mini = 0.001")
+    for model in ("gpt-4o", "gpt-4o-2024-08-06", "gpt-4o-mini", "o9"):
+        await cost.thought(model, Usage(model, 900, 100))
+    spent = [(await store.spent(0, user))[0] for user in ("gpt-4o", "gpt-4o-2024-08-06", "gpt-4o-mini", "o9")]
+    assert spent == pytest.approx([0.013, 0.013, 0.001, 0.03])
     await store.close()
 
 
