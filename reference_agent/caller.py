@@ -25,9 +25,13 @@ class Hints:
     """A name of the time-zone database, or an offset like +09:00."""
     address: str = ""
     """Where the caller is on the network; empty: not known, or on this machine."""
+    by_unknown_proxy: bool = False
+    """It says for whom it calls, and nobody has said that it is to be believed: all its callers have one address."""
 
 
-def hints_of(said: Mapping[str, Any], headers: Mapping[str, str], address: str = "") -> Hints:
+def hints_of(
+    said: Mapping[str, Any], headers: Mapping[str, str], address: str = "", *, by_unknown_proxy: bool = False
+) -> Hints:
     """Return what a request says of its caller.
 
     Args:
@@ -35,6 +39,7 @@ def hints_of(said: Mapping[str, Any], headers: Mapping[str, str], address: str =
             somebody chose, and go before headers, which are what a program sends.
         headers: Accept-Language, and X-Time-Zone (or X-Timezone); by names in lower case.
         address: the caller's, see `caller_address`.
+        by_unknown_proxy: see `Hints`.
     """
     profile = said.get("profile")
     chosen = {**(profile if isinstance(profile, dict) else {}), **said}
@@ -46,6 +51,7 @@ def hints_of(said: Mapping[str, Any], headers: Mapping[str, str], address: str =
         first(chosen.get("language"), headers.get("accept-language")),
         first(chosen.get("timezone"), chosen.get("time_zone"), headers.get("x-time-zone"), headers.get("x-timezone")),
         address,
+        by_unknown_proxy,
     )
 
 
@@ -75,6 +81,12 @@ def caller_address(peer: str, forwarded_for: str, proxies: tuple[Network, ...]) 
     if address is None or address.is_loopback or _is_proxy(address, proxies):
         return ""
     return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+
+
+def is_unknown_proxy(peer: str, forwarded_for: str, proxies: tuple[Network, ...]) -> bool:
+    """Return whether somebody who is not believed says for whom they call; arguments as above."""
+    address = _address(peer)
+    return bool(forwarded_for) and address is not None and not _is_proxy(address, proxies)
 
 
 def _address(written: str) -> Address | None:

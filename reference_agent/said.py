@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import Request
 
-from reference_agent.caller import Hints, Network, caller_address, hints_of
+from reference_agent.caller import Hints, Network, caller_address, hints_of, is_unknown_proxy
 from reference_agent.errors import Refused
 
 
@@ -35,4 +35,10 @@ async def said_in(request: Request, most_bytes: int) -> dict[str, Any]:
 def hints_in(request: Request, said: Mapping[str, Any], proxies: tuple[Network, ...]) -> Hints:
     """Return what a request says of its caller beside the message."""
     peer = request.client.host if request.client else ""
-    return hints_of(said, request.headers, caller_address(peer, request.headers.get("x-forwarded-for", ""), proxies))
+    forwarded_for = request.headers.get("x-forwarded-for", "")
+    return hints_of(
+        said,
+        request.headers,
+        caller_address(peer, forwarded_for, proxies),
+        by_unknown_proxy=is_unknown_proxy(peer, forwarded_for, proxies),
+    )

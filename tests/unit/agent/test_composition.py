@@ -50,6 +50,21 @@ async def test_every_part_that_stands_around_requests_does(profile: str) -> None
     assert found["/health"] == 200
 
 
+@pytest.mark.parametrize(("peer", "noticed"), [("10.0.0.9", True), ("127.0.0.1", False)])
+async def test_a_proxy_that_nobody_has_named_is_noticed(peer: str, noticed: bool) -> None:
+    # Nobody listens there: the turn comes to nothing, which does not matter here.
+    composition = Composition(
+        settings(profile="hardened", session_store="memory", openai_base_url="http://127.0.0.1:9/v1"), {}
+    )
+    transport = httpx2.ASGITransport(create_app(composition), client=(peer, 1))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://agent") as client:
+        said = {"user_id": "u", "message": "hi"}
+        await client.post("/chat-agent", json=said, headers={"x-forwarded-for": "198.51.100.1"})
+        metrics = (await client.get("/metrics")).text
+    await composition.close()
+    assert ('agent_oddities_total{what="proxy_not_trusted"} 1' in metrics) is noticed
+
+
 @pytest.mark.parametrize("part", [part for part in variants() if part != "handler"])
 async def test_every_part_can_be_turned_back(part: str) -> None:
     composition = Composition(settings(profile="hardened"), {part: "documented"})
