@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     turn_deadline_s: float | None = Field(
         None, gt=0, le=600, description="when a turn ends at the latest; not set: 85 %% of AGENT_ANSWER_WITHIN_S"
     )
-    speech_reserve_s: float = Field(0.6, ge=0, description="share of the turn kept free for the speech")
+    speech_reserve_s: float = Field(0.6, ge=0, description="time of the turn that is kept free for the speech")
     openai_call_s: float = Field(2.0, gt=0, description="one call to the model's API is given up after")
     tool_deadline_s: float = Field(4.0, gt=0, description="one tool is given up after")
     emotion_deadline_s: float = Field(1.5, gt=0, description="one emotion analysis is given up after")
