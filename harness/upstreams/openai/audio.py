@@ -1,13 +1,14 @@
 """Speech: `POST /v1/audio/speech`, as one body that streams or as events.
 
-WAV and PCM are a hum. The other formats need an encoder that this product does not carry: MP3, which those get who ask
-for none, is silence of the right length; the rest is refused.
+Every format is the same hum; AAC, for which there is no encoder, is refused.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness.upstreams.exchange import Exchange
@@ -15,7 +16,7 @@ from harness.upstreams.openai.body import body_of, optional_number, optional_tex
 from harness.upstreams.openai.errors import ApiError, wrong_type, wrong_value
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
-from harness.upstreams.sound import MP3_BYTES_PER_S, pcm, seconds_to_speak, silent_mp3, wav
+from harness.upstreams.sound import encoded, pcm, seconds_to_speak, wav
 from harness.upstreams.sse import event, stream_head
 from harness.upstreams.wire import Data, Head, Reply, Step, Wait, scripted
 
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
 _RATE_HZ = 24_000
 _LONGEST_INPUT = 4096
 _FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
-_CONTENT_TYPE = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm"}
+_SPOKEN_AS: dict[str, tuple[str, Callable[..., bytes]]] = {
+    "mp3": ("audio/mpeg", partial(encoded, encoding="mp3")),
+    "opus": ("audio/opus", partial(encoded, encoding="opus")),
+    "flac": ("audio/flac", partial(encoded, encoding="flac")),
+    "wav": ("audio/wav", wav),
+    "pcm": ("audio/pcm", pcm),
+}
+"""Content type and maker of each format."""
 _SPEAKS_AT = 3.0
 """Times real time: how fast audio follows the first byte."""
 _PIECE_S = 0.5
@@ -64,11 +72,11 @@ class Audio:
         wanted = optional_text(body, "response_format") or "mp3"
         if wanted not in _FORMATS:
             raise wrong_value("response_format", wanted, _FORMATS)
-        if wanted not in _CONTENT_TYPE:
+        if wanted not in _SPOKEN_AS:
             raise ApiError(
                 400,
                 f"Unsupported value: 'response_format' does not support '{wanted}' with this model. Supported values"
-                " are: 'mp3', 'wav' and 'pcm'.",
+                f" are: {', '.join(repr(name) for name in _SPOKEN_AS)}.",
                 param="response_format",
                 code="unsupported_value",
             )
@@ -78,17 +86,15 @@ class Audio:
         exchange.cost_usd = self._api.epoch.prices.of_speech(len(text))
         seconds = exchange.speaks_for(seconds_to_speak(text, speed=speed))
         first_s = self._api.epoch.takes(exchange, "speech")
-        if wanted == "mp3":
-            audio, bytes_per_s = silent_mp3(seconds), MP3_BYTES_PER_S
-        else:
-            audio, bytes_per_s = (wav if wanted == "wav" else pcm)(seconds, rate_hz=_RATE_HZ), 2 * _RATE_HZ
-        size_bytes = round(bytes_per_s * _PIECE_S)
+        content_type, audio_of = _SPOKEN_AS[wanted]
+        audio = audio_of(seconds, rate_hz=_RATE_HZ)
+        size_bytes = math.ceil(len(audio) * _PIECE_S / max(seconds, _PIECE_S))
         scale = self._api.epoch.latency.scale if self._api.epoch.latency.profile != "fast" else 0.0
         if stream == "sse":
             usage = {"input_tokens": tokens_in(text), "output_tokens": round(50 * seconds)}
             return scripted(_as_events(_pieces(audio, size_bytes), first_s, scale, usage))
         pieces = _pieces(audio, size_bytes) if scale else [audio]
-        return scripted(_as_body(pieces, first_s, scale, _CONTENT_TYPE[wanted]))
+        return scripted(_as_body(pieces, first_s, scale, content_type))
 
 
 def _pieces(audio: bytes, size_bytes: int) -> list[bytes]:
