@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 import pkgutil
 from collections.abc import Mapping
 from functools import cache
@@ -96,7 +97,7 @@ def parse_timed(spec: Mapping[str, Any], known: Mapping[str, type[Fault]] | None
         value = spec.get(name)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             msg = f"`{name}` is {value!r}, expected seconds, 0 or more."
             raise FaultError(msg)
         times[name] = float(value)

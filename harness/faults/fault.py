@@ -12,6 +12,7 @@ A fault returns None where it does not apply; only what applied is a firing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -32,6 +33,11 @@ class Fault(Record, frozen=True, kw_only=True, tag_field="fault"):
     family: ClassVar[Family]
 
     def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            figure = getattr(self, name)
+            if isinstance(figure, float) and not math.isfinite(figure):
+                msg = f"`{name}` is {figure}, expected a finite number."
+                raise ValueError(msg)
         self.validate()
 
     def validate(self) -> None:
@@ -168,4 +174,11 @@ def at_least(name: str, figure: float, least: float) -> None:
     """Raise ValueError where a field is below its least sensible value."""
     if figure < least:
         msg = f"`{name}` is {figure:g}, expected {least:g} or more."
+        raise ValueError(msg)
+
+
+def from_to(name: str, figure: float, least: float, most: float) -> None:
+    """Raise ValueError where a field is outside its sensible values: beyond them the stand-in itself would give way."""
+    if not least <= figure <= most:
+        msg = f"`{name}` is {figure:g}, expected {least:g} to {most:g}."
         raise ValueError(msg)

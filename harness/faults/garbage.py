@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hashlib import shake_128
 from typing import TYPE_CHECKING
 
-from harness.faults.fault import UpstreamFault, at_least
+from harness.faults.fault import UpstreamFault, from_to
 from harness.upstreams import wire
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ class Garbage(UpstreamFault, frozen=True, kw_only=True, tag="garbage"):
     """What was asked happens; the body is bytes without sense, under the right content type."""
 
     bytes: int = 200
-    """How many."""
+    """How many, 1 to 100 million."""
 
     def validate(self) -> None:
         UpstreamFault.validate(self)
-        at_least("bytes", self.bytes, 1)
+        from_to("bytes", self.bytes, 1, 100_000_000)
 
     def around(self, exchange: Exchange, proceed: Callable[[], Reply], draw: float) -> Reply:
         seed = f"{exchange.subject} {draw}".encode()

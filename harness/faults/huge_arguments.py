@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from harness.faults.fault import ModelFault, at_least
+from harness.faults.fault import ModelFault, from_to
 from harness.upstreams.thought import Ask, Thought, WantedTool
 
 
@@ -13,11 +13,11 @@ class HugeArguments(ModelFault, frozen=True, kw_only=True, tag="huge_arguments")
     """Every text in the arguments is repeated until it has `characters` letters; without a text, one is added."""
 
     characters: int = 100_000
-    """Length of each text, 1 or more."""
+    """Length of each text, 1 to 100 million."""
 
     def validate(self) -> None:
         ModelFault.validate(self)
-        at_least("characters", self.characters, 1)
+        from_to("characters", self.characters, 1, 100_000_000)
 
     def think(self, ask: Ask, proceed: Callable[[Ask], Thought], draw: float) -> Thought | None:
         asked = proceed(ask).tool_calls

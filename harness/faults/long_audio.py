@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from harness.faults.fault import UpstreamFault, at_least
+from harness.faults.fault import UpstreamFault, from_to
 
 if TYPE_CHECKING:
     from harness.upstreams.exchange import Exchange
@@ -17,11 +17,11 @@ class LongAudio(UpstreamFault, frozen=True, kw_only=True, tag="long_audio"):
 
     upstream: str = "tts"
     seconds: float = 300.0
-    """Length of the audio; 300 s are 4.8 MB, of OpenAI three times that."""
+    """Length of the audio, at most an hour; 300 s are 4.8 MB, of OpenAI three times that."""
 
     def validate(self) -> None:
         UpstreamFault.validate(self)
-        at_least("seconds", self.seconds, 0.0)
+        from_to("seconds", self.seconds, 0.0, 3600.0)
 
     def around(self, exchange: Exchange, proceed: Callable[[], Reply], draw: float) -> Reply:
         return exchange.with_speech(lambda seconds: max(seconds, self.seconds), proceed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.faults.fault import ModelFault, at_least
+from harness.faults.fault import ModelFault, from_to
 from harness.upstreams.thought import Ask, Thought
 
 
@@ -12,11 +12,11 @@ class OverLong(ModelFault, frozen=True, kw_only=True, tag="over_long"):
     """The answer is repeated, sentence after sentence, until it has `characters` letters."""
 
     characters: int = 400
-    """Length of the answer, 1 or more."""
+    """Length of the answer, 1 to 100 million."""
 
     def validate(self) -> None:
         ModelFault.validate(self)
-        at_least("characters", self.characters, 1)
+        from_to("characters", self.characters, 1, 100_000_000)
 
     def think(self, ask: Ask, proceed: Callable[[Ask], Thought], draw: float) -> Thought | None:
         thought = proceed(ask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.faults.fault import ModelFault, at_least
+from harness.faults.fault import ModelFault, from_to
 from harness.upstreams.thought import Ask, Thought
 
 
@@ -17,7 +17,7 @@ class Say(ModelFault, frozen=True, kw_only=True, tag="say"):
 
     def validate(self) -> None:
         ModelFault.validate(self)
-        at_least("repeat", self.repeat, 0)
+        from_to("repeat", self.repeat, 0, 1_000_000)
 
     def think(self, ask: Ask, proceed: Callable[[Ask], Thought], draw: float) -> Thought | None:
         return None if proceed(ask).tool_calls else Thought(text=self.reply * self.repeat + self.suffix)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Literal
 
-from harness.faults.fault import UpstreamFault, at_least
+from harness.faults.fault import UpstreamFault, from_to
 from harness.upstreams import wire
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Status(UpstreamFault, frozen=True, kw_only=True, tag="status"):
         if not 400 <= self.status <= 599:
             msg = f"`status` is {self.status}, expected an error from 400 to 599."
             raise ValueError(msg)
-        at_least("retry_after_s", self.retry_after_s or 0.0, 0.0)
+        from_to("retry_after_s", self.retry_after_s or 0.0, 0.0, 1e9)
 
     def around(self, exchange: Exchange, proceed: Callable[[], Reply], draw: float) -> Reply:
         reply = exchange.error_reply(self.status, self.message)

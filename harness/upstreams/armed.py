@@ -14,6 +14,7 @@ from harness.upstreams.thought import Ask, Fate, Thought
 from harness.upstreams.wire import Reply
 
 _NONE = Fate()
+_HAS_MODEL = "openai"
 
 
 class Armed:
@@ -91,6 +92,12 @@ class ArmedFaults:
             raise FaultError(msg)
         if fault.upstream != "*" and fault.upstream not in self._upstreams:
             msg = f"There is no upstream `{fault.upstream}`; expected one of {', '.join(self._upstreams)}, or `*`."
+            raise FaultError(msg)
+        if isinstance(fault, ModelFault) and fault.upstream not in ("*", _HAS_MODEL):
+            msg = (
+                f"`{fault.name}` is a fault of the model, which is asked by `{_HAS_MODEL}` only: `upstream` is"
+                f" `{fault.upstream}`, expected `{_HAS_MODEL}`, or nothing."
+            )
             raise FaultError(msg)
         if isinstance(fault, MatchedFault) and fault.route is not None:
             self._check_route(fault.route, self._names(fault.upstream))

@@ -148,6 +148,25 @@ def _headed(steps: Iterable[Step], headers: tuple[tuple[str, str], ...]) -> Iter
     yield from rest
 
 
+def each_header(reply: Reply, change: Callable[[str, str], str]) -> Reply:
+    """Return a reply whose headers are changed.
+
+    Args:
+        reply: what would have been answered.
+        change: (name, text) -> the text that is sent instead.
+    """
+
+    def changed(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        return tuple((name, change(name, text)) for name, text in headers)
+
+    if reply.script is None:
+        return Reply(reply.status, reply.body, changed(reply.headers), reply.after_s)
+    steps = reply.script
+    return scripted(
+        Head(step.status, changed(step.headers), step.length) if isinstance(step, Head) else step for step in steps
+    )
+
+
 def with_body(reply: Reply, body: bytes, *, content_type: str | None = None) -> Reply:
     """Return a reply with the same status and headers at the same time, but another body.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from typing import Any
@@ -51,6 +52,10 @@ def test_the_first_faults_are_there() -> None:
         ({"fault": "slow", "delay": 1}, "The fault `slow` has no field `delay`. Did you mean `delay_s`?"),
         ({"fault": "slow"}, "The fault `slow`: object missing required field `delay_s`"),
         ({"fault": "slow", "delay_s": -1}, "The fault `slow`: `delay_s` is -1, expected 0 or more."),
+        ({"fault": "slow", "delay_s": math.nan}, "The fault `slow`: `delay_s` is nan, expected a finite number."),
+        ({"fault": "clock_skew", "seconds": 1e15}, "The fault `clock_skew`: `seconds` is 1e+15, expected -1e+09 to "),
+        ({"fault": "long_audio", "seconds": 1e9}, "The fault `long_audio`: `seconds` is 1e+09, expected 0 to 3600."),
+        ({"fault": "over_long", "characters": 10**12}, "The fault `over_long`: `characters` is 1e+12, expected 1 to "),
         ({"fault": "slow", "delay_s": "1"}, "The fault `slow`: expected `float`, got `str` - at `delay_s`"),
         ({"fault": "hang", "probability": 2}, "The fault `hang`: `probability` is 2.0, expected 0 to 1."),
         ({"fault": "hang", "times": 0}, "The fault `hang`: `times` is 0, expected 1 or more, or none for always."),
@@ -86,7 +91,10 @@ def test_a_fault_with_its_times() -> None:
     assert faults.parse_timed({"fault": "hang"}).for_s is None
 
 
-@pytest.mark.parametrize("spec", [{"fault": "hang", "from_s": -1}, {"fault": "hang", "for_s": "x"}, []])
+@pytest.mark.parametrize(
+    "spec",
+    [{"fault": "hang", "from_s": -1}, {"fault": "hang", "from_s": math.inf}, {"fault": "hang", "for_s": "x"}, []],
+)
 def test_times_that_make_no_sense(spec: Any) -> None:
     with pytest.raises(FaultError, match=r"expected seconds, 0 or more|described by an object"):
         faults.parse_timed(spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -71,6 +72,24 @@ def test_status_is_in_the_words_of_the_upstream(
     for key in where:
         found = found[key]
     assert found == expected
+
+
+def test_a_skewed_clock_writes_the_date_of_retry_after_too(caller: Any) -> None:
+    arm(caller, "clock_skew", upstream="weather", seconds=-86_400)
+    id_ = arm(caller, "status", upstream="weather", status=429, retry_after_s=5, retry_after_as="date")
+    headers = weather(caller).headers
+    said, now = (parsedate_to_datetime(headers[name]).timestamp() for name in ("retry-after", "date"))
+    assert said - now == pytest.approx(5, abs=1)
+    assert now == pytest.approx(caller.epoch.wall_s(caller.now_ns) - 86_400, abs=1)
+    caller.epoch.faults.lift(id_, caller.now_ns)
+    arm(caller, "status", upstream="weather", status=429, retry_after_s=5)
+    assert weather(caller).headers["retry-after"] == "5"
+
+
+def test_a_fault_of_the_model_is_refused_where_no_model_is_asked(caller: Any) -> None:
+    with pytest.raises(FaultError, match="expected `openai`, or nothing"):
+        arm(caller, "loop", upstream="tts")
+    arm(caller, "loop", upstream="openai")
 
 
 def test_a_bad_gateway_speaks_html(caller: Any) -> None:
