@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
@@ -52,8 +53,11 @@ class EpochSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             if limit is not None and limit < 1:
                 msg = f"`{name}` is {limit}, expected 1 or more."
                 raise ValueError(msg)
-        if self.latency_scale < 0:
+        if not 0 <= self.latency_scale < math.inf:
             msg = f"`latency_scale` is {self.latency_scale:g}, expected 0 or more."
+            raise ValueError(msg)
+        if not all(self.api_keys):
+            msg = "One of `api_keys` is empty, expected keys that a client can send."
             raise ValueError(msg)
         if not self.name or self.name.startswith(".") or any(letter in self.name for letter in "/\\\0"):
             msg = f"`name` is {self.name!r}, expected a name for a directory, without slashes or a leading dot."
@@ -90,6 +94,9 @@ class Upstream(Protocol):
 
     def error(self, status: int, message: str | None) -> Reply:
         """Return this upstream's own error of that status."""
+
+    def unrouted(self, method: str, path: str) -> Reply:
+        """Return this upstream's own error for a call that it has no route for."""
 
     def answer(self, exchange: Exchange, handler: Callable[..., object]) -> Reply:
         """Do what was asked."""
@@ -195,7 +202,7 @@ class Epoch:
 
             def answer() -> Reply:
                 exchange.error = f"No stand-in answers {request.method} {request.path}."
-                return called.error(404, None)
+                return called.unrouted(request.method, request.path)
 
         else:
             route, handler, params = found

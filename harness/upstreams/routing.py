@@ -53,8 +53,18 @@ class Routes(Generic[_H]):
 
     def find(self, method: str, path: str) -> tuple[str, _H, dict[str, str]] | None:
         """Return (template, handler, parameters), None where no route takes this path."""
-        node = self._root
         params: dict[str, str] = {}
+        node = self._node(path, params)
+        found = None if node is None else node.handlers.get(method)
+        return None if found is None else (found[0], found[1], params)
+
+    def methods_of(self, path: str) -> tuple[str, ...]:
+        """Return the methods for which a route takes this path."""
+        node = self._node(path, {})
+        return () if node is None else tuple(node.handlers)
+
+    def _node(self, path: str, params: dict[str, str]) -> _Node[_H] | None:
+        node = self._root
         for segment in path.strip("/").split("/"):
             below = node.literal.get(segment)
             if below is not None:
@@ -64,8 +74,7 @@ class Routes(Generic[_H]):
                 node = node.parameter[1]
             else:
                 return None
-        found = node.handlers.get(method)
-        return None if found is None else (found[0], found[1], params)
+        return node
 
 
 def routed(template: str) -> Callable[[_F], _F]:

@@ -60,6 +60,10 @@ class Service:
         """Return the service's own error of that status."""
         raise NotImplementedError
 
+    def unrouted(self, method: str, path: str) -> Reply:
+        """Return the service's own 404."""
+        return self.error(404, None)
+
     def advance(self, now_ns: int) -> None:
         """Nothing happens by itself."""
 

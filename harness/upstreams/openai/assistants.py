@@ -107,8 +107,10 @@ class Assistants:
         """Change what the body names, leave the rest."""
         assistant = self.get(exchange.params["assistant_id"])
         body = body_of(exchange)
-        assistant.model = optional_text(body, "model") or assistant.model
-        _fill(assistant, body)
+        changed = msgspec.structs.replace(assistant, model=optional_text(body, "model") or assistant.model)
+        _fill(changed, body)
+        self.known[assistant.id] = changed
+        assistant = changed
         return self._api.ok(exchange, assistant.document(), "write")
 
     @routed("DELETE /v1/assistants/{assistant_id}")

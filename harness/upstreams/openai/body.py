@@ -46,11 +46,20 @@ def optional_text(body: dict[str, Any], name: str) -> str | None:
     return value
 
 
-def optional_integer(body: dict[str, Any], name: str) -> int | None:
-    """Return a field that is an integer or absent."""
+def optional_integer(body: dict[str, Any], name: str, *, least: int | None = None) -> int | None:
+    """Return a field that is an integer, not below `least`, or absent."""
     value = body.get(name)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
         raise wrong_type(name, "an integer", value)
+    if least is not None and value < least:
+        raise ApiError(
+            400,
+            f"Invalid '{name}': integer below minimum value. Expected a value >= {least}, but got {value} instead.",
+            param=name,
+            code="integer_below_min_value",
+        )
     return value
 
 

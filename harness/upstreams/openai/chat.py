@@ -150,8 +150,9 @@ class Chat:
             raise ApiError(400, f"Invalid 'n': expected 1 to 128, but got {count}.", param="n")
         optional_number(body, "temperature", 0, 2)
         optional_number(body, "top_p", 0, 1)
-        limit = optional_integer(body, "max_completion_tokens")
-        most = optional_integer(body, "max_tokens") if limit is None else limit
+        limit = optional_integer(body, "max_completion_tokens", least=1)
+        most = optional_integer(body, "max_tokens", least=1) if limit is None else limit
+        stream, store = flag(body, "stream"), flag(body, "store")
         id_ = self._api.new_id("chatcmpl-")
         exchange.generation = id_
         fate = self._api.epoch.faults.fate(exchange)
@@ -190,9 +191,8 @@ class Chat:
         exchange.cost_usd = self._api.epoch.prices.of_tokens(model, exchange.prompt_tokens, exchange.completion_tokens)
         ends_ns = exchange.begin_ns + round(1e9 * max(turn.total_s for turn in turns))
         self._record(exchange, completion, None if held else ends_ns, failed=fate.ends_as in ("failed", "expired"))
-        if flag(body, "store") and fate.ends_as is None:
+        if store and fate.ends_as is None:
             self._stored[id_] = completion
-        stream = flag(body, "stream")
         if fate.ends_as in ("failed", "expired"):
             raise ApiError(500, fate.message, type_="server_error", code=fate.code)
         if held:

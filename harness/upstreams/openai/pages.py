@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -39,11 +40,8 @@ def page(
     Raises:
         ApiError: 400 for a limit outside 1 to 100, an unknown order, or an id that is not in the list.
     """
-    asked = query.get("limit")
-    if asked is not None:
-        if not asked.lstrip("-").isdigit():
-            raise ApiError(400, f"Invalid 'limit': '{asked}' is not an integer.", param="limit", code="invalid_type")
-        limit = int(asked)
+    if "limit" in query:
+        limit = integer_in(query, "limit", limit)
         if not 1 <= limit <= 100:
             bound, word, code = (
                 (1, ">=", "integer_below_min_value") if limit < 1 else (100, "<=", "integer_above_max_value")
@@ -75,6 +73,20 @@ def page(
         "last_id": shown[-1].id if shown else None,
         "has_more": more,
     }
+
+
+def integer_in(query: Mapping[str, str], name: str, otherwise: int) -> int:
+    """Return a parameter that is an integer.
+
+    Raises:
+        ApiError: 400: it is none.
+    """
+    asked = query.get(name)
+    if asked is None:
+        return otherwise
+    if not re.fullmatch(r"-?[0-9]{1,18}", asked):
+        raise ApiError(400, f"Invalid '{name}': '{asked}' is not an integer.", param=name, code="invalid_type")
+    return int(asked)
 
 
 def _position(things: Sequence[Listed], id_: str, param: str) -> int:

@@ -40,6 +40,7 @@ from harness.upstreams.openai.items import (
     text_of,
     unpacked,
 )
+from harness.upstreams.openai.pages import integer_in
 from harness.upstreams.openai.socket_mode import KEY, ResponsesDialogue, handshake_headers
 from harness.upstreams.openai.turn import NO_TURN, TOKENS_A_MESSAGE, Turn, pieces_of, take_turn
 from harness.upstreams.prices import tokens_in
@@ -258,7 +259,9 @@ class Responses:
         optional_number(body, "temperature", 0, 2)
         optional_number(body, "top_p", 0, 1)
         body["metadata"] = metadata_of(body)
-        most_calls = optional_integer(body, "max_tool_calls")
+        most_calls = optional_integer(body, "max_tool_calls", least=0)
+        most_tokens = optional_integer(body, "max_output_tokens", least=1)
+        parallel_tool_calls = flag(body, "parallel_tool_calls", otherwise=True)
         id_ = api.new_id("resp_")
         chain = chain or id_
         exchange.conversation = chain
@@ -286,8 +289,8 @@ class Responses:
                 exchange,
                 ask,
                 model=body["model"],
-                most_tokens=1 if fate.ends_as == "incomplete" else optional_integer(body, "max_output_tokens"),
-                parallel_tool_calls=flag(body, "parallel_tool_calls", otherwise=True),
+                most_tokens=1 if fate.ends_as == "incomplete" else most_tokens,
+                parallel_tool_calls=parallel_tool_calls,
                 # The bound counts what is called in one response; earlier ones of a turn count in their own.
                 most_calls=most_calls,
                 answer_schema=_answer_schema(body),
@@ -498,10 +501,7 @@ class Responses:
         response = self._one(exchange)
         if exchange.query.get("stream") != "true":
             return self._api.ok(exchange, response.document())
-        after = exchange.query.get("starting_after", "-1")
-        if not after.lstrip("-").isdigit():
-            raise wrong_type("starting_after", "an integer", after)
-        return scripted(self._stream(response, after=int(after)))
+        return scripted(self._stream(response, after=integer_in(exchange.query, "starting_after", -1)))
 
     @routed("DELETE /v1/responses/{response_id}")
     def delete(self, exchange: Exchange) -> Reply:

@@ -134,7 +134,7 @@ class Run(msgspec.Struct, eq=False):
             "max_completion_tokens": self.max_completion_tokens,
             "max_prompt_tokens": self.max_prompt_tokens,
             "truncation_strategy": self.truncation_strategy,
-            "incomplete_details": None if self.incomplete_reason is None else {"reason": self.incomplete_reason},
+            "incomplete_details": {"reason": self.incomplete_reason} if self.state == "incomplete" else None,
             "usage": None if is_open else usage(self.prompt_tokens, self.completion_tokens),
             "response_format": self.response_format,
             "tool_choice": self.tool_choice,
@@ -339,13 +339,17 @@ class Runs:
 
     # --- routes ------------------------------------------------------------------------------------------------------
 
-    def begin(self, exchange: Exchange, thread: Thread, body: dict[str, Any]) -> Run:
-        """Start a run in a thread."""
+    def _read(self, exchange: Exchange, thread: Thread, body: dict[str, Any]) -> tuple[Run, list[Message]]:
+        """Return the run that a body asks for and the messages that it brings along; neither is in the thread yet.
+
+        What is refused has to leave nothing behind.
+        """
+        flag(body, "stream")
         if thread.active is not None:
             raise ApiError(400, f"Thread {thread.id} already has an active run {thread.active.id}.")
         assistant = self._api.assistants.get(text_field(body, "assistant_id"))
         tools = list_field(body, "tools") if body.get("tools") is not None else assistant.tools
-        self._api.threads.add_messages(exchange, thread, list_field(body, "additional_messages"))
+        messages = self._api.threads.read_messages(exchange, thread, list_field(body, "additional_messages"))
         run = Run(
             id=self._api.new_id("run_"),
             thread=thread,
@@ -364,9 +368,17 @@ class Runs:
             truncation_strategy=body.get("truncation_strategy") or {"type": "auto", "last_messages": None},
             temperature=_or(optional_number(body, "temperature", 0, 2), assistant.temperature),
             top_p=_or(optional_number(body, "top_p", 0, 1), assistant.top_p),
-            max_prompt_tokens=optional_integer(body, "max_prompt_tokens"),
-            max_completion_tokens=optional_integer(body, "max_completion_tokens"),
+            max_prompt_tokens=optional_integer(body, "max_prompt_tokens", least=1),
+            max_completion_tokens=optional_integer(body, "max_completion_tokens", least=1),
         )
+        return run, messages
+
+    def _begin(self, exchange: Exchange, run: Run, messages: list[Message]) -> None:
+        """Start a run in its thread."""
+        thread = run.thread
+        for message in messages:
+            thread.add(message)
+        run.mark = thread.mark
         exchange.generation = run.id
         exchange.mark = thread.mark
         exchange.said = thread.said
@@ -376,26 +388,27 @@ class Runs:
         thread.active = run
         self._schedule(exchange.begin_ns + _EXPIRES_AFTER_S * 1_000_000_000, run, "expired", in_any_state=True)
         self._enter(run, "queued", exchange.begin_ns)
-        return run
 
     @routed("POST /v1/threads/{thread_id}/runs")
     def create(self, exchange: Exchange) -> Reply:
         """Start a run."""
         thread = self._api.threads.get(exchange.params["thread_id"])
         body = body_of(exchange)
-        run = self.begin(exchange, thread, body)
+        run, messages = self._read(exchange, thread, body)
+        self._begin(exchange, run, messages)
         return self._begun(exchange, run, body, (("thread.run.created", run.document()),))
 
     @routed("POST /v1/threads/runs")
     def create_thread_and_run(self, exchange: Exchange) -> Reply:
         """Create a thread and start a run in it, at once."""
         body = body_of(exchange)
-        self._api.assistants.get(text_field(body, "assistant_id"))
         new_thread = body.get("thread") or {}
         if not isinstance(new_thread, dict):
             raise wrong_type("thread", "an object", new_thread)
-        thread = self._api.threads.begin(exchange, new_thread)
-        run = self.begin(exchange, thread, body)
+        thread = self._api.threads.read(exchange, new_thread)
+        run, messages = self._read(exchange, thread, body)
+        self._api.threads.enter(exchange, thread)
+        self._begin(exchange, run, messages)
         created = (("thread.created", thread.document()), ("thread.run.created", run.document()))
         return self._begun(exchange, run, body, created)
 
@@ -461,6 +474,7 @@ class Runs:
         if run.state != "requires_action":
             raise ApiError(400, f'Runs in status "{run.state}" do not accept tool outputs.')
         body = body_of(exchange)
+        flag(body, "stream")
         outputs = self._outputs(run, body)
         step = run.steps[-1]
         step.outputs = outputs

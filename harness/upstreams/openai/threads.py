@@ -150,8 +150,8 @@ class Threads:
 
     # --- threads ---------------------------------------------------------------------------------------------------
 
-    def begin(self, exchange: Exchange, body: dict[str, Any]) -> Thread:
-        """Create a thread with the messages that the body brings."""
+    def read(self, exchange: Exchange, body: dict[str, Any]) -> Thread:
+        """Return the thread that a body describes, with its messages; nobody knows it yet."""
         messages = list_field(body, "messages")
         thread = Thread(
             id=self._api.new_id("thread_"),
@@ -159,19 +159,24 @@ class Threads:
             metadata=metadata_of(body),
             tool_resources=body.get("tool_resources"),
         )
-        for message in messages:
-            thread.add(self._message(exchange, thread, message))
+        for message in self.read_messages(exchange, thread, messages):
+            thread.add(message)
         thread.caller = _caller(thread.metadata)
+        return thread
+
+    def enter(self, exchange: Exchange, thread: Thread) -> None:
+        """Take note of a new thread, which lives from now on."""
         exchange.caller = thread.caller
+        exchange.conversation = thread.id
         self.known[thread.id] = thread
         self._api.epoch.ledger.conversation_began(thread.id)
-        exchange.conversation = thread.id
-        return thread
 
     @routed("POST /v1/threads")
     def create(self, exchange: Exchange) -> Reply:
         """Create a thread."""
-        return self._api.ok(exchange, self.begin(exchange, body_of(exchange)).document(), "write")
+        thread = self.read(exchange, body_of(exchange))
+        self.enter(exchange, thread)
+        return self._api.ok(exchange, thread.document(), "write")
 
     @routed("GET /v1/threads/{thread_id}")
     def retrieve(self, exchange: Exchange) -> Reply:
@@ -233,10 +238,9 @@ class Threads:
             attachments=list_field(body, "attachments"),
         )
 
-    def add_messages(self, exchange: Exchange, thread: Thread, bodies: list[Any]) -> None:
-        """Append the messages that a run brings along."""
-        for message in [self._message(exchange, thread, body) for body in bodies]:
-            thread.add(message)
+    def read_messages(self, exchange: Exchange, thread: Thread, bodies: list[Any]) -> list[Message]:
+        """Return the messages that a new thread or a run brings along; they are not in the thread yet."""
+        return [self._message(exchange, thread, body) for body in bodies]
 
     @routed("POST /v1/threads/{thread_id}/messages")
     def add_message(self, exchange: Exchange) -> Reply:

@@ -113,6 +113,15 @@ class OpenAI:
         """Return OpenAI's error of that status."""
         return self._with_headers(error_reply(status, message), 0.0, ())
 
+    def unrouted(self, method: str, path: str) -> Reply:
+        """Return OpenAI's error for an address that it does not have, or not for this method."""
+        allowed = self.routes.methods_of(path)
+        if allowed:
+            message = f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to make your HTTP request using a"
+            body = error_body(f"{message} {allowed[0]} method?)", "invalid_request_error", None, "method_not_supported")
+            return self._with_headers(json_reply(body, status=405), 0.0, ())
+        return self.error(404, f"Invalid URL ({method} {path})")
+
     def answer(self, exchange: Exchange, handler: Callable[..., object]) -> Reply:
         """Check the key and what it may ask for, do what was asked, and add the headers that every answer has."""
         counts = exchange.request.method == "POST"

@@ -226,6 +226,23 @@ def test_a_stream_counts_like_a_body(caller: Any) -> None:
     assert text == whole["choices"][0]["message"]["content"]
 
 
+@pytest.mark.parametrize("wrong", [{"stream": "yes"}, {"store": 1}, {"max_tokens": 0}, {"max_completion_tokens": -1}])
+def test_a_completion_that_is_refused_costs_nothing(caller: Any, wrong: dict[str, Any]) -> None:
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}], **wrong}
+    answer = caller.call("openai", "POST", "/v1/chat/completions", body)
+    assert (answer.status, answer.json["error"]["param"]) == (400, next(iter(wrong)))
+    assert caller.epoch.ledger.generations == []
+    assert caller.epoch.ledger.summary().cost_usd == 0
+
+
+@pytest.mark.parametrize("wrong", [{"max_output_tokens": 0}, {"max_tool_calls": -1}, {"parallel_tool_calls": 1}])
+def test_a_response_that_is_refused_costs_nothing(caller: Any, wrong: dict[str, Any]) -> None:
+    answer = caller.call("openai", "POST", "/v1/responses", {"model": "gpt-4o", "input": "x", **wrong})
+    assert (answer.status, answer.json["error"]["param"]) == (400, next(iter(wrong)))
+    assert caller.epoch.ledger.generations == []
+    assert caller.epoch.ledger.summary().cost_usd == 0
+
+
 def test_the_caller_is_known_by_the_user_field(caller: Any) -> None:
     complete(caller, {"role": "user", "content": "x"}, user="tanaka")
     respond(caller, "x", safety_identifier="suzuki")

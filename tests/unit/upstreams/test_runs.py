@@ -99,7 +99,7 @@ def test_what_is_not_there_is_not_found(caller: Any) -> None:
 
 
 def test_an_unknown_route_is_refused_and_recorded_as_unexpected(caller: Any) -> None:
-    assert caller.refused("POST", "/fine_tuning/jobs")[0] == 404
+    assert caller.refused("POST", "/fine_tuning/jobs") == (404, "Invalid URL (POST /v1/fine_tuning/jobs)")
     last = caller.epoch.ledger.calls[-1]
     assert last.unexpected
     assert last.route == "POST /v1/fine_tuning/jobs"
@@ -136,7 +136,8 @@ def test_lists_come_in_pages(caller: Any) -> None:
     assert not rest["has_more"]
     oldest = caller.openai("GET", f"{thread}/messages", query=f"order=asc&before={ids[2]}")
     assert [one["id"] for one in oldest["data"]] == ids[:2]
-    assert caller.refused("GET", f"{thread}/messages", query="limit=0")[0] == 400
+    for limit in ("0", "101", "--5", "%C2%B2", "x"):
+        assert caller.refused("GET", f"{thread}/messages", query=f"limit={limit}")[0] == 400
     assert caller.refused("GET", f"{thread}/messages", query="order=up")[0] == 400
 
 
@@ -156,6 +157,36 @@ def test_malformed_bodies_are_named(caller: Any, path: str, body: Any, said: str
     status, message = caller.refused("POST", path, body)
     assert status == 400
     assert message.startswith(said)
+
+
+def test_a_method_that_an_address_does_not_have(caller: Any) -> None:
+    status, message = caller.refused("PUT", "/chat/completions")
+    assert status == 405
+    assert message.startswith("Not allowed to PUT on /v1/chat/completions. (HINT:")
+    assert caller.epoch.ledger.calls[-1].unexpected
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": 5}, {"stream": "yes"}, {"max_completion_tokens": 0}, {"metadata": {"a": 1}}]
+)
+def test_a_run_that_is_refused_leaves_nothing_behind(caller: Any, wrong: dict[str, Any]) -> None:
+    thread = f"/threads/{caller.openai('POST', '/threads')['id']}"
+    said = [{"role": "user", "content": "hi"}]
+    body = {"assistant_id": caller.assistant(), **wrong}
+    assert caller.refused("POST", f"{thread}/runs", {**body, "additional_messages": said})[0] == 400
+    assert caller.refused("POST", "/threads/runs", {**body, "thread": {"messages": said}})[0] == 400
+    assert caller.openai("GET", f"{thread}/messages")["data"] == []
+    assert caller.openai("GET", f"{thread}/runs")["data"] == []
+    summary = caller.epoch.ledger.summary()
+    assert (summary.live_conversations, summary.open_generations, summary.cost_usd) == (1, 0, 0)
+
+
+def test_an_assistant_whose_change_is_refused_stays_as_it_was(caller: Any) -> None:
+    assistant = f"/assistants/{caller.assistant('Be kind.')}"
+    assert caller.refused("POST", assistant, {"instructions": "Be rude.", "temperature": 5})[0] == 400
+    assert caller.openai("GET", assistant)["instructions"] == "Be kind."
+    assert caller.openai("POST", assistant, {"instructions": "Be brief."})["instructions"] == "Be brief."
+    assert caller.openai("GET", assistant)["instructions"] == "Be brief."
 
 
 def test_a_deleted_thread_is_no_longer_live_but_its_run_goes_on(caller: Any) -> None:
@@ -200,6 +231,7 @@ def test_max_completion_tokens_leaves_a_run_incomplete(caller: Any) -> None:
     thread = f"/threads/{caller.openai('POST', '/threads', {'messages': [{'role': 'user', 'content': 'hi'}]})['id']}"
     body = {"assistant_id": caller.assistant(), "max_completion_tokens": 2}
     run = caller.openai("POST", f"{thread}/runs", body)
+    assert run["incomplete_details"] is None
     done = caller.settled(f"{thread}/runs/{run['id']}")
     assert done["status"] == "incomplete"
     assert done["incomplete_details"] == {"reason": "max_completion_tokens"}
