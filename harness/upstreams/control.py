@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 import msgspec
 
@@ -42,6 +42,26 @@ class ControlCall:
         """The query's parameters, the last of each name."""
         return {name: values[-1] for name, values in parse_qs(self.request.query).items()}
 
+    def chosen_by(self, *names: str) -> None:
+        """Refuse parameters that would choose nothing, since everything would be taken for what was asked for.
+
+        Raises:
+            ValueError: there are others than these, or one without a value.
+        """
+        for name, text in parse_qsl(self.request.query, keep_blank_values=True):
+            if name not in names:
+                msg = f"There is no parameter `{name}` here; expected {', '.join(names)}."
+                raise ValueError(msg)
+            if not text:
+                msg = f"`{name}` is empty. In an address, the # of a mark is written %23; it may be left out."
+                raise ValueError(msg)
+
+    @property
+    def mark(self) -> str | None:
+        """The mark asked for; its #, which begins the fragment of an address, may be missing."""
+        mark = self.query.get("mark")
+        return mark if mark is None or mark.startswith("#") else f"#{mark}"
+
     def number(self, name: str) -> int | None:
         """Return a parameter that is a whole number, None where it is absent.
 
@@ -51,7 +71,7 @@ class ControlCall:
         text = self.query.get(name)
         if text is None:
             return None
-        if not text.isdigit():
+        if not text.isdecimal():
             msg = f"`{name}` is {text!r}, expected a whole number."
             raise ValueError(msg)
         return int(text)
@@ -146,19 +166,21 @@ class Control:
         try:
             self._server.epoch.faults.lift(id_, time.monotonic_ns())
         except KeyError:
-            in_force = ", ".join(armed.id for armed in self._server.epoch.faults.in_force) or "none"
-            return _refusal(404, f"There is no fault {id_!r} in force. In force: {in_force}.")
+            faults = self._server.epoch.faults
+            known = ", ".join(armed.id for armed in (*faults.in_force, *faults.planned)) or "none"
+            return _refusal(404, f"There is no fault {id_!r} in force or planned. There is: {known}.")
         return json_reply({"id": id_})
 
     @routed("GET /_control/ledger")
     def ledger(self, call: ControlCall) -> Reply:
         """Return entries, one a line; `after`, `limit`, `mark`, `conversation` choose."""
+        call.chosen_by("after", "limit", "mark", "conversation")
         epoch = self._server.epoch
         epoch.advance(time.monotonic_ns())
         lines = epoch.ledger.lines(
             after=call.number("after") or 0,
             limit=call.number("limit"),
-            mark=call.query.get("mark"),
+            mark=call.mark,
             conversation=call.query.get("conversation"),
         )
         return scripted(_in_pieces(lines))
@@ -223,7 +245,8 @@ class Control:
     @routed("GET /_control/retries")
     def retries(self, call: ControlCall) -> Reply:
         """List calls that were made more than once with the same body, within a `mark` or a `conversation`."""
-        mark, conversation = call.query.get("mark"), call.query.get("conversation")
+        call.chosen_by("mark", "conversation")
+        mark, conversation = call.mark, call.query.get("conversation")
         if mark is None and conversation is None:
             return _refusal(400, "Say which turn: `mark` or `conversation`.")
         return json_reply(self._server.epoch.ledger.retries(mark=mark, conversation=conversation))

@@ -16,6 +16,7 @@ text = "created"                                      # or plain text
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from pathlib import Path
@@ -50,8 +51,11 @@ class DescribedRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if not re.fullmatch(r"[A-Z]+ /\S*", self.route):
             msg = f'`route` is {self.route!r}, expected e.g. "GET /orders/{{order_id}}"'
             raise ValueError(msg)
-        if self.takes_s < 0:
-            msg = f"`takes_s` is {self.takes_s}, expected 0 or more"
+        if not 0 <= self.takes_s < math.inf:
+            msg = f"`takes_s` is {self.takes_s}, expected seconds, 0 or more"
+            raise ValueError(msg)
+        if not 200 <= self.status <= 599:
+            msg = f"`status` is {self.status}, expected 200 to 599"
             raise ValueError(msg)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -17,6 +19,13 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     model_per_1k_tokens_usd: dict[str, tuple[float, float]] = {}
     """Other prices by model: (prompt, completion)."""
+
+    def __post_init__(self) -> None:
+        figures = (self.per_1k_tokens_usd, self.per_1k_spoken_characters_usd, self.per_emotion_usd)
+        for figure in (*figures, *chain(*self.model_per_1k_tokens_usd.values())):
+            if not 0 <= figure < math.inf:
+                msg = f"a price is {figure}, expected US dollars, 0 or more"
+                raise ValueError(msg)
 
     def of_tokens(self, model: str | None, prompt: int, completion: int) -> float:
         """Return the price of prompt and completion tokens, in US dollars."""

@@ -169,7 +169,7 @@ def _serve(
             faults=parse_faults(faults),
             ready=ready,
         )
-    except StartError as error:
+    except (StartError, msgspec.ValidationError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
 

@@ -66,7 +66,8 @@ def test_nonsense_is_refused_in_one_sentence(stand: Any, path: str, body: Any, s
 def test_what_is_not_there(stand: Any) -> None:
     assert stand.ask("DELETE", "/faults/f9")[0] == 404
     assert stand.ask("GET", "/nothing")[0] == 404
-    assert stand.ask("GET", "/ledger?after=x")[0] == 400
+    for query in ("after=x", "after=%C2%B2", "mark=", "mrak=x"):
+        assert stand.ask("GET", f"/ledger?{query}")[0] == 400, query
 
 
 def test_calls_are_on_disk_when_they_are_over_even_if_the_process_is_killed(start_stand: Any) -> None:
@@ -99,6 +100,8 @@ def test_it_ends_at_once_and_in_order(start_stand: Any, number: signal.Signals) 
         (["--fault", '{"fault": "hank"}'], "Did you mean `hang`?"),
         (["--fault", '{"fault": "kill"}'], "is a process fault"),
         (["--latency", "slow"], "'slow' is not one of"),
+        (["--latency-scale", "nan"], "`latency_scale` is nan"),
+        (["--api-key", ""], "One of `api_keys` is empty"),
         (["--record", "/proc/nowhere"], "Cannot write"),
         (["--script", "/nowhere.toml"], "Cannot read the script"),
         (["--upstream", "/nowhere.toml"], "Cannot read the upstream"),
@@ -131,7 +134,10 @@ def test_a_port_that_is_taken(stand: Any) -> None:
 
 def test_keys_and_queries_over_the_control_api(stand: Any) -> None:
     with stand.openai() as client:
-        client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "hi"}], user="tanaka")
+        said = [{"role": "user", "content": "hi #haaaaaaaa"}]
+        client.chat.completions.create(model="gpt-4o", messages=said, user="tanaka")
+    assert len(stand.lines("/ledger?mark=%23haaaaaaaa")) == len(stand.lines("/ledger?mark=haaaaaaaa")) > 1
+    assert stand.lines("/ledger?mark=hbbbbbbbb") == []
     assert stand.ask("POST", "/keys", {"key": "sk-test", "revoked": True})[0] == 200
     keys = json.loads(stand.ask("GET", "/keys")[1])
     assert keys["sk-test"]["revoked"]

@@ -126,6 +126,7 @@ def test_an_upstream_of_ones_own(tmp_path: Path) -> None:
         ("name = 'x'\n[[route]]\nroute = '/x'", 'expected e.g. "GET /orders/{order_id}"'),
         ("name = 'x'", "missing required field `route`"),
         ("name = 'x'\n[[route]]\nroute = 'GET /'\ntakes_s = -1", "`takes_s` is -1"),
+        ("name = 'x'\n[[route]]\nroute = 'GET /'\nstatus = 9999", "`status` is 9999, expected 200 to 599"),
     ],
 )
 def test_mistakes_in_a_description_are_named(tmp_path: Path, text: str, said: str) -> None:

@@ -103,6 +103,9 @@ def test_prices_can_be_replaced(tmp_path: Any) -> None:
     file.write_text("per_token = 1")
     with pytest.raises(PricesError, match="Expected are per_1k_tokens_usd"):
         read_prices(file)
+    file.write_text("per_emotion_usd = -1")
+    with pytest.raises(PricesError, match=r"a price is -1\.0, expected US dollars, 0 or more"):
+        read_prices(file)
     assert Prices().of_tokens(None, 1000, 0) == 0.03
 
 
