@@ -123,7 +123,8 @@ def upstreams(request: pytest.FixtureRequest, upstream_extras: Extras) -> Iterat
             raise ValueError(msg)
         settings = msgspec.convert({"name": "test", **wanted}, EpochSettings)
     except ValueError as error:
-        pytest.fail(f"@pytest.mark.upstreams: {error}", pytrace=False)
+        known = ", ".join((*EpochSettings.__struct_fields__, "clock", "unknown_routes"))
+        pytest.fail(f"@pytest.mark.upstreams: {error}. It takes {known}.", pytrace=False)
     with InProcess(settings, clock_named(clock), upstream_extras) as home, routed_to(home):
         request.node.stash[_HOME] = home
         request.node.stash[_UNKNOWN_ROUTES] = unknown_routes

@@ -6,6 +6,7 @@ import heapq
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from types import TracebackType
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from harness.testing.flight import Errors, Flight, Patience
 from harness.upstreams import wire
 from harness.upstreams.armed import Armed
 from harness.upstreams.epoch import Epoch, EpochSettings, Extras
-from harness.upstreams.ledger import Summary
+from harness.upstreams.ledger import Ledger, Retried, Summary
 
 Door = Literal["open", "refused", "swallowed"]
 """What becomes of somebody who connects."""
@@ -389,12 +390,11 @@ class LedgerView:
         """Return calls and states of generations, in the order of their numbers.
 
         Args:
-            mark: only those of this mark.
+            mark: only those of this mark, with its # or without.
             conversation: only those of this thread or conversation.
         """
-        with self._home.locked():
-            self._home.settle()
-            return self._home.epoch.ledger.entries(mark=mark, conversation=conversation)
+        with self._settled() as ledger:
+            return ledger.entries(mark=mark, conversation=conversation)
 
     @property
     def calls(self) -> list[Call]:
@@ -413,6 +413,31 @@ class LedgerView:
 
     def summary(self) -> Summary:
         """Return the ledger in figures: live conversations, open generations, calls, cost."""
+        with self._settled() as ledger:
+            return ledger.summary()
+
+    def open_generations(self) -> list[Generation]:
+        """Return the latest state of every run, response and completion that still costs or blocks."""
+        with self._settled() as ledger:
+            return ledger.open_generations()
+
+    def tool_calls_by_turn(self) -> dict[str, int]:
+        """Return how many tools the model asked for, by mark, else conversation, else generation."""
+        with self._settled() as ledger:
+            return ledger.tool_calls_by_turn()
+
+    def retries(self, *, mark: str | None = None, conversation: str | None = None) -> list[Retried]:
+        """Return what was asked more than once with the same body, within a turn or, without arguments, at all."""
+        with self._settled() as ledger:
+            return ledger.retries(mark=mark, conversation=conversation)
+
+    def spend(self) -> dict[str, dict[str, float]]:
+        """Return US dollars by caller ("" where none was told) and by model (speech: by upstream)."""
+        with self._settled() as ledger:
+            return ledger.spend()
+
+    @contextmanager
+    def _settled(self) -> Iterator[Ledger]:
         with self._home.locked():
             self._home.settle()
-            return self._home.epoch.ledger.summary()
+            yield self._home.epoch.ledger

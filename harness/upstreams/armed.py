@@ -15,6 +15,8 @@ from harness.upstreams.wire import Reply
 
 _NONE = Fate()
 _HAS_MODEL = "openai"
+_NEVER_FIRED = "never fired"
+"""Said of a fault that is over and met nothing: whatever was to be shown by it has not been shown."""
 
 
 class Armed:
@@ -135,13 +137,13 @@ class ArmedFaults:
         """
         planned = self._planned.pop(id_, None)
         if planned is not None:
-            self._event(planned, "lifted", now_ns)
+            self._event(planned, "lifted", now_ns, _NEVER_FIRED)
             return
         armed = self._armed.pop(id_)
         for faults in (*self._answering.values(), self._thinking):
             if armed in faults:
                 faults.remove(armed)
-        self._event(armed, "lifted", now_ns)
+        self._event(armed, "lifted", now_ns, "" if armed.fired else _NEVER_FIRED)
         if isinstance(armed.fault, NetworkFault):
             for name in self._names(armed.fault.upstream):
                 self.listening(name, armed.id, None)

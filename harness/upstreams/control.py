@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from harness.upstreams.server import Server
 
 _LINES_AT_ONCE = 500
+_PARAMETERS = {
+    "GET /_control/ledger": ("after", "limit", "mark", "conversation"),
+    "GET /_control/retries": ("mark", "conversation"),
+}
+"""What queries may say, by route; of the others nothing."""
 _JSON_LINES = (("content-type", "application/x-ndjson"),)
 
 
@@ -42,7 +47,7 @@ class ControlCall:
         """The query's parameters, the last of each name."""
         return {name: values[-1] for name, values in parse_qs(self.request.query).items()}
 
-    def chosen_by(self, *names: str) -> None:
+    def check_parameters(self, names: tuple[str, ...]) -> None:
         """Refuse parameters that would choose nothing, since everything would be taken for what was asked for.
 
         Raises:
@@ -50,17 +55,11 @@ class ControlCall:
         """
         for name, text in parse_qsl(self.request.query, keep_blank_values=True):
             if name not in names:
-                msg = f"There is no parameter `{name}` here; expected {', '.join(names)}."
+                msg = f"There is no parameter `{name}` here; expected {', '.join(names) or 'none'}."
                 raise ValueError(msg)
             if not text:
                 msg = f"`{name}` is empty. In an address, the # of a mark is written %23; it may be left out."
                 raise ValueError(msg)
-
-    @property
-    def mark(self) -> str | None:
-        """The mark asked for; its #, which begins the fragment of an address, may be missing."""
-        mark = self.query.get("mark")
-        return mark if mark is None or mark.startswith("#") else f"#{mark}"
 
     def number(self, name: str) -> int | None:
         """Return a parameter that is a whole number, None where it is absent.
@@ -104,6 +103,7 @@ class Control:
             call.reply = _refusal(404, f"There is no {request.method} {request.path} here. There is: {known}.")
             return call
         try:
+            call.check_parameters(_PARAMETERS.get(found[0], ()))
             reply = found[1](call)
             assert isinstance(reply, Reply)
             call.reply = reply
@@ -174,13 +174,12 @@ class Control:
     @routed("GET /_control/ledger")
     def ledger(self, call: ControlCall) -> Reply:
         """Return entries, one a line; `after`, `limit`, `mark`, `conversation` choose."""
-        call.chosen_by("after", "limit", "mark", "conversation")
         epoch = self._server.epoch
         epoch.advance(time.monotonic_ns())
         lines = epoch.ledger.lines(
             after=call.number("after") or 0,
             limit=call.number("limit"),
-            mark=call.mark,
+            mark=call.query.get("mark"),
             conversation=call.query.get("conversation"),
         )
         return scripted(_in_pieces(lines))
@@ -245,8 +244,7 @@ class Control:
     @routed("GET /_control/retries")
     def retries(self, call: ControlCall) -> Reply:
         """List calls that were made more than once with the same body, within a `mark` or a `conversation`."""
-        call.chosen_by("mark", "conversation")
-        mark, conversation = call.mark, call.query.get("conversation")
+        mark, conversation = call.query.get("mark"), call.query.get("conversation")
         if mark is None and conversation is None:
             return _refusal(400, "Say which turn: `mark` or `conversation`.")
         return json_reply(self._server.epoch.ledger.retries(mark=mark, conversation=conversation))

@@ -146,12 +146,13 @@ class Ledger:
         Args:
             after: only those with a greater sequence number.
             limit: at most so many.
-            mark: only those of this mark.
+            mark: only those of this mark, with its # or without.
             conversation: only those of this conversation.
         """
         positions: Iterator[int]
         if mark is not None:
-            positions = iter(self._by_mark.get(mark, ()))
+            # Its # begins the fragment of an address, and is easily lost on the way.
+            positions = iter(self._by_mark.get(mark if mark.startswith("#") else f"#{mark}", ()))
         elif conversation is not None:
             positions = iter(self._by_conversation.get(conversation, ()))
         else:

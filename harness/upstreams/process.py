@@ -58,7 +58,7 @@ def serve(
     extras: Extras | None = None,
     faults: tuple[TimedFault, ...] = (),
     ready: Callable[[Addresses], None],
-) -> None:
+) -> tuple[str, ...]:
     """Serve until SIGTERM or SIGINT.
 
     Args:
@@ -69,6 +69,9 @@ def serve(
         faults: armed from the start.
         ready: is told the addresses as soon as every port answers.
 
+    Returns:
+        The names of the faults that were in force or planned at the end and never fired.
+
     Raises:
         StartError: a port is taken, or the record cannot be written, or a fault is not for upstreams.
     """
@@ -77,7 +80,7 @@ def serve(
     # Python does, took a tenth of the time of a call.
     gc.set_threshold(50_000, 20, 50)
 
-    async def run() -> None:
+    async def run() -> tuple[str, ...]:
         try:
             server = Server(port=port, record=record, settings=settings, extras=extras, faults=faults)
         except (PortInUseError, EvidenceError, FaultError, DescriptionError) as error:
@@ -89,14 +92,15 @@ def serve(
         await server.serve()
         ready(server.addresses)
         await ended.wait()
+        known = (*server.epoch.faults.in_force, *server.epoch.faults.planned)
         server.close()
+        return tuple(armed.fault.name for armed in known if not armed.fired)
 
     try:
         import uvloop
     except ImportError:  # not on Windows
-        asyncio.run(run())
-    else:
-        uvloop.run(run())
+        return asyncio.run(run())
+    return uvloop.run(run())
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
@@ -159,9 +163,9 @@ def _serve(
     described: tuple[Path, ...],
     prices: Path | None,
     **settings: Any,
-) -> None:
+) -> tuple[str, ...]:
     try:
-        serve(
+        return serve(
             port=port,
             record=record,
             settings=msgspec.convert(settings, EpochSettings),
@@ -215,4 +219,5 @@ def alone(**options: Any) -> None:
         click.echo(f"export OPENAI_API_KEY={shlex.quote(keys[0]) if keys else 'any'}")
         click.echo("\nServing until Ctrl-C.")
 
-    _serve(ready, **options)
+    for name in _serve(ready, **options):
+        click.echo(f"The fault {name} never fired.", err=True)

@@ -66,8 +66,8 @@ def test_nonsense_is_refused_in_one_sentence(stand: Any, path: str, body: Any, s
 def test_what_is_not_there(stand: Any) -> None:
     assert stand.ask("DELETE", "/faults/f9")[0] == 404
     assert stand.ask("GET", "/nothing")[0] == 404
-    for query in ("after=x", "after=%C2%B2", "mark=", "mrak=x"):
-        assert stand.ask("GET", f"/ledger?{query}")[0] == 400, query
+    for query in ("/ledger?after=x", "/ledger?after=%C2%B2", "/ledger?mark=", "/ledger?mrak=x", "/turns?mark=x"):
+        assert stand.ask("GET", query)[0] == 400, query
 
 
 def test_calls_are_on_disk_when_they_are_over_even_if_the_process_is_killed(start_stand: Any) -> None:
@@ -166,17 +166,21 @@ def test_options_hold_for_later_epochs_too(start_stand: Any, tmp_path: Path) -> 
         assert response.output_text == "pong"
 
 
-def test_alone_it_prints_addresses_and_exports() -> None:
+def test_alone_it_prints_addresses_and_exports_and_at_the_end_what_never_fired() -> None:
     program = "from harness.upstreams.process import alone; alone()"
-    process = subprocess.Popen([sys.executable, "-c", program, "--port", "0"], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", program, "--port", "0", "--fault", '{"fault": "hang", "upstream": "tts"}']
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
+    assert process.stderr is not None
     lines = []
     for line in process.stdout:
         lines.append(line.strip())
         if "Ctrl-C" in line:
             break
     process.send_signal(signal.SIGINT)
-    assert process.wait(5) == 0
+    assert process.wait(20) == 0
+    assert process.stderr.read() == "The fault hang never fired.\n"
     process.stdout.close()
+    process.stderr.close()
     assert any(line.startswith("openai ") and line.endswith("/v1") for line in lines)
     assert any(line.startswith("export OPENAI_BASE_URL=http://127.0.0.1:") for line in lines)

@@ -47,6 +47,10 @@ def test_a_whole_turn_of_the_assistants(openai_upstream: Any, ledger: Any) -> No
     ]
     assert openai_upstream.calls[0].route == "POST /v1/assistants"
     assert ledger.summary().open_generations == 0
+    assert ledger.open_generations() == []
+    assert ledger.tool_calls_by_turn() == {"#h12345678": 2}
+    assert ledger.retries(mark="#h12345678") == []
+    assert ledger.spend()["by_caller"][""] == pytest.approx(ledger.summary().cost_usd)
 
 
 async def test_the_same_with_the_async_client(openai_upstream: Any) -> None:

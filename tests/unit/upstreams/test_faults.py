@@ -416,3 +416,4 @@ def test_an_epoch_that_ends_gives_up_what_was_planned(caller: Any) -> None:
     caller.epoch.faults.plan(parse({"fault": "hang"}), 0)
     caller.epoch.close(1)
     assert events(caller) == ["planned", "lifted"]
+    assert caller.epoch.ledger.events[-1].detail == "never fired"

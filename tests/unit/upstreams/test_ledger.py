@@ -30,6 +30,7 @@ def test_numbers_increase_and_queries_find(epoch: Epoch) -> None:
     assert [entry.seq for entry in epoch.ledger.entries(after=1, mark="#haaaaaaaa")] == [3]
     assert [entry.seq for entry in epoch.ledger.entries(after=2)] == [3]
     assert len(list(epoch.ledger.lines(limit=2))) == 2
+    assert [entry.seq for entry in epoch.ledger.entries(mark="haaaaaaaa")] == [1, 3]
     assert epoch.ledger.entries(mark="#hnothing00") == []
 
 
