@@ -127,6 +127,28 @@ def metadata_of(body: dict[str, Any]) -> dict[str, str]:
     return value
 
 
+def stops_of(body: dict[str, Any]) -> tuple[str, ...]:
+    """Return the texts before which an answer ends: at most four.
+
+    Raises:
+        ApiError: 400 for anything else.
+    """
+    value = body.get("stop")
+    stops = [value] if isinstance(value, str) else list_field(body, "stop")
+    if len(stops) > 4:
+        raise ApiError(
+            400,
+            "Invalid 'stop': array too long. Expected an array with maximum length 4, but got an array with length"
+            f" {len(stops)} instead.",
+            param="stop",
+            code="array_above_max_length",
+        )
+    for index, stop in enumerate(stops):
+        if not isinstance(stop, str):
+            raise wrong_type(f"stop[{index}]", "a string", stop)
+    return tuple(stop for stop in stops if stop)
+
+
 def text_of_content(content: Any, param: str = "content") -> str:
     """Return the text of a message's content: a text, or the text parts of an array, joined.
 
@@ -229,10 +251,24 @@ def _schema_error(schema: Any) -> str | None:
     return next((wrong for wrong in map(_schema_error, below) if wrong is not None), None)
 
 
-def tool_choice_of(choice: Any) -> str:
-    """Return a tool choice as one word: auto, none, required, or the name of the function."""
+def tool_choice_of(choice: Any, functions: tuple[dict[str, Any], ...]) -> str:
+    """Return a tool choice as one word: auto, none, required, or the name of the function.
+
+    Args:
+        choice: as the request has it.
+        functions: those that are offered.
+
+    Raises:
+        ApiError: 400: the function is not among them.
+    """
     if isinstance(choice, dict):
         nested = choice.get("function")
         name = nested.get("name") if isinstance(nested, dict) else choice.get("name")
+        if choice.get("type") == "function" and name not in [function["name"] for function in functions]:
+            raise ApiError(
+                400,
+                f"Invalid value for 'tool_choice': no function named '{name}' was specified in the 'tools' parameter.",
+                param="tool_choice",
+            )
         return name if isinstance(name, str) else "auto"
     return choice if isinstance(choice, str) else "auto"

@@ -17,6 +17,7 @@ from harness.upstreams.openai.body import (
     metadata_of,
     optional_integer,
     optional_number,
+    stops_of,
     text_field,
     text_of_content,
     tool_choice_of,
@@ -152,7 +153,8 @@ class Chat:
         optional_number(body, "top_p", 0, 1)
         limit = optional_integer(body, "max_completion_tokens", least=1)
         most = optional_integer(body, "max_tokens", least=1) if limit is None else limit
-        stream, store = flag(body, "stream"), flag(body, "store")
+        stream, store, stops = flag(body, "stream"), flag(body, "store"), stops_of(body)
+        functions = functions_in(list_field(body, "tools"))
         id_ = self._api.new_id("chatcmpl-")
         exchange.generation = id_
         fate = self._api.epoch.faults.fate(exchange)
@@ -163,9 +165,9 @@ class Chat:
             ordinal=sum(message.role == "assistant" for message in said),
             instructions=instructions,
             messages=said,
-            tools=functions_in(list_field(body, "tools")),
+            tools=functions,
             results=results,
-            tool_choice="auto" if results else tool_choice_of(body.get("tool_choice") or "auto"),
+            tool_choice="auto" if results else tool_choice_of(body.get("tool_choice") or "auto", functions),
         )
         turns = [
             take_turn(
@@ -176,6 +178,7 @@ class Chat:
                 most_tokens=1 if fate.ends_as == "incomplete" else most,
                 parallel_tool_calls=flag(body, "parallel_tool_calls", otherwise=True),
                 answer_schema=_answer_schema(body),
+                stops=stops,
             )
             for _ in range(count)
         ]

@@ -272,15 +272,16 @@ class Responses:
             fate = Fate(stays_in="in_progress")
         # Over a WebSocket a response may be prepared that nothing is generated for.
         generates = KEY not in exchange.request.headers or flag(body, "generate", otherwise=True)
+        functions = functions_in(tools)
         ask = Ask(
             seed=api.epoch.seed,
             subject=exchange.mark or chain,
             ordinal=history.turns,
             instructions=instructions,
             messages=history.messages,
-            tools=functions_in(tools),
+            tools=functions,
             results=history.results,
-            tool_choice="auto" if history.results else tool_choice_of(body.get("tool_choice") or "auto"),
+            tool_choice="auto" if history.results else tool_choice_of(body.get("tool_choice") or "auto", functions),
         )
         turn = NO_TURN
         if generates:

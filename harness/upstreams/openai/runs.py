@@ -289,7 +289,7 @@ class Runs:
             messages=tuple(Said(one.role, one.text) for one in thread.messages[-_MESSAGES_GIVEN:]),
             tools=run.functions,
             results=tuple(run.results),
-            tool_choice=tool_choice_of(run.tool_choice) if not run.results else "auto",
+            tool_choice=tool_choice_of(run.tool_choice, run.functions) if not run.results else "auto",
         )
         thread.turns += 1
         thought = api.epoch.think(exchange, ask)
@@ -371,6 +371,7 @@ class Runs:
             max_prompt_tokens=optional_integer(body, "max_prompt_tokens", least=1),
             max_completion_tokens=optional_integer(body, "max_completion_tokens", least=1),
         )
+        tool_choice_of(run.tool_choice, run.functions)
         return run, messages
 
     def _begin(self, exchange: Exchange, run: Run, messages: list[Message]) -> None:

@@ -66,6 +66,7 @@ def take_turn(
     parallel_tool_calls: bool = True,
     most_calls: int | None = None,
     answer_schema: dict[str, Any] | None = None,
+    stops: tuple[str, ...] = (),
 ) -> Turn:
     """Let the model take a turn, and note on the exchange what it costs.
 
@@ -78,6 +79,7 @@ def take_turn(
         parallel_tool_calls: whether it may ask for several tools at once.
         most_calls: how many tools it may ask for.
         answer_schema: JSON schema that an answer in words must follow; an empty one: any JSON object.
+        stops: texts before which an answer in words ends.
     """
     epoch = api.epoch
     thought = epoch.think(exchange, ask)
@@ -89,6 +91,8 @@ def take_turn(
     text = "" if calls else thought.text
     if answer_schema is not None and not calls:
         text = _as_json(answer_schema, ask, text)
+    for stop in stops:
+        text = text.partition(stop)[0]
     prompt_tokens = (
         tokens_in(ask.instructions)
         + sum(tokens_in(message.text) + TOKENS_A_MESSAGE for message in ask.messages)

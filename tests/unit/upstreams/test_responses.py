@@ -226,7 +226,39 @@ def test_a_stream_counts_like_a_body(caller: Any) -> None:
     assert text == whole["choices"][0]["message"]["content"]
 
 
-@pytest.mark.parametrize("wrong", [{"stream": "yes"}, {"store": 1}, {"max_tokens": 0}, {"max_completion_tokens": -1}])
+def test_an_answer_ends_before_what_is_to_stop_it(caller: Any) -> None:
+    said = {"role": "user", "content": "hello there"}
+    whole = complete(caller, said)["choices"][0]["message"]["content"]
+    choice = complete(caller, said, stop=["never said", "there"])["choices"][0]
+    assert (choice["message"]["content"], choice["finish_reason"]) == (whole.partition("there")[0], "stop")
+    assert 0 < len(choice["message"]["content"]) < len(whole)
+
+
+def test_a_function_that_is_not_offered_cannot_be_chosen(caller: Any) -> None:
+    chosen = {"type": "function", "name": "nope"}
+    nested = {"type": "function", "function": {"name": "nope"}}
+    said = [{"role": "user", "content": "x"}]
+    for path, body in (
+        ("/responses", {"input": "x", "tools": TOOLS, "tool_choice": chosen}),
+        ("/chat/completions", {"messages": said, "tools": CHAT_TOOLS, "tool_choice": nested}),
+        ("/threads/runs", {"assistant_id": caller.assistant(), "tool_choice": nested}),
+    ):
+        status, message = caller.refused("POST", path, {"model": "gpt-4o", **body})
+        assert (status, message.partition(":")[0]) == (400, "Invalid value for 'tool_choice'")
+    assert caller.epoch.ledger.generations == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"stream": "yes"},
+        {"store": 1},
+        {"stop": ["a"] * 5},
+        {"stop": 1},
+        {"max_tokens": 0},
+        {"max_completion_tokens": -1},
+    ],
+)
 def test_a_completion_that_is_refused_costs_nothing(caller: Any, wrong: dict[str, Any]) -> None:
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}], **wrong}
     answer = caller.call("openai", "POST", "/v1/chat/completions", body)
