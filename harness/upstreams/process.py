@@ -112,7 +112,13 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--record", type=click.Path(path_type=Path, file_okay=False), help="Directory for the ledgers."
             ),
-            click.option("--latency", default="fast", show_default=True, type=click.Choice(list(PROFILES))),
+            click.option(
+                "--latency",
+                default="fast",
+                show_default=True,
+                type=click.Choice(list(PROFILES)),
+                help="How long answers take: milliseconds, as the upstreams are documented, or as the real ones.",
+            ),
             click.option(
                 "--latency-scale",
                 default=1.0,
@@ -122,9 +128,20 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             click.option("--seed", default=0, show_default=True, help="Seed of every random choice."),
             click.option(
-                "--fault", "faults", multiple=True, metavar="JSON", help="A fault that is armed from the start."
+                "--fault",
+                "faults",
+                multiple=True,
+                metavar="JSON",
+                help="A fault that is armed from the start, as often as there are faults, e.g."
+                ' \'{"fault": "hang", "upstream": "openai"}\'. `harness list --faults` shows them.',
             ),
-            click.option("--emotion-labels", default="ja", show_default=True, type=click.Choice(["ja", "ko", "en"])),
+            click.option(
+                "--emotion-labels",
+                default="ja",
+                show_default=True,
+                type=click.Choice(["ja", "ko", "en"]),
+                help="In which language emotions are named.",
+            ),
             click.option(
                 "--api-key", "api_keys", multiple=True, help="A key that OpenAI accepts; none given: every key."
             ),

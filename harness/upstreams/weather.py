@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import math
 from zoneinfo import ZoneInfo
 
 from harness.upstreams.chance import choice, fraction
 from harness.upstreams.exchange import Exchange
-from harness.upstreams.places import place_named
+from harness.upstreams.places import place_named, place_near
 from harness.upstreams.routing import routed
 from harness.upstreams.service import Service, ServiceError
 from harness.upstreams.wire import Reply, json_reply
@@ -31,16 +32,22 @@ class Weather(Service):
 
     @routed("GET /data/2.5/weather")
     def current(self, exchange: Exchange) -> Reply:
-        """Return the weather of a city; 400 without one, 404 for an unknown one, 401 for a key named "invalid"."""
+        """Return the weather of a city, or of the known one that is nearest to `lat` and `lon`.
+
+        400 where neither is given, 404 for an unknown city, 401 for a key named "invalid".
+        """
         query = exchange.query
         if query.get("appid", "") == "invalid":
             raise ServiceError(
                 401, "Invalid API key. Please see https://openweathermap.org/faq#error401 for more info."
             )
         asked = query.get("q", "").strip()
-        if not asked:
+        if asked:
+            place = place_named(asked.split(",")[0])
+        elif "lat" in query and "lon" in query:
+            place = place_near(_degrees(query["lat"], "latitude", 90), _degrees(query["lon"], "longitude", 180))
+        else:
             raise ServiceError(400, "Nothing to geocode")
-        place = place_named(asked.split(",")[0])
         if place is None:
             raise ServiceError(404, "city not found")
         seed = self.epoch.seed
@@ -52,7 +59,7 @@ class Weather(Service):
         offset = datetime.datetime.fromtimestamp(now_s, ZoneInfo(place.time_zone)).utcoffset()
         return json_reply(
             {
-                "coord": {"lon": 139.69, "lat": 35.69},
+                "coord": {"lon": place.at[1], "lat": place.at[0]},
                 "weather": [{"id": code, "main": main, "description": descriptions[language], "icon": icon}],
                 "base": "stations",
                 "main": {
@@ -85,6 +92,16 @@ class Weather(Service):
         # OpenWeatherMap writes `cod` as a number in success and in 401, as a string in 404.
         code: int | str = str(status) if status in (400, 404) else status
         return json_reply({"cod": code, "message": message or words.get(status, "Internal error")}, status=status)
+
+
+def _degrees(text: str, name: str, most: int) -> float:
+    try:
+        degrees = float(text)
+    except ValueError:
+        degrees = math.nan
+    if not -most <= degrees <= most:
+        raise ServiceError(400, f"wrong {name}")
+    return degrees
 
 
 def _in_units(celsius: float, units: str) -> float:

@@ -100,11 +100,32 @@ def test_weather_of_a_city_by_any_of_its_names(caller: Any, city: str) -> None:
     assert found["weather"][0]["description"]
 
 
-@pytest.mark.parametrize(("query", "status"), [("q=Atlantis", 404), ("", 400), ("q=Tokyo&appid=invalid", 401)])
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("q=Atlantis", 404),
+        ("", 400),
+        ("q=Tokyo&appid=invalid", 401),
+        ("lat=35.7", 400),
+        ("lat=x&lon=1", 400),
+        ("lat=91&lon=1", 400),
+        ("lat=nan&lon=1", 400),
+    ],
+)
 def test_weather_refuses(caller: Any, query: str, status: int) -> None:
     answer = caller.call("weather", "GET", "/data/2.5/weather", query=query)
     assert answer.status == status
     assert int(answer.json["cod"]) == status
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "city"), [(35.6, 139.9, "Tokyo"), (-40, 170, "Sydney"), (35.1, -179, "Sapporo")]
+)
+def test_weather_of_the_nearest_city(caller: Any, latitude: float, longitude: float, city: str) -> None:
+    found = caller.call("weather", "GET", "/data/2.5/weather", query=f"lat={latitude}&lon={longitude}").json
+    named = caller.call("weather", "GET", "/data/2.5/weather", query=f"q={city}").json
+    assert found == named
+    assert (found["name"], found["cod"]) == (city, 200)
 
 
 def test_news(caller: Any) -> None:
