@@ -18,7 +18,7 @@ _KEPT = 16
 _KEPT_BYTES = 1_000_000
 """Speech up to this size is kept for the next text of the same length, that many lengths of it: 16 MB at the most."""
 _ENCODED_KEPT = 256
-"""Lengths of encoded speech that are kept: texts differ by a fifteenth of a second, so these are all below 17 s."""
+"""Encoded speeches that are kept. Texts differ by a fifteenth of a second: of one format, all lengths up to 17 s."""
 _LONG_ENCODED_KEPT = 4
 """The same, of speech whose samples are beyond `_KEPT_BYTES`: what a fault makes for ever longer is made once."""
 
@@ -132,7 +132,7 @@ def encoded(seconds: float, *, encoding: Encoding, rate_hz: int) -> bytes:
 
 
 def _encoded(size_bytes: int, encoding: Encoding, rate_hz: int) -> bytes:
-    import soundfile  # brings NumPy: 160 ms and 30 MB that only those pay for who ask for such a format
+    import soundfile  # brings NumPy: 160 ms and 16 MB that only those pay for who ask for such a format
 
     container, subtype = _LIBSNDFILE_NAMES[encoding]
     to = BytesIO()
