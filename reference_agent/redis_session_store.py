@@ -16,7 +16,8 @@ A script is a transaction, so the number of live conversations is bounded at eve
 turns run by Redis's own clock: machines whose clocks differ still take turns. What Redis forgets when it dies, users
 lose: run it with `appendonly yes` where that matters.
 
-A session takes about 500 bytes there, what a user spent in a day 400 more (measured over 10,000 users, Redis 6.2).
+A session takes about 750 bytes there once its user has come back (measured over 4,000 users, Redis 6.2), what a user
+spent in a day 400 more (over 10,000).
 """
 
 from __future__ import annotations
