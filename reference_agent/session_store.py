@@ -230,14 +230,8 @@ class SqliteSessionStore:
         return self._file.trouble
 
     async def knows(self, user_id: str) -> bool:
-        return await self._file.do(
-            lambda db: (
-                db.execute(
-                    "SELECT 1 FROM sessions WHERE user_id = ? AND conversation IS NOT NULL", (user_id,)
-                ).fetchone()
-                is not None
-            )
-        )
+        known = "SELECT 1 FROM sessions WHERE user_id = ? AND conversation IS NOT NULL"
+        return await self._file.look(known, user_id) is not None
 
     async def claim(self, user_id: str, now: float, until: float) -> Claim:
         return await self._file.do(lambda db: self._claim(db, user_id, now, until))
@@ -435,12 +429,10 @@ class SqliteSessionStore:
         await self._file.do(work)
 
     async def spent(self, day: int, user_id: str) -> tuple[float, float]:
-        def work(db: sqlite3.Connection) -> tuple[float, float]:
-            of_user = "SELECT coalesce(sum(usd), 0) FROM spend WHERE day = ? AND user_id = ?"
-            of_all = "SELECT coalesce(sum(usd), 0) FROM spend_of_day WHERE day = ?"
-            return db.execute(of_user, (day, user_id)).fetchone()[0], db.execute(of_all, (day,)).fetchone()[0]
-
-        return await self._file.do(work)
+        of_user = "SELECT coalesce(sum(usd), 0) FROM spend WHERE day = ? AND user_id = ?"
+        of_all = "SELECT coalesce(sum(usd), 0) FROM spend_of_day WHERE day = ?"
+        spent: tuple[float, float] = await self._file.look(f"SELECT ({of_user}), ({of_all})", day, user_id, day)
+        return spent
 
     async def forget_spender(self, user_id: str) -> None:
         def work(db: sqlite3.Connection) -> None:

@@ -21,6 +21,11 @@ _READY_WITHIN_S = 20.0
 _ATTEMPTS = 5  # somebody else may take the port between the look and the start
 
 
+# A shell that starts something in the background has it ignore Ctrl-C, and whatever that starts inherits this: tests of
+# Ctrl-C would wait for ever. A handler of our own is not inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def missing() -> Callable[[str], NoReturn]:
     """Return what a fixture calls when this machine lacks a part: skips, but fails in continuous integration."""

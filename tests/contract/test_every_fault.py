@@ -482,7 +482,8 @@ TIMED_OUT = (openai.APITimeoutError, httpx2.ReadTimeout)
 THROUGH_CLIENT: dict[str, list[ThroughClient]] = {
     **{fault: [misbehaving(proof)] for fault, proof in MISBEHAVIOURS.items()},
     "answer_lost": [ThroughClient(thread, openai.APIConnectionError)],
-    "bandwidth": [ThroughClient(thread, openai.APITimeoutError, fields={"bytes_per_s": 1}, patience_s=SILENCE_S)],
+    # A byte a second: patience that is shorter than the time between two bytes.
+    "bandwidth": [ThroughClient(thread, openai.APITimeoutError, fields={"bytes_per_s": 1}, patience_s=SILENCE_S / 2)],
     "blackhole": [ThroughClient(thread, openai.APITimeoutError, patience_s=SILENCE_S)],
     "clock_skew": [
         ThroughClient(date_s, is_seen=lambda date_s: abs(date_s - time.time() + 7200) < 60, fields={"seconds": -7200})
