@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable
@@ -50,14 +51,13 @@ class SqliteFile:
         Raises:
             Unavailable: the file cannot be used.
         """
-        if self._path is None or self._db is None:
-            return await self.do(lambda db: db.execute(query, values).fetchone())
-        try:
-            if self._reader is None:
-                self._reader = sqlite3.connect(self._path, timeout=0.0, isolation_level=None)
-            return self._reader.execute(query, values).fetchone()
-        except sqlite3.Error as failure:
-            raise Unavailable(self._name, str(failure), never_arrived=True) from failure
+        if self._path is not None and self._db is not None:
+            # Now and then (a log that is begun anew, a reader's mark that is taken) a look does have to wait: then not here.
+            with contextlib.suppress(sqlite3.Error):
+                if self._reader is None:
+                    self._reader = sqlite3.connect(self._path, timeout=0.0, isolation_level=None)
+                return self._reader.execute(query, values).fetchone()
+        return await self.do(lambda db: db.execute(query, values).fetchone())
 
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do the work in one transaction, in the file's own thread; finish it even when the caller is cancelled.
