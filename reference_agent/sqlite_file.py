@@ -52,7 +52,7 @@ class SqliteFile:
             Unavailable: the file cannot be used.
         """
         if self._path is not None and self._db is not None:
-            # Now and then (a log that is begun anew, a reader's mark that is taken) a look does have to wait: then not here.
+            # Now and then (a log is begun anew, a mark is taken) a look does have to wait: then not here.
             with contextlib.suppress(sqlite3.Error):
                 if self._reader is None:
                     self._reader = sqlite3.connect(self._path, timeout=0.0, isolation_level=None)
