@@ -210,6 +210,13 @@ CREATE TABLE IF NOT EXISTS waiting (
     UNIQUE (user_id, holder)
 );
 """
+_UPGRADES = {
+    2: """
+ALTER TABLE sessions ADD COLUMN first_turn_at REAL;
+ALTER TABLE sessions ADD COLUMN standing REAL NOT NULL DEFAULT 0;
+UPDATE sessions SET first_turn_at = last_turn_at, standing = last_turn_at;
+"""
+}
 _BOOK = """
 INSERT INTO spend VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, user_id, model) DO UPDATE SET
     prompt_tokens = prompt_tokens + excluded.prompt_tokens,
@@ -224,7 +231,7 @@ class SqliteSessionStore:
 
     def __init__(self, path: Path | None, bounds: Bounds) -> None:
         self._bounds = bounds
-        self._file = SqliteFile("sessions", path, _SCHEMA, _VERSION)
+        self._file = SqliteFile("sessions", path, _SCHEMA, _VERSION, _UPGRADES)
 
     def trouble(self) -> str:
         return self._file.trouble

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from reference_agent.errors import Unavailable
 
 T = TypeVar("T")
 
+_NO_UPGRADES: Mapping[int, str] = {}
 _BUSY_S = 2.0  # another replica's transaction is waited for; one takes far less than a millisecond
 
 
@@ -29,13 +30,17 @@ class SqliteFile:
         path: the file; None: memory, for one process that may forget.
         schema: SQL that makes the tables where they are not there yet.
         version: of the tables; a file of another version is refused, not guessed at.
+        upgrades: SQL that makes the next version of the tables out of a version that is named.
     """
 
-    def __init__(self, name: str, path: Path | None, schema: str, version: int) -> None:
+    def __init__(
+        self, name: str, path: Path | None, schema: str, version: int, upgrades: Mapping[int, str] = _NO_UPGRADES
+    ) -> None:
         self._name = name
         self._path = path
         self._schema = schema
         self._version = version
+        self._upgrades = upgrades
         self._thread = ThreadPoolExecutor(1, name)
         self._db: sqlite3.Connection | None = None
         self.trouble = ""
@@ -103,6 +108,10 @@ class SqliteFile:
         _into_wal(db)
         db.execute("PRAGMA synchronous = NORMAL")  # what a power cut loses is a few turns' times, never a table
         (version,) = db.execute("PRAGMA user_version").fetchone()
+        while version in self._upgrades:
+            upgrade = self._upgrades[version]
+            version += 1
+            db.executescript(f"BEGIN IMMEDIATE; {upgrade} PRAGMA user_version = {version}; COMMIT;")
         if version not in (0, self._version):
             db.close()
             msg = f"{where} was written by another version of the agent: name another file, or remove this one"

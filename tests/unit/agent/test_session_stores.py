@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -19,6 +21,7 @@ from reference_agent.session_store import (
     MustCreate,
     MustDelete,
     SessionStore,
+    SqliteSessionStore,
     open_session_store,
 )
 
@@ -384,3 +387,20 @@ async def test_what_is_spent_at_once_in_two_replicas_is_booked_to_the_cent(open_
     await stores[0].forget_spender("u1")
     assert await stores[1].spent(7, "u1") == pytest.approx((0.0, 2.5), abs=1e-9), "on somebody, but on whom?"
     await stores[0].forget_spender("nobody")
+
+
+async def test_a_file_of_the_version_before_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            """CREATE TABLE sessions (
+                user_id TEXT PRIMARY KEY, conversation TEXT, said TEXT, turns INTEGER NOT NULL DEFAULT 0,
+                protected INTEGER NOT NULL DEFAULT 0, last_turn_at REAL NOT NULL, leased_until REAL NOT NULL
+            ) WITHOUT ROWID;
+            INSERT INTO sessions VALUES ('u', 'of u', NULL, 2, 1, 5.0, 0);
+            PRAGMA user_version = 2;"""
+        )
+    for _ in range(2):
+        store = SqliteSessionStore(path, BOUNDS)
+        assert await turn(store, "u", NOW) == "of u"
+        await store.close()
