@@ -92,7 +92,11 @@ def events(directory: Path) -> list[FaultEvent]:
 def test_a_process_is_measured_and_its_end_is_noticed(tmp_path: Path) -> None:
     target = subprocess.Popen([sys.executable, "-c", "import time; held = bytearray(30_000_000); time.sleep(60)"])
     try:
-        until(lambda: Path(f"/proc/{target.pid}/statm").read_text().split()[1] > "7000", "it has its memory")
+        page_bytes = os.sysconf("SC_PAGESIZE")
+        until(
+            lambda: int(Path(f"/proc/{target.pid}/statm").read_text().split()[1]) * page_bytes > 30_000_000,
+            "it has its memory",
+        )
         with watching(tmp_path, "--pid", str(target.pid)):
             until(lambda: len(points(tmp_path)) > 2, "it is measured")
             target.kill()
