@@ -13,7 +13,8 @@ scenario = Scenario(
     severity="minor",
     story="「今何時で、天気はどうで、ついでに運勢も教えて」 costs three tools in a row: users see 9 s instead of 3 s.",
     claim="Tools that were asked for together run together: they cost about the longest of them.",
-    quick=Durations(warm_up_s=1, steady_s=5, attack_s=12, recovery_s=1, drain_s=8),
+    # 18 s are ten or eleven questions: one that a busy moment spoils leaves nine, whose interval still tells.
+    quick=Durations(warm_up_s=1, steady_s=5, attack_s=18, recovery_s=1, drain_s=8),
     full=Durations(warm_up_s=5, steady_s=30, attack_s=120, recovery_s=10, drain_s=30),
     not_played="the quick size plays the documented tool times (1.2 s, 3.5 s, 0.8 s) at a tenth",
     faults=(
@@ -42,7 +43,7 @@ scenario = Scenario(
             "all_answered",
             roles=("probe",),
             at_most_unanswered=1,
-            because="tools that fail at once overlap, too: the answer has to come; one of seven is left for bad luck",
+            because="tools that fail at once overlap, too: the answer has to come; one of ten is left for bad luck",
         ),
         check(
             "real_users_served",
@@ -65,6 +66,10 @@ class SequentialToolsUsers(RealUsers):
         self.say(self.person.small_talk(self.draw))
 
 
+# Each asks for a city of its own: an agent may remember the weather that it was told a moment ago, and rightly.
+CITIES = ("東京", "大阪", "京都", "札幌", "福岡", "名古屋", "横浜", "神戸", "仙台", "広島", "那覇", "金沢")
+
+
 class SequentialToolsProbes(Probes):
     """The documented question for three tools."""
 
@@ -74,4 +79,5 @@ class SequentialToolsProbes(Probes):
 
     @task
     def ask_for_three(self) -> None:
-        self.say("今何時で、天気はどうで、ついでに運勢も教えて", user_id=f"asker_{self.ordinal}")
+        city = CITIES[self.ordinal % len(CITIES)]
+        self.say(f"今何時で、{city}の天気はどうで、ついでに運勢も教えて", user_id=f"asker_{self.ordinal}")
