@@ -199,7 +199,7 @@ class DatabaseLevel:
         await self._file.do(work)
 
     async def forget(self, owner: str) -> None:
-        await self._file.do(lambda db: db.execute("DELETE FROM kept WHERE owner = ?", (owner,)))
+        await self._file.run("DELETE FROM kept WHERE owner = ?", owner)
 
     async def close(self) -> None:
         await self._file.close()

@@ -7,7 +7,6 @@ goes on.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
@@ -94,10 +93,7 @@ class StoredLeftovers:
         self._delete[kind] = delete
 
     async def add(self, kind: str, what: str, owner: str = "") -> None:
-        def work(db: sqlite3.Connection) -> None:
-            db.execute("INSERT OR REPLACE INTO leftovers VALUES (?, ?, ?)", (kind, what, owner))
-
-        await self._file.do(work)
+        await self._file.run("INSERT OR REPLACE INTO leftovers VALUES (?, ?, ?)", kind, what, owner)
 
     async def clear(self, owner: str | None = None) -> list[str]:
         left = []
@@ -144,7 +140,4 @@ class StoredLeftovers:
             return False
 
     async def _done(self, kind: str, what: str) -> None:
-        def work(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM leftovers WHERE kind = ? AND what = ?", (kind, what))
-
-        await self._file.do(work)
+        await self._file.run("DELETE FROM leftovers WHERE kind = ? AND what = ?", kind, what)

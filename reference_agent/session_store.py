@@ -406,15 +406,16 @@ class SqliteSessionStore:
         return await self._file.do(lambda db: list(reversed(db.execute(latest, (conversation, most)).fetchall())))
 
     async def add_messages(self, conversation: str, messages: list[tuple[str, str]]) -> None:
-        await self._file.do(
-            lambda db: db.executemany(
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany(
                 "INSERT INTO messages (conversation, role, text) VALUES (?, ?, ?)",
                 [(conversation, role, text) for role, text in messages],
             )
-        )
+
+        await self._file.do(work)
 
     async def delete_messages(self, conversation: str) -> None:
-        await self._file.do(lambda db: db.execute("DELETE FROM messages WHERE conversation = ?", (conversation,)))
+        await self._file.run("DELETE FROM messages WHERE conversation = ?", conversation)
 
     async def spend(
         self,

@@ -67,10 +67,26 @@ class SqliteFile:
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do the work in one transaction, in the file's own thread; finish it even when the caller is cancelled.
 
+        What the work returns must not be a cursor: let go of by the event loop while the thread is at the next
+        transaction, it resets a statement that is in use there, and SQLite calls that a misuse.
+
+        Raises:
+            Unavailable: the file cannot be used.
+            TypeError: the work returned a cursor.
+        """
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._transaction, work))
+
+    async def run(self, statement: str, *values: Any) -> None:
+        """Carry out one statement, as `do` does its work.
+
         Raises:
             Unavailable: the file cannot be used.
         """
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._transaction, work))
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(statement, values)
+
+        await self.do(work)
 
     async def close(self) -> None:
         """Close the file."""
@@ -90,13 +106,17 @@ class SqliteFile:
             db.execute("BEGIN IMMEDIATE")
             try:
                 result = work(db)
+                if isinstance(result, sqlite3.Cursor):
+                    msg = "work in a SQLite file must not return a cursor: return the rows, or nothing"
+                    raise TypeError(msg)
             except BaseException:
                 db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
         except (sqlite3.Error, OSError) as failure:
             self.trouble = str(failure)
-            raise Unavailable(self._name, self.trouble, never_arrived=True) from failure
+            # Without its traceback, whose frames hold cursors: they are let go of here, in the thread that they are of.
+            raise Unavailable(self._name, self.trouble, never_arrived=True) from failure.with_traceback(None)
         self.trouble = ""
         return result
 
