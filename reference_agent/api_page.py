@@ -2,49 +2,59 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+from reference_agent.sentences import sentences
+from reference_agent.server_sent import told
 
 Answers = dict[int | str, dict[str, Any]]
 
-_REPLY = "いまは正午だにゃん"
-_LATER = {"retry_after_s": 1.0}
+_ENDING = "にゃん"
+_REPLY = f"いまは正午だ{_ENDING}"
+_LATER: dict[str, Any] = {"retry_after_s": 1.0}
 
 
-def said_so(description: str, code: str, message: str, **more: Any) -> dict[str, Any]:
-    """Return what the page says of a failure: a word for machines, and a sentence for people."""
-    example = {"error": {"code": code, "message": message, **more}}
+def said_so(
+    description: str, code: str, plainly: str = "", *, retry_after_s: float | None = None, **figures: int
+) -> dict[str, Any]:
+    """Return what the page says of a failure.
+
+    Args:
+        description: when it happens.
+        code: a word for machines; the example has the sentence for people who speak Japanese.
+        plainly: what is said instead to the author of the program that calls.
+        retry_after_s: as it is told.
+        figures: in the sentence.
+    """
+    said = [sentence.format(**figures) + _ENDING for sentence in ([] if plainly else sentences(code, "ja"))]
+    error: dict[str, Any] = {"code": code, "message": plainly or "。".join(said)}
+    if retry_after_s is not None:
+        error["retry_after_s"] = retry_after_s
+    example = {"error": error}
     return {"description": description, "content": {"application/json": {"example": example}}}
-
-
-def _event(name: str, data: Any) -> str:
-    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
 _RETRY_AFTER = {"headers": {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}}
 _FAILURES: Answers = {
     400: said_so("no JSON", "not_json", "The request is not JSON in UTF-8."),
-    413: said_so("too long, or too big", "message_too_long", "メッセージは2000文字までにしてにゃん"),
+    413: said_so("too long, or too big", "message_too_long", most=2000),
     422: said_so("not to be worked on", "user_id_missing", "user_id must be a text that is not empty."),
     429: {
-        **said_so(
-            "too many, too fast, or too dear", "rate_limited", "ちょっと早すぎるにゃん。すこし待ってにゃん", **_LATER
-        ),
+        **said_so("too many, too fast, or too dear", "rate_limited", **_LATER),
         **_RETRY_AFTER,
     },
-    500: said_so("a mistake of ours", "internal", "なにかがおかしいにゃん。調べておくにゃん"),
-    502: said_so("the model came to nothing", "generation_failed", "うまく考えられなかったにゃん"),
+    500: said_so("a mistake of ours", "internal"),
+    502: said_so("the model came to nothing", "generation_failed"),
     503: {
         **said_so(
             "an upstream is down (`<upstream>_unavailable`), or this process is about to end (`shutting_down`)",
             "openai_unavailable",
-            "いまは考えられないにゃん。すこし後で話しかけてにゃん",
             **_LATER,
         ),
         **_RETRY_AFTER,
     },
     504: {
-        **said_so("not in time", "out_of_time", "時間切れにゃん。もう一度話しかけてにゃん", **_LATER),
+        **said_so("not in time", "out_of_time", **_LATER),
         **_RETRY_AFTER,
     },
 }
@@ -68,10 +78,12 @@ READ: Answers = {
         ),
         "content": {
             "text/event-stream": {
-                "example": _event("tool", {"name": "get_time"})
-                + _event("delta", {"text": "いまは"})
-                + _event("delta", {"text": "正午だにゃん"})
-                + _event("done", {"reply": _REPLY})
+                "example": told(
+                    ("tool", {"name": "get_time"}),
+                    ("delta", {"text": "いまは"}),
+                    ("delta", {"text": "正午だにゃん"}),
+                    ("done", {"reply": _REPLY}),
+                )
             }
         },
     },
@@ -86,9 +98,9 @@ ERASED: Answers = {
         "description": "something is left; it is being tried again until it is gone",
         "content": {"application/json": {"example": {"erased": False, "left": ["conversation"]}}},
     },
-    429: said_so("too many of this user's turns wait already", "one_at_a_time", "ひとつずつ話してにゃん", **_LATER),
-    503: said_so("nothing can be written down now", "sessions_unavailable", "いまは考えられないにゃん", **_LATER),
-    504: said_so("a turn of the user is still under way; ask again", "out_of_time", "時間切れにゃん", **_LATER),
+    429: said_so("too many of this user's turns wait already", "one_at_a_time", **_LATER),
+    503: said_so("nothing can be written down now", "sessions_unavailable", **_LATER),
+    504: said_so("a turn of the user is still under way; ask again", "out_of_time", **_LATER),
 }
 WHOSE: list[dict[str, Any]] = [
     {"name": "user_id", "in": "path", "required": True, "schema": {"type": "string"}, "example": "tama"}

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Language = Literal["ja", "ko", "en", "de", "fr", "es"]
 LANGUAGES: tuple[Language, ...] = ("ja", "ko", "en", "de", "fr", "es")
@@ -102,6 +102,19 @@ def _address(written: str) -> Address | None:
 
 def _is_proxy(address: Address, proxies: tuple[Network, ...]) -> bool:
     return any(address in network for network in proxies)
+
+
+class Asking(NamedTuple):
+    """What is known of somebody before anything is spent on them: enough for the words of a refusal."""
+
+    language: str = ""
+    """As in `Hints`."""
+    text: object = ""
+    """What they say, as it came."""
+
+
+ASKING: ContextVar[Asking] = ContextVar("asking", default=Asking())  # noqa: B039 - it is frozen
+"""Whose request is being looked at."""
 
 
 @dataclass(frozen=True)

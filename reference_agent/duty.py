@@ -20,7 +20,6 @@ from reference_agent.settings import Settings
 T = TypeVar("T")
 
 _PATIENT_SIGNALS = 2
-_LEAVING = "少し席を外すにゃん。すぐ別の猫が来るにゃん"
 
 
 class Duty:
@@ -73,7 +72,7 @@ async def _all_over(turns: set[asyncio.Task[Any]]) -> bool:
 
 def left_alone() -> Refused:
     """Return what a caller is told whose turn the end of the process cut off."""
-    return Refused(503, "shutting_down", _LEAVING, 1.0)
+    return Refused(503, "shutting_down", 1.0)
 
 
 class Server(uvicorn.Server):

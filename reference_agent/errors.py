@@ -22,17 +22,21 @@ class Refused(AgentError):
 
     Args:
         status: HTTP status: 400 to 499, or 503 when this process is about to end.
-        code: a word for machines, e.g. `rate_limited`.
-        message: a sentence for people.
+        code: a word for machines, e.g. `rate_limited`; `sentences.py` has the words for people.
         retry_after_s: seconds after which it is worth trying again; None: it never is.
+        plainly: what is said instead, to the author of a program that calls in a way that nobody means.
+        figures: what the words for people have room for, by name.
     """
 
-    def __init__(self, status: int, code: str, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, status: int, code: str, retry_after_s: float | None = None, *, plainly: str = "", **figures: int
+    ) -> None:
+        super().__init__(plainly or code)
         self.status = status
         self.code = code
-        self.message = message
         self.retry_after_s = retry_after_s
+        self.plainly = plainly
+        self.figures = figures
 
 
 class Unavailable(AgentError):

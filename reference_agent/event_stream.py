@@ -13,15 +13,9 @@ from starlette.types import Receive, Scope, Send
 
 from reference_agent.duty import left_alone
 from reference_agent.parts.failures import Failures
+from reference_agent.server_sent import MEDIA_TYPE, STILL_THERE, STREAM_HEADERS, event
 
 T = TypeVar("T")
-
-MEDIA_TYPE = "text/event-stream"
-_HEARTBEAT = b": still there\n\n"
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # nginx would keep it back until it is whole
-}
 
 
 def result_of(turn: asyncio.Task[T]) -> T:
@@ -81,11 +75,6 @@ class Told:
         self._news.set()
 
 
-def event(name: str, data: Any) -> bytes:
-    """Return a server-sent event."""
-    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
-
-
 class EventStream(Response):
     """Tells a turn as it goes, and how it ended: `done` with the whole `reply`, or `error` as a plain turn has it.
 
@@ -95,7 +84,7 @@ class EventStream(Response):
     media_type = MEDIA_TYPE
 
     def __init__(self, turn: asyncio.Task[str], told: Told, failures: Failures, heartbeat_s: float) -> None:
-        super().__init__(headers=_HEADERS)
+        super().__init__(headers=STREAM_HEADERS)
         del self.headers["content-length"]
         self._turn = turn
         self._told = told
@@ -107,7 +96,7 @@ class EventStream(Response):
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             while not self._told.over:
-                told = self._told.take() or _HEARTBEAT
+                told = self._told.take() or STILL_THERE
                 await send({"type": "http.response.body", "body": told, "more_body": True})
                 something = asyncio.create_task(self._told.something())
                 await asyncio.wait({something, left}, timeout=self._heartbeat_s, return_when=asyncio.FIRST_COMPLETED)

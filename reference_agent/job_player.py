@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from reference_agent.caller import ASKING, Asking
 from reference_agent.clock import Clock
 from reference_agent.errors import AgentError, OutOfTime, Refused, Unavailable
 from reference_agent.job_queue import JobQueue
@@ -141,6 +142,7 @@ class JobPlayer:
             await self._queue.knock(box, LEASE_S)
             return
         assert isinstance(claimed, Claimed)
+        ASKING.set(Asking(claimed.job.hints.language, claimed.job.text))
         if claimed.job.attempt > 1:
             self._logging.noted("job_again", job=claimed.job.id, attempt=claimed.job.attempt)
         why = self._too_much(claimed)
@@ -164,7 +166,7 @@ class JobPlayer:
                 self._logging.noted("job_run_not_ended", reason=str(failure))
                 return await self._store.put_back(claimed), _WORTH_WAITING_S / 10
         self._logging.noted("job_given_up", job=claimed.job.id, why=why)
-        error = {"code": why, "message": "ごめん、答えられなかったにゃん"}
+        error = {**self._error(Refused(503, why)), "code": why}
         return await self._finish_failed(claimed, error), 0.0
 
     async def _attempt(self, claimed: Claimed) -> tuple[int, float]:

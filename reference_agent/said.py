@@ -8,8 +8,21 @@ from typing import Any
 
 from fastapi import Request
 
-from reference_agent.caller import Hints, Network, caller_address, hints_of, is_unknown_proxy
+from reference_agent.caller import (
+    ASKING,
+    Asking,
+    Hints,
+    Network,
+    caller_address,
+    hints_of,
+    is_unknown_proxy,
+)
 from reference_agent.errors import Refused
+
+
+def asked_by(request: Request) -> None:
+    """Note whose request it is, as far as its headers tell: what goes wrong from now on is told in their language."""
+    ASKING.set(Asking(request.headers.get("accept-language", "")))
 
 
 async def said_in(request: Request, most_bytes: int) -> dict[str, Any]:
@@ -18,27 +31,30 @@ async def said_in(request: Request, most_bytes: int) -> dict[str, Any]:
     Raises:
         Refused: it is too big, or no JSON, or no object.
     """
+    asked_by(request)
     body = bytearray()
     async for piece in request.stream():
         body += piece
         if len(body) > most_bytes:
-            raise Refused(413, "body_too_big", f"The request is larger than {most_bytes} bytes.")
+            raise Refused(413, "body_too_big", plainly=f"The request is larger than {most_bytes} bytes.")
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
-        raise Refused(400, "not_json", "The request is not JSON in UTF-8.") from None
+        raise Refused(400, "not_json", plainly="The request is not JSON in UTF-8.") from None
     if not isinstance(said, dict):
-        raise Refused(422, "not_an_object", 'Expected {"user_id": "...", "message": "..."}.')
+        raise Refused(422, "not_an_object", plainly='Expected {"user_id": "...", "message": "..."}.')
     return said
 
 
 def hints_in(request: Request, said: Mapping[str, Any], proxies: tuple[Network, ...]) -> Hints:
-    """Return what a request says of its caller beside the message."""
+    """Return what a request says of its caller beside the message, and note whose it is, as `asked_by` does."""
     peer = request.client.host if request.client else ""
     forwarded_for = request.headers.get("x-forwarded-for", "")
-    return hints_of(
+    hints = hints_of(
         said,
         request.headers,
         caller_address(peer, forwarded_for, proxies),
         by_unknown_proxy=is_unknown_proxy(peer, forwarded_for, proxies),
     )
+    ASKING.set(Asking(hints.language, said.get("message")))
+    return hints

@@ -97,11 +97,9 @@ class HardenedCost:
             user_usd, all_usd = await self._store.spent(self._day(), user_id)
         if all_usd >= self._settings.budget_usd:
             self._logging.warned("budget_spent", usd=round(all_usd, 4))
-            raise Refused(429, "budget_spent", "今日はもうお店じまいにゃん。また明日にゃん", self._until_tomorrow_s())
+            raise Refused(429, "budget_spent", self._until_tomorrow_s())
         if user_usd >= self._settings.user_budget_usd:
-            raise Refused(
-                429, "user_budget_spent", "今日はたくさん話したにゃん。また明日にゃん", self._until_tomorrow_s()
-            )
+            raise Refused(429, "user_budget_spent", self._until_tomorrow_s())
 
     async def thought(self, user_id: str, usage: Usage) -> None:
         of_prompt, of_completion = self._prices_of(usage.model)

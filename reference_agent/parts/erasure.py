@@ -19,6 +19,7 @@ from reference_agent.parts.failures import Failures
 from reference_agent.parts.jobs import Jobs
 from reference_agent.parts.logging import Logging
 from reference_agent.parts.turn_order import TurnOrder
+from reference_agent.said import asked_by
 from reference_agent.session_store import SessionStore
 from reference_agent.settings import Settings
 
@@ -83,6 +84,7 @@ class HardenedErasure:
         @app.delete("/users/{user_id:path}", responses=ERASED, openapi_extra={"parameters": WHOSE})
         async def erase(request: Request) -> Response:
             """Delete everything about a user, here and upstream; as often as one likes."""
+            asked_by(request)
             try:
                 left = await self.erase(request.path_params["user_id"])
             except AgentError as failure:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, Protocol
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
+from reference_agent.caller import ASKING, Language
 from reference_agent.errors import Gone, HandledFailure, OutOfTime, Refused, Unavailable
+from reference_agent.parts.locale import Locale
 from reference_agent.parts.logging import Logging
+from reference_agent.parts.persona import Persona
+from reference_agent.sentences import UNAVAILABLE, sentences
 
 
 class Failures(Protocol):
@@ -23,54 +28,78 @@ class Failures(Protocol):
 class DocumentedFailures:
     """A handled failure looks like a success (200 with an `error` in it); any other is FastAPI's plain 500."""
 
+    def __init__(self, persona: Persona) -> None:
+        self._persona = persona
+
     def answer(self, failure: Exception) -> Response | None:
         if isinstance(failure, HandledFailure):
             return JSONResponse({"error": str(failure)})
         if isinstance(failure, Refused):
-            return JSONResponse({"error": failure.message}, failure.status)
+            words = failure.plainly or self._persona.words(_sentences(failure.code, "ja", **failure.figures), "ja")
+            return JSONResponse({"error": words}, failure.status)
         return None
 
 
 _CALLER_LEFT = 499  # as nginx writes it down; nobody is there to read it
 
 
-class HardenedFailures:
-    """A status that says whose fault it is, a word for machines, a sentence for people, and when to come back."""
+_KEPT_WORDS = 500  # codes by languages are a hundred
 
-    def __init__(self, logging: Logging) -> None:
+
+class HardenedFailures:
+    """A status that says whose fault it is, a word for machines, a sentence for people, and when to come back.
+
+    The sentence is in the caller's language and in character. Refusals come in floods: the words are put together once,
+    and the language is what the request says (half a microsecond) or what the first letters tell (5 to 40).
+    """
+
+    def __init__(self, logging: Logging, locale: Locale, persona: Persona) -> None:
         self._logging = logging
+        self._locale = locale
+        self._persona = persona
+        self._words = functools.lru_cache(_KEPT_WORDS)(self._put_into_words)
 
     def answer(self, failure: Exception) -> Response | None:
         match failure:
             case Refused():
-                return _error(failure.status, failure.code, failure.message, failure.retry_after_s)
+                return self._error(
+                    failure.status, failure.code, failure.retry_after_s, failure.plainly, **failure.figures
+                )
             case Unavailable():
                 self._logging.warned("unavailable", upstream=failure.upstream, reason=failure.reason)
-                message = "いまは考えられないにゃん。すこし後で話しかけてにゃん"
-                return _error(503, f"{failure.upstream}_unavailable", message, failure.retry_after_s)
+                return self._error(503, f"{failure.upstream}_{UNAVAILABLE}", failure.retry_after_s)
             case OutOfTime():
                 self._logging.warned("out_of_time", what=failure.what)
-                return _error(504, "out_of_time", "時間切れにゃん。もう一度話しかけてにゃん", 1.0)
+                return self._error(504, "out_of_time", 1.0)
             case Gone():
                 self._logging.warned("conversation_gone")
-                return _error(503, "conversation_gone", "話をわすれちゃったにゃん。もう一度話しかけてにゃん", 0.0)
+                return self._error(503, "conversation_gone", 0.0)
             case ClientDisconnect():
                 self._logging.noted("caller_left")
                 return Response(status_code=_CALLER_LEFT)
             case HandledFailure():
                 self._logging.warned("generation_failed")
-                return _error(502, "generation_failed", "うまく考えられなかったにゃん", None)
+                return self._error(502, "generation_failed")
         self._logging.bug("turn_failed", failure)
-        return _error(500, "internal", "なにかがおかしいにゃん。調べておくにゃん", None)
+        return self._error(500, "internal")
+
+    def _error(
+        self, status: int, code: str, retry_after_s: float | None = None, plainly: str = "", **figures: int
+    ) -> JSONResponse:
+        message = plainly or self._words(code, self._locale.at_first_sight(ASKING.get()), **figures)
+        error: dict[str, Any] = {"code": code, "message": message}
+        headers = {}
+        if retry_after_s is not None:
+            error["retry_after_s"] = round(retry_after_s, 3)
+            headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
+        return JSONResponse({"error": error}, status, headers)
+
+    def _put_into_words(self, code: str, language: Language, **figures: int) -> str:
+        return self._persona.words(_sentences(code, language, **figures), language)
 
 
-def _error(status: int, code: str, message: str, retry_after_s: float | None) -> JSONResponse:
-    error: dict[str, Any] = {"code": code, "message": message}
-    headers = {}
-    if retry_after_s is not None:
-        error["retry_after_s"] = round(retry_after_s, 3)
-        headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
-    return JSONResponse({"error": error}, status, headers)
+def _sentences(code: str, language: Language, **figures: int) -> list[str]:
+    return [sentence.format(**figures) for sentence in sentences(code, language)]
 
 
 VARIANTS = {

@@ -75,19 +75,20 @@ class HardenedInputGuard:
 
     def check(self, user_id: object, message: object) -> tuple[str, str]:
         if not isinstance(user_id, str) or not user_id.strip():
-            raise Refused(422, "user_id_missing", "user_id must be a text that is not empty.")
+            raise Refused(422, "user_id_missing", plainly="user_id must be a text that is not empty.")
         if len(user_id) > self._user_id_chars:
-            raise Refused(422, "user_id_too_long", f"user_id must not be longer than {self._user_id_chars} characters.")
+            plainly = f"user_id must not be longer than {self._user_id_chars} characters."
+            raise Refused(422, "user_id_too_long", plainly=plainly)
         if not isinstance(message, str):
-            raise Refused(422, "message_missing", "message must be a text.")
+            raise Refused(422, "message_missing", plainly="message must be a text.")
         if len(message) > self._message_chars:
             # Before anything looks at the text: what follows takes time in proportion to its length.
-            raise Refused(413, "message_too_long", f"メッセージは{self._message_chars}文字までにしてにゃん")
+            raise Refused(413, "message_too_long", most=self._message_chars)
         if _has_half_a_pair(message + user_id):
-            raise Refused(422, "not_unicode", "The text holds half a surrogate pair; send valid Unicode.")
+            raise Refused(422, "not_unicode", plainly="The text holds half a surrogate pair; send valid Unicode.")
         clean = _without_control(message)
         if all(unicodedata.category(c) in _INVISIBLE for c in clean):
-            raise Refused(422, "message_empty", "なにか話しかけてにゃん")
+            raise Refused(422, "message_empty")
         return user_id, clean
 
     def tool_arguments(self, tool: str, arguments: str) -> dict[str, Any]:

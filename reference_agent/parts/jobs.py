@@ -25,7 +25,8 @@ from reference_agent.parts.input_guard import InputGuard
 from reference_agent.parts.logging import Logging
 from reference_agent.parts.metrics import Metrics
 from reference_agent.parts.sessions import Sessions
-from reference_agent.said import hints_in, said_in
+from reference_agent.said import asked_by, hints_in, said_in
+from reference_agent.server_sent import MEDIA_TYPE, STILL_THERE, STREAM_HEADERS, event, told
 from reference_agent.settings import Settings
 from reference_agent.turn import Turn
 
@@ -160,18 +161,14 @@ _DONE = {
 }
 
 
-def _event(name: str, data: Mapping[str, Any]) -> str:
-    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
-
-
 _NOT_THERE: dict[int | str, dict[str, Any]] = {
     404: said_so("this user has no such job", "no_such_job", "This user has no such job, or not any more.")
 }
 _CREATED: dict[int | str, dict[str, Any]] = {
     202: {"description": "taken in", "content": {"application/json": {"example": _WAITING}}},
     422: said_so("not to be worked on", "idempotency_key_reused", "This Idempotency-Key stands for another message."),
-    429: said_so("no room; Retry-After says when there is", "queue_full", "いまとても混んでいるにゃん"),
-    503: said_so("the queue cannot be reached", "jobs_unavailable", "いまは考えられないにゃん"),
+    429: said_so("no room; Retry-After says when there is", "queue_full", retry_after_s=1.0),
+    503: said_so("the queue cannot be reached", "jobs_unavailable", retry_after_s=1.0),
 }
 _LOOKED: dict[int | str, dict[str, Any]] = {
     200: {"description": "as it is now", "content": {"application/json": {"example": _DONE}}},
@@ -184,7 +181,7 @@ _HEARD: dict[int | str, dict[str, Any]] = {
 _WATCHED: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "one event for each state",
-        "content": {"text/event-stream": {"example": _event("waiting", _WAITING) + _event("done", _DONE)}},
+        "content": {"text/event-stream": {"example": told(("waiting", _WAITING), ("done", _DONE))}},
     },
     **_NOT_THERE,
 }
@@ -265,21 +262,22 @@ class HardenedJobs:
             request: Request,
             idempotency_key: str = Header("", description="the same key gives the same job, and no second turn"),
         ) -> Response:
-            return await self._answered(self._create(request, idempotency_key))
+            return await self._answered(request, self._create(request, idempotency_key))
 
         @app.get(PATH + "/{job_id}", responses=_LOOKED)
-        async def look(job_id: str, user_id: str = _USER) -> Response:
-            return await self._answered(self._look(job_id, user_id))
+        async def look(request: Request, job_id: str, user_id: str = _USER) -> Response:
+            return await self._answered(request, self._look(job_id, user_id))
 
         @app.get(PATH + "/{job_id}/audio", responses=_HEARD)
-        async def listen(job_id: str, user_id: str = _USER) -> Response:
-            return await self._answered(self._listen(job_id, user_id))
+        async def listen(request: Request, job_id: str, user_id: str = _USER) -> Response:
+            return await self._answered(request, self._listen(job_id, user_id))
 
         @app.get(PATH + "/{job_id}/events", responses=_WATCHED)
-        async def watch(job_id: str, user_id: str = _USER) -> Response:
-            return await self._answered(self._watch(job_id, user_id))
+        async def watch(request: Request, job_id: str, user_id: str = _USER) -> Response:
+            return await self._answered(request, self._watch(job_id, user_id))
 
-    async def _answered(self, answer: Awaitable[Response]) -> Response:
+    async def _answered(self, request: Request, answer: Awaitable[Response]) -> Response:
+        asked_by(request)
         try:
             return await answer
         except Exception as failure:
@@ -293,18 +291,18 @@ class HardenedJobs:
         user, text = self._input_guard.check(said.get("user_id"), said.get("message"))
         if len(key) > _KEY_CHARS:
             msg = f"Idempotency-Key must not be longer than {_KEY_CHARS} characters."
-            raise Refused(422, "idempotency_key_too_long", msg)
+            raise Refused(422, "idempotency_key_too_long", plainly=msg)
         hints = hints_in(request, said, self._settings.proxies)
         accepted = await self._store.accept(user, text, hints, key=key, most=await self._room_for(user))
         match accepted:
             case KeyTaken():
                 msg = "This Idempotency-Key stands for another message: send a new key with a new message."
-                raise Refused(422, "idempotency_key_reused", msg)
+                raise Refused(422, "idempotency_key_reused", plainly=msg)
             case NoRoom(of_user, oldest_s):
                 wait_s = min(_LATEST_S, max(1.0, oldest_s * _ROOM_AGAIN))
                 if of_user:
-                    raise Refused(429, "too_many_jobs", "まだ考えているにゃん。すこし待ってにゃん", wait_s)
-                raise Refused(429, "queue_full", "いまとても混んでいるにゃん。すこし後で話しかけてにゃん", wait_s)
+                    raise Refused(429, "too_many_jobs", wait_s)
+                raise Refused(429, "queue_full", wait_s)
         if accepted.knock:
             await self._queue.knock(box_of(user))
         job = await self._store.job(accepted.id, user)
@@ -331,17 +329,16 @@ class HardenedJobs:
         job = await self._job(job_id, user_id)
         audio = await self._store.audio(job.id)
         if audio is None:
-            raise Refused(404, "no_audio", "There is nothing to hear of this job, or not any more.")
+            raise Refused(404, "no_audio", plainly="There is nothing to hear of this job, or not any more.")
         return Response(audio, media_type=job.media_type, headers={"X-GPT-Reply": quote(job.reply)})
 
     async def _watch(self, job_id: str, user_id: str) -> Response:
         if self._streams >= _STREAMS:
-            raise Refused(429, "too_many_streams", "Ask for the job itself, or come back later.", 1.0)
+            raise Refused(429, "too_many_streams", 1.0, plainly="Ask for the job itself, or come back later.")
         job = await self._job(job_id, user_id)
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(self._events(job), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(self._events(job), media_type=MEDIA_TYPE, headers=STREAM_HEADERS)
 
-    async def _events(self, job: Job) -> AsyncIterator[str]:
+    async def _events(self, job: Job) -> AsyncIterator[bytes]:
         self._streams += 1
         try:
             seen, said_at = "", self._clock.now()
@@ -351,17 +348,17 @@ class HardenedJobs:
                 now = self._clock.now()
                 if job.state != seen:
                     seen, said_at = job.state, now
-                    yield _event(job.state, _shown(job))
+                    yield event(job.state, _shown(job))
                 elif now - said_at > _STILL_THERE_S:
                     said_at = now
-                    yield ": still there\n\n"
+                    yield STILL_THERE
                 if job.has_ended or now > until:
                     return
                 await self._clock.sleep(pause_s)
                 pause_s = min(pause_s * 1.5, longest_s)
                 looked = await self._again(job)
                 if looked is None:
-                    yield _event("gone", {})
+                    yield event("gone", {})
                     return
                 job = looked
         finally:
@@ -382,7 +379,7 @@ def _install_nothing(app: FastAPI) -> None:
 
 
 def _no_such_job() -> Refused:
-    return Refused(404, "no_such_job", "This user has no such job, or not any more.")
+    return Refused(404, "no_such_job", plainly="This user has no such job, or not any more.")
 
 
 def _link(job: Job, what: str = "") -> str:

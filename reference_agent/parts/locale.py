@@ -7,8 +7,8 @@ import re
 import zoneinfo
 from typing import Any, Protocol
 
-from reference_agent.caller import Caller, Hints, Language
-from reference_agent.language import LatinLanguages, script_for, script_of
+from reference_agent.caller import Asking, Caller, Hints, Language
+from reference_agent.language import LatinLanguages, Script, script_for, script_of
 from reference_agent.settings import Settings
 
 
@@ -22,6 +22,10 @@ class Locale(Protocol):
 
     def caller(self, text: str, hints: Hints) -> Caller:
         """Return who said `text`."""
+        ...
+
+    def at_first_sight(self, asking: Asking) -> Language:
+        """Return the language in which somebody is refused, found out for next to nothing: refusals come in floods."""
         ...
 
     def is_in(self, text: str, language: Language) -> bool:
@@ -41,6 +45,9 @@ class DocumentedLocale:
 
     def caller(self, text: str, hints: Hints) -> Caller:
         return Caller()
+
+    def at_first_sight(self, asking: Asking) -> Language:
+        return "ja"
 
     def is_in(self, text: str, language: Language) -> bool:
         return script_of(text) in (script_for(language), None)
@@ -77,10 +84,19 @@ class HardenedLocale:
         self._languages = settings.spoken_languages
         self._of_latin: Language = next((one for one in self._languages if script_for(one) == "latin"), "en")
         self._latin = LatinLanguages(self._languages)
+        self._known_header = functools.lru_cache(_HEADERS)(self._accepted)
 
     def caller(self, text: str, hints: Hints) -> Caller:
         language = self._accepted(hints.language) or self._spoken(text) or self._languages[0]
         return Caller(language, zone_named(hints.time_zone) or _ZONES[language])
+
+    def at_first_sight(self, asking: Asking) -> Language:
+        # By its script alone: words, where it is Latin, would cost more than all the rest of a refusal.
+        accepted = self._known_header(asking.language[:_GLANCE_CHARS]) if asking.language else None
+        if accepted is not None:
+            return accepted
+        script = script_of(asking.text[:_GLANCE_CHARS]) if isinstance(asking.text, str) else None
+        return self._in_script(script) or self._languages[0]
 
     def is_in(self, text: str, language: Language) -> bool:
         script = script_of(text)
@@ -96,12 +112,13 @@ class HardenedLocale:
 
     def _spoken(self, text: str) -> Language | None:
         script = script_of(text)
-        if script == "latin":
-            language = self._latin.of(text) or self._of_latin
-        elif script is None:
+        return (self._latin.of(text) if script == "latin" else None) or self._in_script(script)
+
+    def _in_script(self, script: Script | None) -> Language | None:
+        """Return the language that a script tells of those we speak, the usual one where several are written in it."""
+        if script is None:
             return None
-        else:
-            language = script
+        language = self._of_latin if script == "latin" else script
         return language if language in self._languages else None
 
     def _accepted(self, header: str) -> Language | None:
@@ -124,6 +141,8 @@ def _by_preference(header: str) -> list[str]:
     return [name for _, name in sorted(liked, key=lambda one: one[0])]
 
 
+_GLANCE_CHARS = 60  # of a header, and of a message, before anything is known of who sends them
+_HEADERS = 200  # of those who are refused; most people's are the same few
 _MOST_LANGUAGES = 20
 _QUALITY = re.compile(r"q\s*=\s*([01](?:\.\d{0,3})?)")
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?00)?")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import budoux
@@ -34,6 +34,15 @@ class Persona(Protocol):
         """
         ...
 
+    def words(self, sentences: Sequence[str], language: Language) -> str:
+        """Return sentences of ours as the persona says them.
+
+        Args:
+            sentences: the most telling one first, without full stops.
+            language: they are in.
+        """
+        ...
+
     def beginning(self, text: str, caller: Caller) -> str:
         """Return the beginning of a reply that may be shown while the model is still at it.
 
@@ -57,12 +66,16 @@ class DocumentedPersona:
 
     def __init__(self, settings: Settings, locale: Locale) -> None:
         self._instructions = _instructions(settings, locale)
+        self._ending = settings.reply_ending
 
     def instructions(self) -> str:
         return self._instructions
 
     async def in_character(self, reply: str, caller: Caller, again: Callable[[str], Awaitable[str]]) -> str:
         return reply
+
+    def words(self, sentences: Sequence[str], language: Language) -> str:
+        return _joined([sentence + self._ending for sentence in sentences], language)
 
     def beginning(self, text: str, caller: Caller) -> str:
         return text
@@ -131,6 +144,15 @@ class HardenedPersona:
                 break
         return body.rstrip(_TAIL)
 
+    def words(self, sentences: Sequence[str], language: Language) -> str:
+        said: list[str] = []
+        for sentence in sentences:
+            said.append(sentence + self._ending)
+            if len(_joined(said, language)) > self._chars:
+                said.pop()
+                break
+        return _joined(said, language) or self._mended(sentences[0])
+
     def _is_in(self, language: Language, reply: str) -> bool:
         # Without the ending, which is the same in every language; a reply without letters is in none.
         return self._locale.is_in(reply.replace(self._ending, " "), language)
@@ -144,6 +166,10 @@ class HardenedPersona:
             self._logging.noted("persona_shortened", chars=len(reply))
             body = _shortened(body, room)
         return body.rstrip(_TAIL) + self._ending
+
+
+def _joined(sentences: Sequence[str], language: Language) -> str:
+    return ("。" if language == "ja" else ". ").join(sentences)
 
 
 def _shortened(text: str, room: int) -> str:

@@ -54,7 +54,7 @@ class ProposedRateLimit:
         now = self._clock.now()
         recent = [at for at in self._requests.get(user_id, []) if now - at < _PROPOSED_WINDOW_S]
         if len(recent) >= _PROPOSED_TURNS:
-            raise Refused(429, "rate_limited", "ちょっと早すぎるにゃん。すこし待ってにゃん", _PROPOSED_WINDOW_S)
+            raise Refused(429, "rate_limited", _PROPOSED_WINDOW_S)
         self._requests[user_id] = [*recent, now]
         return nullcontext()
 
@@ -141,12 +141,12 @@ class HardenedRateLimit:
 
     def admit(self, user_id: str, standing: Standing, address: str = "") -> AbstractContextManager[None]:
         if self._turns >= self._settings.max_turns:
-            raise Refused(429, "busy", "いまとても混んでいるにゃん。すこし後で話しかけてにゃん", 1.0)
+            raise Refused(429, "busy", 1.0)
         if standing == "newcomer" and self._newcomer_turns >= self._newcomer_places():
-            raise Refused(429, "busy_for_newcomers", "いまとても混んでいるにゃん。すこし後で話しかけてにゃん", 1.0)
+            raise Refused(429, "busy_for_newcomers", 1.0)
         wait_s = self._wait_s(user_id, standing, address)
         if wait_s > 0:
-            raise Refused(429, "rate_limited", "ちょっと早すぎるにゃん。すこし待ってにゃん", wait_s)
+            raise Refused(429, "rate_limited", wait_s)
         return self._place(standing)
 
     def _wait_s(self, user_id: str, standing: Standing, address: str) -> float:

@@ -207,7 +207,7 @@ class HardenedSessions:
                 case Known(conversation, said):
                     return Lease(conversation, said)
                 case Full():
-                    raise Refused(429, "full", "いまは満員にゃん。すこし後で話しかけてにゃん", 1.0)
+                    raise Refused(429, "full", 1.0)
                 case MustDelete(conversation):
                     await self._delete(conversation, deadline)
                 case MustCreate():

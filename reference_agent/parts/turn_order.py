@@ -75,7 +75,7 @@ class HardenedTurnOrder:
     async def turn_of(self, user_id: str, deadline: Deadline) -> AsyncIterator[None]:
         line = self._lines.setdefault(user_id, _Line())
         if line.count > self._waiting_turns:
-            raise Refused(429, "one_at_a_time", "ひとつずつ話してにゃん", 1.0)
+            raise Refused(429, "one_at_a_time", 1.0)
         line.count += 1
         holder = uuid.uuid4().hex
         store_answers = True

@@ -329,9 +329,9 @@ async def test_a_message_that_finds_the_box_taken_is_not_the_last_one(desk: Open
 @pytest.mark.parametrize(
     ("failure", "state"),
     [
-        (Refused(429, "busy", "…", 1.0), "waiting"),
-        (Refused(429, "budget_spent", "…", 40_000.0), "failed"),
-        (Refused(422, "message_empty", "…"), "failed"),
+        (Refused(429, "busy", 1.0), "waiting"),
+        (Refused(429, "budget_spent", 40_000.0), "failed"),
+        (Refused(422, "message_empty"), "failed"),
         (Unavailable("openai", "down", never_arrived=True), "waiting"),
         (Unavailable("openai", "503", never_arrived=False), "waiting"),
         (OutOfTime("a conversation"), "waiting"),

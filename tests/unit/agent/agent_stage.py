@@ -11,6 +11,9 @@ import httpx2
 from reference_agent.clock import Deadline
 from reference_agent.conversation import Asks, Listener, Replied, Spent, Step, ToolCall, ToolOutput
 from reference_agent.errors import Gone
+from reference_agent.parts.failures import DocumentedFailures, HardenedFailures
+from reference_agent.parts.locale import DocumentedLocale, HardenedLocale
+from reference_agent.parts.persona import DocumentedPersona, HardenedPersona
 from reference_agent.settings import Settings, read_settings
 from reference_agent.wire import LoopWire
 
@@ -68,6 +71,17 @@ class KeptLog:
 
     def take_over(self) -> dict[str, Any]:
         return {}
+
+
+def hardened_failures(log: KeptLog, **given: Any) -> HardenedFailures:
+    """Return what answers failures, in the words of the hardened persona and in the caller's language."""
+    locale = HardenedLocale(settings(**given))
+    return HardenedFailures(log, locale, HardenedPersona(settings(**given), locale, log))
+
+
+def documented_failures() -> DocumentedFailures:
+    """Return what answers failures as documented."""
+    return DocumentedFailures(DocumentedPersona(settings(), DocumentedLocale()))
 
 
 class ScriptedGeneration:

@@ -69,8 +69,8 @@ class Page:
 
 
 _RAISED: dict[int, Exception] = {
-    422: Refused(422, "user_id_missing", "user_id must be a text that is not empty."),
-    429: Refused(429, "rate_limited", "", 1.0),
+    422: Refused(422, "user_id_missing", plainly="user_id must be a text that is not empty."),
+    429: Refused(429, "rate_limited", 1.0),
     500: KeyError("a mistake of ours"),
     502: HandledFailure("failed"),
     503: Unavailable("openai", "down", never_arrived=True),
@@ -117,6 +117,9 @@ def _looks_like(answer: httpx2.Response, documented: dict[str, Any]) -> None:
         example = documented["content"][media_type].get("example")
         if media_type == "application/json" and example is not None:
             assert _shape(answer.json()) == _shape(example)
+            said, documented_error = answer.json().get("error"), example.get("error")
+            if said is not None and said["code"] == documented_error["code"]:
+                assert said == documented_error, "to the letter"
         elif media_type == "text/event-stream":
             told = [line for line in answer.text.splitlines() if line.startswith("event:")]
             assert set(told) <= {line for line in example.splitlines() if line.startswith("event:")}

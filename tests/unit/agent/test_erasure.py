@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from agent_stage import CountedEngine, HeldClock, KeptLog, settings
+from agent_stage import CountedEngine, HeldClock, KeptLog, hardened_failures, settings
 from fastapi import FastAPI
 
 from reference_agent.errors import Unavailable
 from reference_agent.leftovers import StoredLeftovers
 from reference_agent.parts.cache import DocumentedCache
 from reference_agent.parts.erasure import DocumentedErasure, HardenedErasure
-from reference_agent.parts.failures import HardenedFailures
 from reference_agent.parts.jobs import DocumentedJobs
 from reference_agent.parts.metrics import DocumentedMetrics
 from reference_agent.parts.sessions import HardenedSessions, bounds
@@ -43,7 +42,7 @@ class House:
         self.store = SqliteSessionStore(None, bounds(chosen))
         self.sessions = HardenedSessions(chosen, clock, self.engine, self.store, log)
         order = HardenedTurnOrder(chosen, clock, self.store, DocumentedMetrics())
-        failures = HardenedFailures(log)
+        failures = hardened_failures(log)
         self.jobs = LeftJobs()
         self.leftovers = StoredLeftovers(None, clock, log)
         self.erasure = HardenedErasure(

@@ -10,14 +10,13 @@ from urllib.parse import unquote
 
 import httpx2
 import pytest
-from agent_stage import KeptLog, settings
+from agent_stage import KeptLog, documented_failures, hardened_failures, settings
 from fastapi import FastAPI
 
 from reference_agent.caller import Hints
 from reference_agent.duty import Duty
 from reference_agent.errors import BlockedOnLoop, Refused
 from reference_agent.parts.audio import Speech
-from reference_agent.parts.failures import DocumentedFailures, HardenedFailures
 from reference_agent.parts.handler import DocumentedHandler, HardenedHandler, ProposedHandler
 from reference_agent.turn import Answer
 from reference_agent.wire import run_without_loop
@@ -30,6 +29,9 @@ class PlayedTurn:
     async def answer(self, user_id: object, message: object, hints: Hints = Hints()) -> Answer:  # noqa: B008
         answer = self._play(user_id, message)
         return await answer if asyncio.iscoroutine(answer) else answer
+
+    async def write(self, user_id: object, message: object, hints: Hints, reader: Any) -> str:
+        return (await self.answer(user_id, message, hints)).reply
 
 
 def _says(user_id: object, message: object) -> Answer:
@@ -44,10 +46,10 @@ async def _asynchronous() -> AsyncIterator[bytes]:
 def _client(handler: Callable[..., Any], play: Callable[[object, object], Any]) -> httpx2.AsyncClient:
     app = FastAPI()
     if handler is DocumentedHandler:
-        DocumentedHandler(PlayedTurn(play), DocumentedFailures()).install(app)  # type: ignore[arg-type]
+        DocumentedHandler(PlayedTurn(play), documented_failures()).install(app)  # type: ignore[arg-type]
     else:
         turn: Any = PlayedTurn(play)
-        HardenedHandler(settings(), turn, HardenedFailures(KeptLog()), Duty(settings())).install(app)
+        HardenedHandler(settings(), turn, hardened_failures(KeptLog()), Duty(settings())).install(app)
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(app, raise_app_exceptions=False), base_url="http://agent")
 
 
@@ -98,11 +100,60 @@ async def test_hardened_one_refuses_what_is_no_request(body: bytes, status: int)
 
 async def test_hardened_one_passes_refusals_on() -> None:
     def refuse(*_: object) -> Answer:
-        raise Refused(429, "busy", "また後で", 3.0)
+        raise Refused(429, "busy", 3.0)
 
     async with _client(HardenedHandler, refuse) as client:
         response = await client.post("/chat-agent", json={"user_id": "u", "message": "hi"})
     assert (response.status_code, response.headers["retry-after"]) == (429, "3")
+
+
+_BUSY_JA = "いまとても混んでいるにゃん。すこし後で話しかけてにゃん"
+_BUSY_KO = "지금 너무 바빠요にゃん. 조금 뒤에 다시 말해 줘요にゃん"
+_BUSY_EN = "I am very busyにゃん. Try again soonにゃん"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "words"),
+    [
+        ({"message": "こんにちは"}, {}, _BUSY_JA),
+        ({"message": "안녕하세요"}, {}, _BUSY_KO),
+        ({"message": "hello there"}, {}, _BUSY_EN),
+        ({"message": "123"}, {}, _BUSY_JA),
+        (
+            {"message": "こんにちは"},
+            {"Accept-Language": "ko-KR,ko;q=0.9"},
+            _BUSY_KO,
+        ),
+        (
+            {"message": "hi", "profile": {"language": "ko"}},
+            {"Accept-Language": "en"},
+            _BUSY_KO,
+        ),
+        ({"message": "hi", "language": "tlh"}, {}, _BUSY_EN),
+        ({"message": None}, {"Accept-Language": "en"}, _BUSY_EN),
+    ],
+)
+@pytest.mark.parametrize("path", ["/chat-agent", "/chat-agent/stream"])
+async def test_a_refusal_is_in_the_callers_language(
+    body: dict[str, Any], headers: dict[str, str], words: str, path: str
+) -> None:
+    def refuse(*_: object) -> Answer:
+        raise Refused(429, "busy", 3.0)
+
+    async with _client(HardenedHandler, refuse) as client:
+        response = await client.post(path, json={"user_id": "u", **body}, headers=headers)
+    assert response.json()["error"] == {"code": "busy", "message": words, "retry_after_s": 3.0}
+
+
+async def test_what_is_wrong_before_anything_was_read_is_in_the_language_of_the_header() -> None:
+    def fail(*_: object) -> Answer:
+        raise ZeroDivisionError
+
+    async with _client(HardenedHandler, fail) as client:
+        response = await client.post("/chat-agent", json={"user_id": "u"}, headers={"Accept-Language": "ko"})
+        assert response.json()["error"]["message"].startswith("뭔가 이상해요")
+        plain = await client.post("/chat-agent", content=b"{", headers={"Accept-Language": "ko"})
+    assert plain.json()["error"]["message"] == "The request is not JSON in UTF-8.", "that is for who wrote the program"
 
 
 async def test_hardened_one_ends_the_turn_when_the_caller_hangs_up() -> None:
@@ -117,7 +168,7 @@ async def test_hardened_one_ends_the_turn_when_the_caller_hangs_up() -> None:
 
     app = FastAPI()
     turn: Any = PlayedTurn(lambda *_: hang())
-    HardenedHandler(settings(), turn, HardenedFailures(KeptLog()), Duty(settings())).install(app)
+    HardenedHandler(settings(), turn, hardened_failures(KeptLog()), Duty(settings())).install(app)
     body = json.dumps({"user_id": "u", "message": "hi"}).encode()
     messages: list[dict[str, Any]] = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
 
@@ -171,7 +222,7 @@ async def test_proposed_one_plays_on_for_a_caller_who_has_left() -> None:
 
     app = FastAPI()
     turn: Any = PlayedTurn(lambda *_: slow())
-    ProposedHandler(turn, DocumentedFailures()).install(app)
+    ProposedHandler(turn, documented_failures()).install(app)
     body = json.dumps({"user_id": "u", "message": "m"}).encode()
     arriving = iter([{"type": "http.request", "body": body}])
     scope = {"type": "http", "method": "POST", "path": "/chat-agent", "query_string": b"", "http_version": "1.1"}

@@ -111,7 +111,7 @@ def _play(metrics: DocumentedMetrics | HardenedMetrics, clock: HeldClock) -> Non
     with pytest.raises(Unavailable), metrics.turn(), metrics.tool("get_time"):
         raise Unavailable("time", "down", never_arrived=True)
     with pytest.raises(Refused), metrics.turn():
-        raise Refused(429, "rate_limited", "")
+        raise Refused(429, "rate_limited")
     with pytest.raises(TimeoutError), metrics.upstream("openai"):
         raise TimeoutError
     metrics.watch("jobs_waiting", lambda: 7)
