@@ -71,13 +71,18 @@ class ProcessTree:
                 if parent in self._members or (self._adopts is not None and self._adopts(pid, parent)):
                     joined = True
                     del parents[pid]
-                    self._join(pid)
+                    self._join(pid, self._members.get(parent))
         self._strangers.update(parents)
         for pid in [pid for pid in self._members if pid not in present]:
             self._members.pop(pid).close()
 
     def rss_bytes(self) -> int:
-        """Return the resident memory of the known members. Pages that they share count once for each."""
+        """Return the resident memory of the known members.
+
+        Pages that two programs share, such as those of a library, count for each. Who was forked and still runs its
+        parent's program counts with what it has beyond its parent: before it starts a program of its own it has the
+        very same pages (a target that only started `uname` was once seen with twice its memory).
+        """
         return sum(member.rss_bytes() for member in self._members.values())
 
     def read(
@@ -99,7 +104,8 @@ class ProcessTree:
         """
         rss_bytes = threads = open_files = processes = 0
         cpu_s = 0.0
-        for process in [member.process for member in self._members.values()]:
+        for member in tuple(self._members.values()):
+            process = member.process
             try:
                 with process.oneshot():
                     times = process.cpu_times()
@@ -108,7 +114,7 @@ class ProcessTree:
                     cpu_s += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
                     if process.status() == psutil.STATUS_ZOMBIE:
                         continue
-                    rss_bytes += process.memory_info().rss
+                    rss_bytes += member.rss_bytes()
                     threads += process.num_threads()
                     processes += 1
                     open_files += process.num_fds()
@@ -137,22 +143,38 @@ class ProcessTree:
             member.close()
         self._members.clear()
 
-    def _join(self, pid: int) -> None:
+    def _join(self, pid: int, parent: _Member | None = None) -> None:
         with contextlib.suppress(psutil.Error):
-            self._members[pid] = _Member(psutil.Process(pid))
+            self._members[pid] = _Member(psutil.Process(pid), parent)
 
 
 class _Member:
-    """One process of a tree, and where there is /proc the open file that says how much memory it has."""
+    """One process of a tree, and where there is /proc the open file that says how much memory it has.
 
-    def __init__(self, process: psutil.Process) -> None:
+    Args:
+        process: the process.
+        parent: the member that started it, None where that is no member.
+    """
+
+    def __init__(self, process: psutil.Process, parent: _Member | None) -> None:
         self.process = process
+        self._forked_from = parent
         self._statm_fd: int | None = None
         with contextlib.suppress(OSError):
             self._statm_fd = os.open(f"/proc/{process.pid}/statm", os.O_RDONLY)
 
     def rss_bytes(self) -> int:
-        """Return its resident memory, 0 where it has ended."""
+        """Return its resident memory, as long as it runs its parent's program what it has beyond; 0 once it ended."""
+        parent = self._forked_from
+        if parent is None:
+            return self._resident_bytes()
+        stack = _stack_address(self.process.pid)
+        if stack is not None and stack == _stack_address(parent.process.pid):
+            return max(self._resident_bytes() - parent._resident_bytes(), 0)
+        self._forked_from = None
+        return self._resident_bytes()
+
+    def _resident_bytes(self) -> int:
         try:
             if self._statm_fd is None:
                 return int(self.process.memory_info().rss)
@@ -167,6 +189,19 @@ class _Member:
         if self._statm_fd is not None:
             os.close(self._statm_fd)
             self._statm_fd = None
+
+
+def _stack_address(pid: int) -> int | None:
+    """Return where the stack of a process begins: chosen anew with every program that is started, kept by a fork.
+
+    None where the kernel does not tell.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name, in brackets, may hold anything; the address is the 28th field, the first behind it the 3rd.
+            return int(file.read().rpartition(b")")[2].split()[25]) or None
+    except (OSError, IndexError):
+        return None
 
 
 def _parents(pids: list[int]) -> Iterator[tuple[int, int]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -141,6 +143,74 @@ def test_a_tree_is_read_as_a_whole(family: subprocess.Popen[bytes]) -> None:
     assert tree.rss_bytes() == 0
     assert tree.read(3) is None
     tree.close()
+
+
+FORKING = """
+import os, sys
+weight = b"x" * 50_000_000
+print("up", flush=True)
+os.read(0, 1)
+# As subprocess does it: the child has its parent's memory, and its parent waits, until the program's files are open.
+program = "import time; print('own', flush=True); time.sleep(60)"
+os.posix_spawn(sys.executable, [sys.executable, "-c", program], os.environ,
+               file_actions=[(os.POSIX_SPAWN_OPEN, 3, sys.argv[1], os.O_RDONLY, 0)])
+waits, _ = os.pipe()
+os.read(0, 1)
+if os.fork() == 0:
+    print("forked", flush=True)
+    os.read(0, 1)
+    more = b"y" * 40_000_000
+    print("grown", flush=True)
+os.read(waits, 1)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel does not tell a fork from a program started")
+def test_who_was_only_forked_does_not_have_its_parents_memory_again(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKING, fifo], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        tree = ProcessTree(process.pid)
+
+        def grown_to(members: int) -> int:
+            until_s = time.monotonic() + 30.0
+            while len(tree.pids()) < members and time.monotonic() < until_s:
+                tree.relist()
+            assert len(tree.pids()) == members
+            point = tree.read(1)
+            assert point is not None
+            assert point.rss_bytes == pytest.approx(tree.rss_bytes(), abs=1_000_000)
+            return point.rss_bytes
+
+        def tell() -> None:
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+
+        try:
+            assert process.stdout.readline() == b"up\n"
+            alone = tree.rss_bytes()
+            assert alone > 50_000_000
+            tell()
+            # Its child cannot go on to its own program before somebody writes.
+            assert grown_to(2) == pytest.approx(alone, abs=2_000_000)
+            fifo.write_bytes(b"")
+            assert process.stdout.readline() == b"own\n"
+            with_program = grown_to(2)
+            assert with_program > alone + 5_000_000, "a program of its own counts wholly"
+            tell()
+            assert process.stdout.readline() == b"forked\n"
+            assert grown_to(3) == pytest.approx(with_program, abs=2_000_000)
+            tell()
+            assert process.stdout.readline() == b"grown\n"
+            assert grown_to(3) > with_program + 35_000_000, "what it has of its own counts"
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            tree.close()
 
 
 def test_a_process_that_is_gone_is_an_empty_tree() -> None:
