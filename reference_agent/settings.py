@@ -154,10 +154,15 @@ class Settings(BaseSettings):
     )
 
     retry_attempts: int = Field(3, ge=1, le=10, description="attempts at one call that may be repeated")
-    retries_per_s: float = Field(5.0, gt=0, description="budget of retries of the whole process, a second")
+    retry_share: float = Field(0.1, ge=0, le=1, description="repeats for each call to an upstream, in the long run")
+    retry_reserve: float = Field(5.0, ge=1, description="repeats that may be saved up for bad times")
+    retries_per_s: float = Field(
+        0.2, gt=0, description="repeats a second that are saved up however few calls there are"
+    )
     breaker_window_s: float = Field(10.0, gt=0, description="the breaker looks back")
     breaker_calls: int = Field(5, ge=1, description="fewer calls than this within the window never open the breaker")
     breaker_failures: float = Field(0.5, gt=0, le=1, description="share of failures that opens the breaker")
+    breaker_in_a_row: int = Field(10, ge=1, description="failures without a success between them that open the breaker")
     breaker_open_s: float = Field(0.5, gt=0, description="an open breaker lets a probe through after")
     breaker_probes: int = Field(4, ge=1, description="probes under way at once, per upstream")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from typing import Protocol
 
 from reference_agent.clock import Clock
@@ -78,7 +79,11 @@ class _Circuit:
 
 
 class HardenedBreaker:
-    """Opens on a share of failures, soon lets probes through (spaced, and few at once), closes on the first good one.
+    """Opens on a share of failures, or on several without a success between them, soon lets probes through (spaced, and
+    few at once), closes on the first good one.
+
+    The share alone would be slow: what went well within the window has to be outweighed first, which took eight
+    seconds of an outage at eight turns a second.
 
     A call that was cancelled (its caller hung up) says nothing about the upstream and counts for neither side. An
     upstream that answers "not like this" (4xx) is well.
@@ -137,10 +142,16 @@ class HardenedBreaker:
         calls.append((now, failed))
         while calls[0][0] < now - self._settings.breaker_window_s:
             calls.popleft()
-        if not failed or len(calls) < self._settings.breaker_calls:
-            return
-        if sum(bad for _, bad in calls) >= self._settings.breaker_failures * len(calls):
+        if failed and (self._too_large_a_share(calls) or self._too_many_in_a_row(calls)):
             circuit.open_until = now + self._settings.breaker_open_s
+
+    def _too_large_a_share(self, calls: deque[tuple[float, bool]]) -> bool:
+        failures = sum(bad for _, bad in calls)
+        return len(calls) >= self._settings.breaker_calls and failures >= self._settings.breaker_failures * len(calls)
+
+    def _too_many_in_a_row(self, calls: deque[tuple[float, bool]]) -> bool:
+        most = self._settings.breaker_in_a_row
+        return len(calls) >= most and all(bad for _, bad in islice(reversed(calls), most))
 
 
 def _state(circuit: _Circuit, now: float) -> str:

@@ -104,8 +104,10 @@ _PROPOSED_ATTEMPTS = 3
 class HardenedRetries:
     """The SDK's retries off; one budget for the whole process, within the caller's deadline.
 
-    What is not repeatable is tried again only when it is certain that it never arrived. The budget (a token bucket)
-    keeps an outage from multiplying the load on an upstream that is trying to come back.
+    What is not repeatable is tried again only when it is certain that it never arrived. The budget keeps an outage from
+    multiplying the load on an upstream that is trying to come back: each call adds a tenth of a repeat to it, up to a
+    reserve, so that there is about one repeat for ten calls at most, however many turns fail (a budget by the second
+    alone is most of the load where there are few turns).
     """
 
     needs_loop = True
@@ -116,7 +118,7 @@ class HardenedRetries:
         self._metrics = metrics
         self._clock = clock
         self._breaker = breaker
-        self._budget = settings.retries_per_s
+        self._budget = settings.retry_reserve
         self._budget_at = clock.now()
 
     def client_options(self) -> dict[str, Any]:
@@ -131,6 +133,7 @@ class HardenedRetries:
         repeatable: bool,
         attempt_s: float | None = None,
     ) -> T:
+        self._save_up(self._settings.retry_share)
         patience_s = attempt_s if attempt_s is not None else self._settings.openai_call_s
         for number in range(1, self._settings.retry_attempts + 1):
             limit_s = min(patience_s, deadline.remaining_s())
@@ -175,13 +178,15 @@ class HardenedRetries:
 
     def _take_from_budget(self) -> bool:
         now = self._clock.now()
-        per_s = self._settings.retries_per_s
-        self._budget = min(per_s, self._budget + (now - self._budget_at) * per_s)
+        self._save_up((now - self._budget_at) * self._settings.retries_per_s)
         self._budget_at = now
         if self._budget < 1:
             return False
         self._budget -= 1
         return True
+
+    def _save_up(self, repeats: float) -> None:
+        self._budget = min(self._settings.retry_reserve, self._budget + repeats)
 
 
 VARIANTS = {"documented": DocumentedRetries, "proposed": ProposedRetries, "hardened": HardenedRetries}

@@ -60,6 +60,18 @@ def test_opens_on_a_share_of_failures_and_not_on_a_few() -> None:
     assert unavailable.value.never_arrived
 
 
+def test_what_went_well_before_does_not_keep_it_closed_while_nothing_does_any_more() -> None:
+    breaker = HardenedBreaker(settings(), HeldClock())
+    for _ in range(200):
+        _call(breaker)
+    _break(breaker, 9)
+    _call(breaker)
+    _break(breaker, 9)
+    assert breaker.states() == {"openai": "closed"}, "one in ten is well"
+    _break(breaker, 1)
+    assert breaker.states() == {"openai": "open"}
+
+
 def test_old_failures_are_forgotten() -> None:
     clock = HeldClock()
     breaker = HardenedBreaker(settings(), clock)

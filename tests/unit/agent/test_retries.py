@@ -193,17 +193,21 @@ async def test_what_a_model_asks_for_in_vain_is_not_an_outage(status: int, failu
             )
 
 
-async def test_the_whole_process_has_one_budget() -> None:
+@pytest.mark.parametrize(("calls", "seconds_between"), [(20, 0.0), (200, 0.0), (200, 1.0)])
+async def test_the_whole_process_has_one_budget_by_the_calls_that_it_makes(calls: int, seconds_between: float) -> None:
+    """However fast they come, and without a breaker: one repeat for ten calls, and what was in reserve."""
     clock = HeldClock()
-    retries = _hardened(clock, retries_per_s=3)
+    retries = _hardened(clock, retry_reserve=3, retries_per_s=0.05)
     clock.sleep = _no_time_passes  # type: ignore[method-assign]
     made = 0
-    for _ in range(20):
+    for _ in range(calls):
         attempts = Attempts(*(_status(503) for _ in range(9)))
         with pytest.raises(Unavailable):
             await retries.call("openai", attempts, clock.deadline(), repeatable=True)
         made += attempts.made
-    assert made == 20 + 3
+        clock.time += seconds_between
+    most = 3 + calls * (0.1 + 0.05 * seconds_between)
+    assert most - 2 < made - calls <= most
 
 
 async def _no_time_passes(seconds: float) -> None:
