@@ -115,6 +115,7 @@ STATUS: Answers = {
                     "ready": status == 200,
                     "upstreams": {"openai": openai, "tts": "open"},
                     "stores": {"sessions": "up"},
+                    "limits": "own",
                     "versions": _VERSIONS,
                 }
             }

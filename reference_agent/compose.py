@@ -2,8 +2,8 @@
 
 A constructor names what it needs; here each name is looked up, built once, and handed over. Names are: `settings`,
 `wire`, `clock`, `openai_client`, `assistants_api`, `history`, `outbound`, `toolbox`, `blocking_toolbox`,
-`session_store`, `cache_levels`, `loop_lag`, `duty`, `leftovers`, `job_store`, `job_queue`, `job_player`, `engine`,
-`turn`, and the names of the parts.
+`session_store`, `shared_limits`, `cache_levels`, `loop_lag`, `duty`, `leftovers`, `job_store`, `job_queue`,
+`job_player`, `engine`, `turn`, and the names of the parts.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from reference_agent.outbound import Outbound
 from reference_agent.parts.sessions import bounds
 from reference_agent.session_store import SessionStore, open_session_store
 from reference_agent.settings import PART_PREFIX, BadSetting, Settings
+from reference_agent.shared_limits import NoSharedLimits, RedisLimits, SharedLimits
 from reference_agent.toolbox import Toolbox
 from reference_agent.turn import Turn
 from reference_agent.wire import LoopWire, ThreadWire, Wire
@@ -121,6 +122,7 @@ class Composition:
             "duty": lambda: self._make(Duty),
             "leftovers": lambda: NoLeftovers() if blocking else self._leftovers(),
             "session_store": self._session_store,
+            "shared_limits": self._shared_limits,
             "cache_levels": self._cache_levels,
             "blocking_toolbox": self._blocking_toolbox,
             "openai_client": self._openai_client,
@@ -151,6 +153,8 @@ class Composition:
             await self._built["job_store"].close()
         if "job_queue" in self._built:
             self._built["job_queue"].close()
+        if "shared_limits" in self._built:
+            await self._built["shared_limits"].close()
         if "session_store" in self._built:
             await self._built["session_store"].close()
         if self._threads is not None:
@@ -173,6 +177,16 @@ class Composition:
             return open_session_store(settings.session_store, bounds(settings))
         except ValueError as wrong:
             msg = f"AGENT_SESSION_STORE={settings.session_store!r} makes no sense: {wrong}."
+            raise BadSetting(msg) from None
+
+    def _shared_limits(self) -> SharedLimits:
+        settings: Settings = self.get("settings")
+        if not settings.shared_redis:
+            return NoSharedLimits()
+        try:
+            return RedisLimits(settings.shared_redis, self.get("clock"), self.get("logging"))
+        except ValueError as wrong:
+            msg = f"{settings.shared_redis!r} makes no sense as a Redis: {wrong}."
             raise BadSetting(msg) from None
 
     def _leftovers(self) -> Leftovers:

@@ -22,17 +22,11 @@ spent in a day 400 more (over 10,000).
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
-from reference_agent.errors import Unavailable
+from reference_agent.redis_link import PREFIX, RedisLink, Script
 from reference_agent.session_store import (
     ASKS_AGAIN_WITHIN_S,
     EARNED_BY_TALKING,
@@ -48,10 +42,6 @@ from reference_agent.session_store import (
 
 _ANSWER_S: Final = 2.0
 """A Redis that has not answered by then is down, as far as a turn is concerned. One answers within a millisecond."""
-_CONNECTIONS: Final = 16
-"""At once, per process. What finds none free waits, within the time for an answer."""
-_PREFIX: Final = "{reference-agent}:"
-"""Before every key. The braces keep them together where Redis is a cluster."""
 _SPEND_DETAIL_S: Final = 35 * 86400
 """How long it is known on whom what was spent: a month's bill can be looked into until the next one comes."""
 
@@ -277,19 +267,8 @@ class RedisSessionStore:
 
     def __init__(self, url: str, bounds: Bounds) -> None:
         self._bounds = bounds
-        self._trouble = ""
-        # Nothing is repeated by the client: the second attempt of a booking would be a second booking.
-        self._redis: Redis = Redis(
-            connection_pool=BlockingConnectionPool.from_url(
-                url,
-                max_connections=_CONNECTIONS,
-                timeout=_ANSWER_S,
-                socket_connect_timeout=_ANSWER_S,
-                socket_timeout=_ANSWER_S,
-                retry=Retry(NoBackoff(), 0),
-                decode_responses=True,
-            )
-        )
+        self._link = RedisLink(url, "sessions", _ANSWER_S)
+        self._redis = self._link.redis
         self._claim = self._script(_CLAIM)
         self._created = self._script(_CREATED)
         self._not_created = self._script(_NOT_CREATED)
@@ -304,13 +283,13 @@ class RedisSessionStore:
         self._forget_spender = self._script(_FORGET_SPENDER)
 
     def trouble(self) -> str:
-        return self._trouble
+        return self._link.trouble
 
     async def knows(self, user_id: str) -> bool:
-        return bool(await self._do(self._redis.hexists(f"{_PREFIX}session:{user_id}", "conversation")))
+        return bool(await self._do(self._redis.hexists(f"{PREFIX}session:{user_id}", "conversation")))
 
     async def claim(self, user_id: str, now: float, until: float) -> Claim:
-        what, *more = await self._do(self._claim([user_id, now, until, self._bounds.places]))
+        what, *more = await self._claim([user_id, now, until, self._bounds.places])
         match what:
             case "known":
                 return Known(more[0], more[1] if len(more) > 1 else None)
@@ -323,46 +302,46 @@ class RedisSessionStore:
         return Full()
 
     async def created(self, user_id: str, conversation: str) -> None:
-        await self._do(self._created([user_id, conversation]))
+        await self._created([user_id, conversation])
 
     async def not_created(self, user_id: str, lost_at: float | None) -> None:
         lost_until = "" if lost_at is None else lost_at + self._bounds.lost_s
-        await self._do(self._not_created([user_id, lost_until, self._bounds.lost]))
+        await self._not_created([user_id, lost_until, self._bounds.lost])
 
     async def ended(self, user_id: str, now: float, *, had_a_turn: bool, said: str | None = None) -> None:
         more = [] if said is None else [said]
         bounds = self._bounds
         earns = [EARNED_BY_TALKING, bounds.session_s]
-        await self._do(self._ended([user_id, now, int(had_a_turn), bounds.protected, *earns, *more]))
+        await self._ended([user_id, now, int(had_a_turn), bounds.protected, *earns, *more])
 
     async def condemn(self, user_id: str, now: float) -> str | None:
-        conversation: str | None = await self._do(self._condemn([user_id, now]))
+        conversation: str | None = await self._condemn([user_id, now])
         return conversation
 
     async def forget(self, conversation: str) -> None:
-        await self._do(self._forget([conversation]))
+        await self._forget([conversation])
 
     async def expire(self, now: float) -> list[str]:
         bounds = self._bounds
         lives = [bounds.probation_s, bounds.session_s, SOMEBODY_IS_AT_IT_S, bounds.lost_s, bounds.lost]
-        return list(await self._do(self._expire([now, *lives])))
+        return list(await self._expire([now, *lives]))
 
     async def begin_turn(self, user_id: str, holder: str, now: float, until: float) -> bool:
         patience_ms = round(ASKS_AGAIN_WITHIN_S * 1000)
-        return bool(await self._do(self._begin_turn([user_id, holder, _ms(until - now), patience_ms])))
+        return bool(await self._begin_turn([user_id, holder, _ms(until - now), patience_ms]))
 
     async def keep_turn(self, user_id: str, holder: str, now: float, until: float) -> bool:
-        return bool(await self._do(self._keep_turn([user_id, holder, _ms(until - now)])))
+        return bool(await self._keep_turn([user_id, holder, _ms(until - now)]))
 
     async def end_turn(self, user_id: str, holder: str) -> None:
-        await self._do(self._end_turn([user_id, holder, 0]))
+        await self._end_turn([user_id, holder, 0])
 
     async def messages(self, conversation: str, most: int) -> list[tuple[str, str]]:
-        said = await self._do(self._redis.lrange(f"{_PREFIX}messages:{conversation}", -most, -1))
+        said = await self._do(self._redis.lrange(f"{PREFIX}messages:{conversation}", -most, -1))
         return [(role, text) for role, text in map(json.loads, said)]
 
     async def add_messages(self, conversation: str, messages: list[tuple[str, str]]) -> None:
-        key = f"{_PREFIX}messages:{conversation}"
+        key = f"{PREFIX}messages:{conversation}"
         async with self._redis.pipeline() as both:
             both.rpush(key, *(json.dumps(message, ensure_ascii=False) for message in messages))
             # They go with their conversation; this is for those whose session was lost.
@@ -370,7 +349,7 @@ class RedisSessionStore:
             await self._do(both.execute())
 
     async def delete_messages(self, conversation: str) -> None:
-        await self._do(self._redis.delete(f"{_PREFIX}messages:{conversation}"))
+        await self._do(self._redis.delete(f"{PREFIX}messages:{conversation}"))
 
     async def spend(
         self,
@@ -383,49 +362,27 @@ class RedisSessionStore:
         usd: float,
     ) -> None:
         booked = [day, user_id, model, prompt_tokens, completion_tokens, characters, repr(usd), _SPEND_DETAIL_S]
-        await self._do(self._spend(booked))
+        await self._spend(booked)
 
     async def spent(self, day: int, user_id: str) -> tuple[float, float]:
         async with self._redis.pipeline(transaction=False) as both:
-            both.hget(f"{_PREFIX}spend:{day}:{user_id}", "usd")
-            both.hget(f"{_PREFIX}spend:{day}", "usd")
+            both.hget(f"{PREFIX}spend:{day}:{user_id}", "usd")
+            both.hget(f"{PREFIX}spend:{day}", "usd")
             of_user, of_all = await self._do(both.execute())
         return float(of_user or 0), float(of_all or 0)
 
     async def forget_spender(self, user_id: str) -> None:
-        await self._do(self._forget_spender([user_id, _SPEND_DETAIL_S]))
+        await self._forget_spender([user_id, _SPEND_DETAIL_S])
 
     async def close(self) -> None:
-        await self._redis.aclose(close_connection_pool=True)
-
-    def _script(self, source: str) -> Any:
-        script = self._redis.register_script(_SHARED + source)
-
-        def run(arguments: Sequence[Any]) -> Awaitable[Any]:
-            return script(keys=[_PREFIX], args=arguments)
-
-        return run
+        await self._link.close()
 
     async def _do(self, deed: Awaitable[Any]) -> Any:
-        """Wait for Redis, but not for long; finish what was begun even when the caller is cancelled."""
-        doing = asyncio.ensure_future(self._within_time(deed))
-        doing.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, if nobody waits for it
-        return await asyncio.shield(doing)
+        return await self._link.do(deed)
 
-    async def _within_time(self, deed: Awaitable[Any]) -> Any:
-        try:
-            async with asyncio.timeout(_ANSWER_S):
-                result = await deed
-        except (RedisError, OSError) as failure:  # a time-out is an OSError
-            self._trouble = f"{type(failure).__name__}: {failure}"[:200]
-            refused = isinstance(failure.__context__, ConnectionRefusedError)
-            raise Unavailable(_NAME, self._trouble, never_arrived=refused) from failure
-        self._trouble = ""
-        return result
+    def _script(self, source: str) -> Script:
+        return self._link.script(_SHARED + source)
 
 
 def _ms(seconds: float) -> int:
     return max(1, round(seconds * 1000))
-
-
-_NAME = "sessions"

@@ -104,6 +104,8 @@ class Settings(BaseSettings):
     address_burst: int = Field(100, ge=1, description="turns from one network address, at once")
     address_newcomers_per_s: float = Field(1.0, gt=0, description="users never seen before from one address, a second")
     address_newcomer_burst: int = Field(15, ge=1, description="users never seen before from one address, at once")
+    turns_per_s: float = Field(1000.0, gt=0, description="turns of everybody, a second")
+    turn_burst: int = Field(1000, ge=1, description="turns of everybody, at once")
     waiting_turns: int = Field(3, ge=0, description="turns of one user that may wait for the one under way")
 
     job_s: float = Field(20.0, ge=1, le=600, description="one attempt at a job, its speech included, is given up after")
@@ -177,6 +179,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read nothing but what `read_settings` hands over: it names what is wrong in the words of the environment."""
         return (init_settings,)
+
+    @property
+    def shared_redis(self) -> str:
+        """The Redis that all replicas share; empty: there is none."""
+        return self.session_store if "://" in self.session_store else self.redis_url
 
     def beside_sessions(self, name: str) -> Path | None:
         """Return the file of that name in the directory where the sessions are; None: they are in no file."""

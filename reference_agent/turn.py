@@ -137,13 +137,14 @@ class Turn:
             # Whoever wonders why all are refused together finds it here: AGENT_TRUSTED_PROXIES is to be set.
             self._metrics.noticed("proxy_not_trusted")
         standing = await self._sessions.standing(user)
-        with self._metrics.turn(), self._rate_limit.admit(user, standing, hints.address):
-            self._logging.heard(user, text)
-            await self._cost.allow(user)
-            caller = self._locale.caller(text, hints)
-            CALLER.set(caller)
-            self._metrics.heard(text, caller)
-            yield user, text, caller
+        with self._metrics.turn():
+            async with self._rate_limit.admit(user, standing, hints.address):
+                self._logging.heard(user, text)
+                await self._cost.allow(user)
+                caller = self._locale.caller(text, hints)
+                CALLER.set(caller)
+                self._metrics.heard(text, caller)
+                yield user, text, caller
 
     async def give_up(self, user_id: str, text: str, left: Left) -> None:
         """End upstream what an attempt has left running and nobody will go on with; what it took is booked."""

@@ -73,7 +73,7 @@ scenario = Scenario(
             at_most_per_request=0.2,
             because=(
                 "a budget of one repeat for five requests is Linkerd's default; the client's own two repeats of"
-                " whatever fails come to 0.5 here, with a loop of three around them to 1.0 (hardened: 0.1)"
+                " whatever fails come to 0.5 here, with a loop of three around them to 1.0 (hardened: 0.02)"
             ),
         ),
         check(

@@ -18,6 +18,7 @@ from reference_agent.duty import Duty
 from reference_agent.errors import AgentError
 from reference_agent.parts.breaker import Breaker
 from reference_agent.parts.logging import Logging
+from reference_agent.parts.rate_limit import RateLimit
 from reference_agent.parts.retries import Retries
 from reference_agent.session_store import SessionStore
 from reference_agent.wire import settled
@@ -45,7 +46,8 @@ class HardenedHealth:
 
     Both say what is known already and wait for nobody, so that they are as fast in an outage as ever. An outage of the
     model's upstream makes the agent not ready, and so does one of the session store; one of any other upstream does
-    not, as it answers without.
+    not, as it answers without. `limits` says by whom turns are counted: `shared` by all replicas together, `own` by
+    each for itself, `own_for_now` while the Redis that they share is down.
 
     A balancer sends nobody to an agent that is not ready, and without anybody to answer, nothing would ever be found
     out again. Whoever asks for the status of an agent that is not ready therefore makes it look for itself, one look
@@ -61,6 +63,7 @@ class HardenedHealth:
         duty: Duty,
         retries: Retries,
         session_store: SessionStore,
+        rate_limit: RateLimit,
         openai_client: openai.OpenAI | openai.AsyncOpenAI,
         clock: Clock,
         logging: Logging,
@@ -70,6 +73,7 @@ class HardenedHealth:
         self._breaker = breaker
         self._retries = retries
         self._store = session_store
+        self._rate_limit = rate_limit
         self._logging = logging
         self._clock = clock
         self._api: Any = openai_client
@@ -98,7 +102,8 @@ class HardenedHealth:
         stores = {"sessions": "down" if self._store.trouble() else "up"}
         model_is_well = self._engine.is_ready() and upstreams.get("openai", "closed") == "closed"
         ready = not self._duty.is_leaving and model_is_well and stores["sessions"] == "up"
-        return {"ready": ready, "upstreams": upstreams, "stores": stores, "versions": self._versions}
+        limits = self._rate_limit.counting()
+        return {"ready": ready, "upstreams": upstreams, "stores": stores, "limits": limits, "versions": self._versions}
 
     async def _look_again(self) -> None:
         try:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Literal, Protocol
 
 from reference_agent.clock import Clock
 from reference_agent.errors import Refused
 from reference_agent.loop_lag import LoopLag
 from reference_agent.settings import Settings
+from reference_agent.shared_limits import Counting, Limit, SharedLimits
 
 Standing = Literal["newcomer", "returning"]
 
@@ -22,7 +23,7 @@ _REMEMBERED = 10_000  # buckets of users, and as many of addresses; 200 to 400 b
 class RateLimit(Protocol):
     """Lets turns in, or refuses them at once."""
 
-    def admit(self, user_id: str, standing: Standing, address: str = "") -> AbstractContextManager[None]:
+    def admit(self, user_id: str, standing: Standing, address: str = "") -> AbstractAsyncContextManager[None]:
         """Return the permission for one turn, to be held as long as it lasts.
 
         Args:
@@ -31,16 +32,23 @@ class RateLimit(Protocol):
             address: where on the network the request comes from; empty: from this machine, or nobody knows.
 
         Raises:
-            Refused: not now.
+            Refused: not now; when the context is entered.
         """
+        ...
+
+    def counting(self) -> Counting | Literal["none"]:
+        """Return by whom turns are counted now."""
         ...
 
 
 class DocumentedRateLimit:
     """Lets everybody in: one user can spend everything."""
 
-    def admit(self, user_id: str, standing: Standing, address: str = "") -> AbstractContextManager[None]:
+    def admit(self, user_id: str, standing: Standing, address: str = "") -> AbstractAsyncContextManager[None]:
         return nullcontext()
+
+    def counting(self) -> Literal["none"]:
+        return "none"
 
 
 class ProposedRateLimit:
@@ -50,13 +58,16 @@ class ProposedRateLimit:
         self._clock = clock
         self._requests: dict[str, list[float]] = {}
 
-    def admit(self, user_id: str, standing: Standing, address: str = "") -> AbstractContextManager[None]:
+    def admit(self, user_id: str, standing: Standing, address: str = "") -> AbstractAsyncContextManager[None]:
         now = self._clock.now()
         recent = [at for at in self._requests.get(user_id, []) if now - at < _PROPOSED_WINDOW_S]
         if len(recent) >= _PROPOSED_TURNS:
             raise Refused(429, "rate_limited", _PROPOSED_WINDOW_S)
         self._requests[user_id] = [*recent, now]
         return nullcontext()
+
+    def counting(self) -> Literal["own"]:
+        return "own"
 
 
 _PROPOSED_WINDOW_S = 60.0
@@ -102,6 +113,10 @@ class _Buckets:
         self._of.move_to_end(name)
         return bucket.wait_s(now)
 
+    def limit(self, name: str) -> Limit:
+        """Return the same limit for all replicas together."""
+        return Limit(name, self._per_s, self._burst)
+
     def __len__(self) -> int:
         return len(self._of)
 
@@ -121,46 +136,58 @@ class HardenedRateLimit:
 
     Memory is bounded: of users and of addresses the latest ten thousand are remembered, of newcomers nothing.
 
-    All of this counts per process: what it protects is this process, and N replicas let in N times as much. What must
-    hold over all replicas is kept in the session store: one turn of a user at a time, the number of conversations alive
-    upstream, and the budgets.
+    What turns may be under way at once counts per process, as it is the process that it protects. The rates hold over
+    all replicas that share a Redis (sessions in one, or REDIS_URL): each turn takes its tokens there as well, from all
+    limits at once or from none. What its own count refuses a process refuses by itself, so that a flood does not reach
+    Redis; and when Redis is down, its own count is what is left, N times as much over N replicas, until it is back.
+
+    Replicas that share nothing but a SQLite file count each for itself. They are on one machine, which is what the
+    rates protect there, and a file would have to be written for every turn that is asked for, granted or not, by all of
+    them, one at a time. What may not be exceeded in any case is in that file: one turn of a user at a time, the number
+    of conversations alive upstream, and the budgets.
     """
 
     needs_loop = True
 
-    def __init__(self, settings: Settings, clock: Clock, loop_lag: LoopLag) -> None:
+    def __init__(self, settings: Settings, clock: Clock, loop_lag: LoopLag, shared_limits: SharedLimits) -> None:
         self._loop_lag = loop_lag
+        self._shared = shared_limits
         self._settings = settings
         self._clock = clock
         self._turns = 0
         self._newcomer_turns = 0
-        self._newcomers = _Bucket(settings.newcomers_per_s, settings.newcomer_burst, clock.now())
-        self._users = _Buckets(settings.user_turns_per_s, settings.user_burst)
-        self._addresses = _Buckets(settings.address_turns_per_s, settings.address_burst)
-        self._newcomers_of = _Buckets(settings.address_newcomers_per_s, settings.address_newcomer_burst)
+        of = settings
+        self._own: dict[str, _Buckets] = {
+            "newcomers_of": _Buckets(of.address_newcomers_per_s, of.address_newcomer_burst),
+            "address": _Buckets(of.address_turns_per_s, of.address_burst),
+            "newcomers": _Buckets(of.newcomers_per_s, of.newcomer_burst),
+            "user": _Buckets(of.user_turns_per_s, of.user_burst),
+            "everybody": _Buckets(of.turns_per_s, of.turn_burst),
+        }
 
-    def admit(self, user_id: str, standing: Standing, address: str = "") -> AbstractContextManager[None]:
+    @asynccontextmanager
+    async def admit(self, user_id: str, standing: Standing, address: str = "") -> AsyncIterator[None]:
         if self._turns >= self._settings.max_turns:
             raise Refused(429, "busy", 1.0)
         if standing == "newcomer" and self._newcomer_turns >= self._newcomer_places():
             raise Refused(429, "busy_for_newcomers", 1.0)
-        wait_s = self._wait_s(user_id, standing, address)
-        if wait_s > 0:
-            raise Refused(429, "rate_limited", wait_s)
-        return self._place(standing)
+        with self._place(standing):
+            wait_s = await self._wait_s(_whose(user_id, standing, address))
+            if wait_s > 0:
+                raise Refused(429, "rate_limited", wait_s)
+            yield
 
-    def _wait_s(self, user_id: str, standing: Standing, address: str) -> float:
+    def counting(self) -> Counting:
+        return self._shared.counting()
+
+    async def _wait_s(self, whose: dict[str, str]) -> float:
         """Take what a turn takes, from the narrowest first: what is refused there is not taken from others."""
         now = self._clock.now()
-        wait_s = 0.0
-        if address and standing == "newcomer":
-            wait_s = self._newcomers_of.wait_s(address, now)
-        if address and not wait_s:
-            wait_s = self._addresses.wait_s(address, now)
-        if not wait_s:
-            newcomer = standing == "newcomer"
-            wait_s = self._newcomers.wait_s(now) if newcomer else self._users.wait_s(user_id, now)
-        return wait_s
+        for kind, name in whose.items():
+            wait_s = self._own[kind].wait_s(name, now)
+            if wait_s > 0:
+                return wait_s
+        return await self._shared.wait_s([self._own[kind].limit(f"{kind}:{name}") for kind, name in whose.items()])
 
     def _newcomer_places(self) -> float:
         lag_s = self._loop_lag.seconds()
@@ -176,6 +203,13 @@ class HardenedRateLimit:
         finally:
             self._turns -= 1
             self._newcomer_turns -= standing == "newcomer"
+
+
+def _whose(user_id: str, standing: Standing, address: str) -> dict[str, str]:
+    """Return by whose limits a turn goes, the narrowest first: name by kind."""
+    if standing == "newcomer":
+        return {**({"newcomers_of": address, "address": address} if address else {}), "newcomers": "", "everybody": ""}
+    return {**({"address": address} if address else {}), "user": user_id, "everybody": ""}
 
 
 VARIANTS = {"documented": DocumentedRateLimit, "proposed": ProposedRateLimit, "hardened": HardenedRateLimit}

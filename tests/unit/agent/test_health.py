@@ -19,6 +19,7 @@ from reference_agent.errors import Unavailable
 from reference_agent.parts.breaker import HardenedBreaker
 from reference_agent.parts.health import DocumentedHealth, HardenedHealth
 from reference_agent.parts.metrics import DocumentedMetrics
+from reference_agent.parts.rate_limit import DocumentedRateLimit
 from reference_agent.parts.retries import HardenedRetries
 from reference_agent.parts.sessions import bounds
 from reference_agent.session_store import SqliteSessionStore
@@ -50,7 +51,7 @@ class Agent:
         self.duty = Duty(settings())
         self.store = SqliteSessionStore(None, bounds(settings()))
         self.health = HardenedHealth(
-            self.engine, self.breaker, self.duty, retries, self.store, api, self.clock, self.log
+            self.engine, self.breaker, self.duty, retries, self.store, DocumentedRateLimit(), api, self.clock, self.log
         )
 
     def breaks(self, upstream: str) -> None:
