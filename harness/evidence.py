@@ -14,6 +14,7 @@
             callers.jsonl             FaultEvent        (what callers did wrong on purpose)
             events.jsonl              FaultEvent        (process faults, and what became of the target's process)
             telemetry.jsonl           TelemetryPoint    (process)
+            machine.jsonl             MachinePoint      (what else the machine was busy with)
             target.jsonl              LogLine           (process)
             judgement.json            Judgement
             ended.json                Ended: how it ended, how many callers were to arrive, how much was recorded
@@ -44,6 +45,7 @@ from harness.model import (
     LedgerEntry,
     LoadPlan,
     LogLine,
+    MachinePoint,
     Phase,
     PhaseWindow,
     Plan,
@@ -66,6 +68,7 @@ FAULTS = "faults.jsonl"
 CALLERS = "callers.jsonl"
 EVENTS = "events.jsonl"
 TELEMETRY = "telemetry.jsonl"
+MACHINE = "machine.jsonl"
 TARGET_LOG = "target.jsonl"
 JUDGEMENT = "judgement.json"
 ENDED = "ended.json"
@@ -110,6 +113,8 @@ class Evidence:
     log_lines: tuple[LogLine, ...] | None
     faults: tuple[FaultEvent, ...]
     ended: Ended = field(default_factory=lambda: Ended(how="complete"))
+    machine: tuple[MachinePoint, ...] | None = None
+    """Not a vantage of its own: nothing is concluded from it but that service may not be concluded upon."""
     load: tuple[LoadPlan, ...] = ()
     """Who was to call: it tells a population that never came from one that was never meant to."""
 
@@ -335,6 +340,7 @@ def read_evidence(run: Path, plan: Plan, scenario: str) -> Evidence:
         ledger=optional(LEDGER, LedgerEntry),
         telemetry=optional(TELEMETRY, TelemetryPoint),
         log_lines=optional(TARGET_LOG, LogLine),
+        machine=optional(MACHINE, MachinePoint),
         faults=tuple(sorted(faults, key=lambda event: event.at_ns)),
         ended=ended,
         load=planned.load,
@@ -387,6 +393,7 @@ __all__ = [
     "FAULTS",
     "JUDGEMENT",
     "LEDGER",
+    "MACHINE",
     "PHASES",
     "PLAN",
     "PLANNED",

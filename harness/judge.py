@@ -29,10 +29,11 @@ def judge(recorded: Evidence, replay: str) -> Judgement:
     validity = [
         checks.run(CheckPlan(name=one.name, limits={}, because=""), recorded) for one in checks.implicit_checks()
     ]
-    claimed = [
-        _with_size(_on_broken_ground(checks.run(plan, recorded), validity), recorded)
-        for plan in recorded.scenario.checks
-    ]
+    asked = [checks.run(plan, recorded) for plan in recorded.scenario.checks]
+    judged = [_on_broken_ground(finding, validity) for finding in asked]
+    if judged == asked:
+        validity = [_that_did_no_harm(finding) for finding in validity]
+    claimed = [_with_size(finding, recorded) for finding in judged]
     findings = (*validity, *claimed)
     # Of no check at all the worst is inconclusive: a valid run of a scenario that asks nothing is no pass.
     reached = verdict.worst(
@@ -61,8 +62,16 @@ def _on_broken_ground(finding: Finding, validity: Sequence[Finding]) -> Finding:
     if not broken:
         return finding
     why = "; ".join(f"{one.check}: {one.reason}" for one in broken)
-    reason = f"this fail is not laid to the target, because the steady state was broken already: {why}"
+    reason = f"this fail is not laid to the target: {why}"
     return msgspec.structs.replace(finding, verdict=Verdict.INCONCLUSIVE, reason=reason)
+
+
+def _that_did_no_harm(finding: Finding) -> Finding:
+    """Let pass what could only have taken back a fail, where there was none to take back."""
+    if finding.verdict is not Verdict.INCONCLUSIVE or not checks.catalog()[finding.check].only_takes_back:
+        return finding
+    observed = f"{finding.observed}; no fail of the target's hangs on it"
+    return msgspec.structs.replace(finding, verdict=Verdict.PASS, observed=observed, reason="")
 
 
 def _with_size(finding: Finding, recorded: Evidence) -> Finding:

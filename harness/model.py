@@ -369,6 +369,17 @@ class TelemetryPoint(Record, frozen=True, kw_only=True):
     health_status: int | None = None
 
 
+class MachinePoint(Record, frozen=True, kw_only=True):
+    """What the machine's CPUs had done until one moment, and what of it was the run's own."""
+
+    at_ns: int
+    cpus: int
+    busy_s: float
+    """CPU seconds used by everybody, what a hypervisor took away included; counted from any beginning."""
+    own_s: float
+    """CPU seconds used by the run: load, supervisor, upstreams, target, judging; counted from any beginning."""
+
+
 class LogLine(Record, frozen=True, kw_only=True):
     """One line that the target wrote."""
 

@@ -18,7 +18,7 @@ import httptools
 import msgspec
 import psutil
 
-from harness.model import LogLine, TelemetryPoint
+from harness.model import LogLine, MachinePoint, TelemetryPoint
 
 LINE_CHARS = 4000
 """Longer lines are cut: a stack trace in one line fits, an audio body that was printed does not."""
@@ -146,6 +146,42 @@ class ProcessTree:
     def _join(self, pid: int, parent: _Member | None = None) -> None:
         with contextlib.suppress(psutil.Error):
             self._members[pid] = _Member(psutil.Process(pid), parent)
+
+
+class Machine:
+    """The CPUs of this machine: how busy everybody keeps them, and how busy one run does.
+
+    Args:
+        pid: the root of the tree of all processes that belong to the run.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._own = ProcessTree(pid)
+
+    def read(self, at_ns: int) -> MachinePoint | None:
+        """Return what was used until now, None where the run's own processes cannot be read.
+
+        Args:
+            at_ns: the moment, in `time.monotonic_ns()`.
+        """
+        self._own.relist()
+        own = self._own.read(at_ns)
+        if own is None:
+            return None
+        times = psutil.cpu_times()
+        # Guests are counted as user already; who waits for a disk leaves the CPU to others.
+        idle_s = times.idle + getattr(times, "iowait", 0.0)
+        guests_s = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
+        return MachinePoint(
+            at_ns=at_ns,
+            cpus=psutil.cpu_count() or 1,
+            busy_s=round(sum(times) - idle_s - guests_s, 3),
+            own_s=own.cpu_s,
+        )
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._own.close()
 
 
 class _Member:

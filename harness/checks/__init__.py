@@ -63,6 +63,8 @@ class Check:
     counts what must never be, whatever went before."""
     foundation: bool = False
     """True for one of validity without which nothing can be said against the quality of service."""
+    only_takes_back: bool = False
+    """True for a foundation whose absence speaks against no target that held: it only takes back a fail."""
     function: Callable[..., Finding]
 
     @functools.cached_property
@@ -90,6 +92,7 @@ def check(
     implicit: bool = False,
     service: bool = False,
     foundation: bool = False,
+    only_takes_back: bool = False,
 ) -> Callable[[_Function[_P]], _Function[_P]]:
     """Make a check of a function `(evidence, *, limits) -> Finding`.
 
@@ -99,6 +102,7 @@ def check(
         implicit: it is asked of every scenario.
         service: it judges how callers were served: its fail needs a steady state that held to compare with.
         foundation: where it does not pass, a fail of a `service` check says nothing.
+        only_takes_back: where it does not pass and nothing failed for it, it passes nevertheless.
     """
 
     def decorate(function: _Function[_P]) -> _Function[_P]:
@@ -116,6 +120,7 @@ def check(
             implicit=implicit,
             service=service,
             foundation=foundation,
+            only_takes_back=only_takes_back,
             function=named,
         )
         setattr(named, _MARKER, record)

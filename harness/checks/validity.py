@@ -10,7 +10,7 @@ from harness.checks.selection import Amount, Minimum, Percent, Share, reached, s
 from harness.checks.wilson import interval
 from harness.checks.wording import bounds, event_lines, figure, moment, percent, phases, sample_lines, share
 from harness.evidence import Evidence
-from harness.model import Finding, Outcome, Phase
+from harness.model import Finding, Outcome, Phase, PhaseWindow
 
 _JUDGED: tuple[Phase, ...] = ("steady", "attack", "recovery")
 # What a fault does when it happens: those of the process report the deed itself.
@@ -121,6 +121,55 @@ def load_kept_schedule(evidence: Evidence, *, at_most_lag_s: Amount = 0.25, perc
     return inconclusive(
         expected=expected, observed=observed, reason=reason, counted=counted, evidence=sample_lines(evidence, late)
     )
+
+
+@check(
+    vantages=("client",),
+    question="Was the machine left to the run?",
+    implicit=True,
+    foundation=True,
+    only_takes_back=True,
+)
+def machine_was_left_to_the_run(
+    evidence: Evidence, *, at_most_others: Share = 0.15, at_least_idle: Share = 0.1
+) -> Finding:
+    """Judge whether others took CPU that the target could have used: they are slow callers' real reason then.
+
+    Where nobody looked it passes: what is not known takes no fail back.
+
+    Args:
+        at_most_others: 0 to 1, of all CPUs, in each phase that is judged. A quiet desktop takes a few percent; one
+            process that burns a CPU of six already takes more than this.
+        at_least_idle: 0 to 1, of all CPUs. Where so much was left over, whatever others took was taken from nobody.
+    """
+    expected = f"others take at most {percent(at_most_others)} of all CPUs, or {percent(at_least_idle)} are idle"
+    if evidence.machine is None:
+        return passed(expected=expected, observed="nobody looked: there was no supervisor")
+    found = {
+        window.phase: used
+        for window in evidence.phases
+        if window.phase in _JUDGED and (used := _use_of_machine(evidence, window)) is not None
+    }
+    if not found:
+        return passed(expected=expected, observed="no phase was long enough to tell")
+    phase, (others, idle) = max(found.items(), key=lambda one: (one[1][1] < at_least_idle, one[1][0]))
+    taken, left = percent(round(others, 2)), percent(round(idle, 2))
+    observed = f"others took {taken} of all CPUs {phases((phase,))}, {left} were idle"
+    if others <= at_most_others or idle >= at_least_idle:
+        return passed(expected=expected, observed=observed)
+    reason = f"{observed}: what the target did not get it could not use; play it again on a machine with CPUs to spare"
+    return inconclusive(expected=expected, observed=observed, reason=reason)
+
+
+def _use_of_machine(evidence: Evidence, window: PhaseWindow) -> tuple[float, float] | None:
+    """Return which shares of all CPUs others took in a phase, and were idle; None where it is too short to tell."""
+    points = [point for point in evidence.machine or () if window.begin_ns <= point.at_ns <= window.end_ns]
+    if len(points) < 2:
+        return None
+    first, last = points[0], points[-1]
+    all_s = last.cpus * (last.at_ns - first.at_ns) / 1e9
+    busy_s, own_s = last.busy_s - first.busy_s, last.own_s - first.own_s
+    return max(busy_s - own_s, 0.0) / all_s, max(all_s - busy_s, 0.0) / all_s
 
 
 @check(vantages=("client",), question="Was the target well before the attack?", implicit=True, foundation=True)

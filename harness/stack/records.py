@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.evidence import EVENTS, TARGET_LOG, TELEMETRY, EvidenceError, JsonLinesWriter
-from harness.model import FaultEvent, LogLine, TelemetryPoint
+from harness.evidence import EVENTS, MACHINE, TARGET_LOG, TELEMETRY, EvidenceError, JsonLinesWriter
+from harness.model import FaultEvent, LogLine, MachinePoint, TelemetryPoint
 
 
 class Records:
@@ -21,6 +21,8 @@ class Records:
         self._telemetry = JsonLinesWriter(directory / TELEMETRY)
         self._events = JsonLinesWriter(directory / EVENTS)
         self._lines = JsonLinesWriter(directory / TARGET_LOG)
+        self._machine = JsonLinesWriter(directory / MACHINE)
+        self._writers = (self._telemetry, self._events, self._lines, self._machine)
 
     def point(self, point: TelemetryPoint) -> None:
         """Keep a point."""
@@ -35,14 +37,18 @@ class Records:
         """Keep a log line."""
         self._safely(lambda: self._lines.add(line))
 
+    def machine(self, point: MachinePoint) -> None:
+        """Keep what the machine was busy with."""
+        self._safely(lambda: self._machine.add(point))
+
     def flush(self) -> None:
         """Make everything so far readable by others."""
-        for writer in (self._telemetry, self._events, self._lines):
+        for writer in self._writers:
             self._safely(writer.flush)
 
     def close(self) -> None:
         """Flush and close."""
-        for writer in (self._telemetry, self._events, self._lines):
+        for writer in self._writers:
             self._safely(writer.close)
 
     def _safely(self, deed: Callable[[], None]) -> None:

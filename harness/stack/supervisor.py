@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import shutil
 import sys
 import time
@@ -29,9 +30,12 @@ from harness.stack.redis import Redis
 from harness.stack.replica import TICK_S, Replica
 from harness.stack.upstreams import Upstreams
 from harness.target import Start, Target, TargetError
+from harness.telemetry import Machine
 
 _TICKS_PER_FLUSH = 40
 """What is recorded is readable by others within 0.4 s."""
+_TICKS_PER_MACHINE = 50
+"""Twice a second: a phase of two seconds has a beginning and an end."""
 
 
 class ScenarioOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,6 +92,8 @@ class Supervisor:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._fault_ids = (f"p{number}" for number in itertools.count(1))
         self._upstreams_missed = False
+        # Whoever started the supervisor started all that belongs to the run: the load, or who starts the load.
+        self._machine = Machine(os.getppid())
         self._ticks = 0
         self._loop = asyncio.get_running_loop()
         self._next_tick_s = self._loop.time()
@@ -203,6 +209,7 @@ class Supervisor:
         await self._stop_target()
         if self._timer is not None:
             self._timer.cancel()
+        self._machine.close()
         await self._upstreams.end()
 
     # --- how it is done ---------------------------------------------------------------------------------------------
@@ -405,6 +412,10 @@ class Supervisor:
             if self._records is not None:
                 self._records.flush()
             self._miss_upstreams()
+        if self._ticks % _TICKS_PER_MACHINE == 0 and self._records is not None:
+            point = self._machine.read(time.monotonic_ns())
+            if point is not None:
+                self._records.machine(point)
         # Keeps its beat; what was missed on a busy machine is not made up for.
         self._next_tick_s = max(self._next_tick_s + TICK_S, self._loop.time())
         self._timer = self._loop.call_at(self._next_tick_s, self._tick)

@@ -31,6 +31,7 @@ from harness.model import (
     LedgerEntry,
     LoadPlan,
     LogLine,
+    MachinePoint,
     Outcome,
     PhaseWindow,
     Plan,
@@ -110,6 +111,7 @@ RECORDS = {
     evidence.FAULTS: [FaultEvent(at_ns=3, fault="hang", id="f1", event="fired", family="upstream")],
     evidence.EVENTS: [FaultEvent(at_ns=2, fault="", id="", event="ready", family="process")],
     evidence.TELEMETRY: [TelemetryPoint(at_ns=1, rss_bytes=1, cpu_s=0.1, threads=1, open_files=1)],
+    evidence.MACHINE: [MachinePoint(at_ns=1, cpus=2, busy_s=7.5, own_s=1.25)],
     evidence.TARGET_LOG: [LogLine(at_ns=1, stream="stdout", text="ready")],
 }
 
@@ -144,6 +146,7 @@ def test_round_trip(run):
     assert recorded.generations == (LEDGER[1],)
     assert [event.event for event in recorded.faults] == ["planned", "ready", "fired"]
     assert recorded.telemetry == tuple(RECORDS[evidence.TELEMETRY])
+    assert recorded.machine == tuple(RECORDS[evidence.MACHINE])
     assert recorded.log_lines == tuple(RECORDS[evidence.TARGET_LOG])
     assert recorded.phases == tuple(RECORDS[evidence.PHASES])
     assert recorded.load == PLANNED.load

@@ -15,6 +15,7 @@ from harness.model import (
     Call,
     CheckPlan,
     Durations,
+    MachinePoint,
     Outcome,
     PhaseWindow,
     Plan,
@@ -109,6 +110,7 @@ def test_a_pass_says_the_claim():
         "every_caller_is_accounted_for",
         "nothing_was_abandoned",
         "load_kept_schedule",
+        "machine_was_left_to_the_run",
         "steady_state_held",
         "faults_fired",
         "upstreams_stayed_up",
@@ -152,16 +154,21 @@ def test_a_scenario_that_asks_nothing_does_not_pass():
     assert judgement.summary == "The scenario has no check, so nothing was asked."
 
 
+CROWDED = tuple(
+    MachinePoint(at_ns=half * S // 2, cpus=2, busy_s=float(half), own_s=half / 3)  # all busy, two thirds with others
+    for half in range(40)
+)
 BROKEN_GROUND = {
     "steady_state_held": {"steady": "opaque_error"},
     "every_caller_is_accounted_for": {"scheduled": 41},
     "load_kept_schedule": {"lag_s": 1},
+    "machine_was_left_to_the_run": {"machine": CROWDED},
 }
 
 
 @pytest.mark.parametrize("ground", BROKEN_GROUND)
 def test_a_fail_of_service_on_broken_ground_is_inconclusive(ground):
-    given = {"steady": "answered", "scheduled": 40, "lag_s": 0} | BROKEN_GROUND[ground]
+    given = {"steady": "answered", "scheduled": 40, "lag_s": 0, "machine": None} | BROKEN_GROUND[ground]
     sent = tuple(
         msgspec.structs.replace(
             one,
@@ -172,13 +179,22 @@ def test_a_fail_of_service_on_broken_ground_is_inconclusive(ground):
         for one in samples("opaque_error")
     )
     ended = Ended(how="complete", scheduled=given["scheduled"])
-    judgement = judge.judge(recorded(CLEAR, samples=sent, ended=ended), "")
+    judgement = judge.judge(recorded(CLEAR, samples=sent, ended=ended, machine=given["machine"]), "")
     assert judgement.verdict is Verdict.INCONCLUSIVE
     finding = judgement.findings[-1]
     assert finding.verdict is Verdict.INCONCLUSIVE
-    assert "because the steady state was broken already: " in finding.reason
-    assert f"{ground}: " in finding.reason
+    assert f"this fail is not laid to the target: {ground}: " in finding.reason
     assert finding.observed.startswith("20 of 20")
+
+
+def test_a_crowded_machine_takes_no_pass_back():
+    judgement = judge.judge(recorded(CLEAR, machine=CROWDED), "")
+    assert judgement.verdict is Verdict.PASS
+    finding = next(one for one in judgement.findings if one.check == "machine_was_left_to_the_run")
+    assert finding.verdict is Verdict.PASS
+    assert finding.observed == (
+        "others took 67 % of all CPUs during steady, 0 % were idle; no fail of the target's hangs on it"
+    )
 
 
 def test_what_is_counted_stays_a_fail_on_broken_ground():

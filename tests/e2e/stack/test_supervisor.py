@@ -38,7 +38,12 @@ def test_every_scenario_has_a_fresh_target_and_its_own_records(stack: Any, until
     home = Path(environment["HOME"])
     assert home.is_dir()
     until(lambda: len(stack.records("telemetry")) >= 10 and any("health_ms" in p for p in stack.records("telemetry")))
+    until(lambda: len(stack.records("machine")) >= 2)
     assert stack.call("POST", "/scenario/end", {}) == (200, {})
+    machine = stack.records("machine")
+    assert {point["cpus"] for point in machine} == {os.cpu_count()}
+    assert all(later["busy_s"] > earlier["busy_s"] for earlier, later in itertools.pairwise(machine))
+    assert 0 < machine[0]["own_s"] <= machine[-1]["own_s"]
 
     second = stack.begin("two")
     assert second["pid"] != first["pid"]

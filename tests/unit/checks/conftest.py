@@ -16,6 +16,7 @@ from harness.model import (
     FaultEvent,
     FaultPlan,
     Generation,
+    MachinePoint,
     Outcome,
     PhaseWindow,
     Sample,
@@ -109,6 +110,19 @@ class Given:
         return TelemetryPoint(
             at_ns=self.ns(at_s), replica=replica, rss_bytes=round(rss_mb * 1e6), cpu_s=at_s, threads=4, open_files=8
         )
+
+    def machine(
+        self, *, others: float, own: float = 0.3, phase: str = "attack", cpus: int = 2
+    ) -> tuple[MachinePoint, ...]:
+        """Two points a second over all phases; in the one named others take their share of all CPUs."""
+        points, busy_s, own_s = [], 1000.0, 100.0
+        for tick in range(2 * int(max(end_s for _, end_s in PHASES_S.values()))):
+            at_s = tick / 2
+            points.append(MachinePoint(at_ns=self.ns(at_s), cpus=cpus, busy_s=busy_s, own_s=own_s))
+            begin_s, end_s = PHASES_S[phase]
+            own_s += own * cpus / 2
+            busy_s += (own + (others if begin_s <= at_s < end_s else 0.0)) * cpus / 2
+        return tuple(points)
 
     def memory(self, *levels_mb: tuple[str, float], wobble_mb: float = 0.5) -> list[TelemetryPoint]:
         """Twenty points in each phase around its level."""

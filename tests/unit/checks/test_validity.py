@@ -11,6 +11,7 @@ from harness.checks.validity import (
     every_caller_is_accounted_for,
     faults_fired,
     load_kept_schedule,
+    machine_was_left_to_the_run,
     nothing_was_abandoned,
     something_was_sent,
     steady_state_held,
@@ -130,6 +131,36 @@ def test_load_kept_schedule_of_nothing(given):
     samples = [*given.many(5, outcome="unserved"), *given.many(5, phase="warm_up")]
     assert load_kept_schedule(given.evidence()).verdict is Verdict.INCONCLUSIVE
     assert load_kept_schedule(given.evidence(samples=samples)).verdict is Verdict.INCONCLUSIVE
+
+
+def test_machine_was_left_to_the_run_passes(given):
+    finding = machine_was_left_to_the_run(given.evidence(machine=given.machine(others=0.05)))
+    assert finding.verdict is Verdict.PASS
+    assert finding.observed == "others took 5 % of all CPUs during attack, 65 % were idle"
+
+
+@pytest.mark.parametrize("phase", ["steady", "attack", "recovery"])
+def test_machine_was_left_to_the_run_is_violated(given, phase):
+    finding = machine_was_left_to_the_run(given.evidence(machine=given.machine(others=0.5, own=0.5, phase=phase)))
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert finding.observed.startswith("others took 50 % of all CPUs ")
+    assert "play it again" in finding.reason
+
+
+def test_machine_was_left_to_the_run_of_nothing(given):
+    for machine in (None, (), given.machine(others=0.5, own=0.5)[:1]):
+        assert machine_was_left_to_the_run(given.evidence(machine=machine)).verdict is Verdict.PASS, "no excuse"
+
+
+def test_what_others_take_of_idle_cpus_is_taken_from_nobody(given):
+    finding = machine_was_left_to_the_run(given.evidence(machine=given.machine(others=0.5, own=0.1)))
+    assert finding.verdict is Verdict.PASS
+    assert finding.observed == "others took 50 % of all CPUs during attack, 40 % were idle"
+
+
+def test_what_the_run_itself_takes_is_no_excuse(given):
+    finding = machine_was_left_to_the_run(given.evidence(machine=given.machine(others=0.02, own=0.98)))
+    assert finding.verdict is Verdict.PASS
 
 
 def test_steady_state_held_passes(given):

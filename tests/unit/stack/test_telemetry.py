@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.model import LogLine
-from harness.telemetry import LINE_CHARS, LineReader, LineSplitter, ProcessTree, ask
+from harness.telemetry import LINE_CHARS, LineReader, LineSplitter, Machine, ProcessTree, ask
 
 S = 1_000_000_000
 
@@ -220,6 +220,34 @@ def test_a_process_that_is_gone_is_an_empty_tree() -> None:
     tree.relist()
     assert tree.pids() == ()
     assert tree.read(1) is None
+
+
+# --- machine --------------------------------------------------------------------------------------------------------
+
+BURNING = "import time\nwhile time.process_time() < 1.0: pass"
+
+
+def test_the_runs_own_work_is_told_from_that_of_others() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as idle:
+        run, idle_run = Machine(os.getpid()), Machine(idle.pid)
+        began = (run.read(1), idle_run.read(1))
+        with subprocess.Popen([sys.executable, "-c", BURNING]) as burning:
+            burning.wait()
+        ended = (run.read(2), idle_run.read(2))
+        idle.kill()
+    assert idle_run.read(3) is None, "of a run that is over nothing is said"
+    used = [
+        (after.own_s - before.own_s, after.busy_s - before.busy_s)
+        for before, after in zip(began, ended, strict=True)
+        if before is not None and after is not None
+    ]
+    assert len(used) == 2
+    (own_s, busy_s), (idle_own_s, _) = used
+    assert own_s >= 0.9, "the kernel counts in ticks"
+    assert busy_s >= 0.9
+    assert idle_own_s < 0.5, "what others burn is not laid to the run"
+    for machine in (run, idle_run):
+        machine.close()
 
 
 # --- health ---------------------------------------------------------------------------------------------------------
