@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -42,17 +43,20 @@ def hints_of(
         by_unknown_proxy: see `Hints`.
     """
     profile = said.get("profile")
-    chosen = {**(profile if isinstance(profile, dict) else {}), **said}
-
-    def first(*candidates: object) -> str:
-        return next((text for text in candidates if isinstance(text, str) and text.strip()), "").strip()
-
+    chosen = {**profile, **said} if isinstance(profile, dict) else said
     return Hints(
-        first(chosen.get("language"), headers.get("accept-language")),
-        first(chosen.get("timezone"), chosen.get("time_zone"), headers.get("x-time-zone"), headers.get("x-timezone")),
+        _first(chosen.get("language"), headers.get("accept-language")),
+        _first(chosen.get("timezone"), chosen.get("time_zone"), headers.get("x-time-zone"), headers.get("x-timezone")),
         address,
         by_unknown_proxy,
     )
+
+
+def _first(*candidates: object) -> str:
+    for text in candidates:
+        if isinstance(text, str) and (stripped := text.strip()):
+            return stripped
+    return ""
 
 
 _MOST_PROXIES = 10  # one behind the other; a longer list was made up by somebody
@@ -78,18 +82,35 @@ def caller_address(peer: str, forwarded_for: str, proxies: tuple[Network, ...]) 
         if not written.strip():
             continue
         address = _address(written.strip())
-    if address is None or address.is_loopback or _is_proxy(address, proxies):
+    if address is None or _is_proxy(address, proxies):
+        return ""
+    return _line_of(address)
+
+
+@functools.lru_cache(maxsize=1024)
+def _line_of(address: Address) -> str:
+    if address.is_loopback:
         return ""
     return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
 
 
 def is_unknown_proxy(peer: str, forwarded_for: str, proxies: tuple[Network, ...]) -> bool:
     """Return whether somebody who is not believed says for whom they call; arguments as above."""
+    if not forwarded_for:
+        return False
     address = _address(peer)
-    return bool(forwarded_for) and address is not None and not _is_proxy(address, proxies)
+    return address is not None and not _is_proxy(address, proxies)
 
 
 def _address(written: str) -> Address | None:
+    return _parsed(written) if len(written) <= _ADDRESS_CHARS else None
+
+
+_ADDRESS_CHARS = 64  # 45 of the longest, brackets, a port; what is longer is nothing that anybody remembers
+
+
+@functools.lru_cache(maxsize=1024)  # read with every request, twice where there is a proxy
+def _parsed(written: str) -> Address | None:
     bare = written.removeprefix("[").partition("]")[0] if written.startswith("[") else written
     if bare.count(":") == 1:
         bare = bare.partition(":")[0]  # some proxies add the port
@@ -101,7 +122,10 @@ def _address(written: str) -> Address | None:
 
 
 def _is_proxy(address: Address, proxies: tuple[Network, ...]) -> bool:
-    return any(address in network for network in proxies)
+    for network in proxies:  # noqa: SIM110 - a generator for any() is most of what this takes
+        if address in network:
+            return True
+    return False
 
 
 class Asking(NamedTuple):

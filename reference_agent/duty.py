@@ -27,7 +27,7 @@ class Duty:
 
     def __init__(self, settings: Settings) -> None:
         self._shutdown_s = settings.shutdown_s
-        self._turns: set[asyncio.Task[Any]] = set()
+        self._turns: set[asyncio.Future[Any]] = set()
         self._hurry = asyncio.Event()
         self.is_leaving = False
 
@@ -44,6 +44,16 @@ class Duty:
         self._turns.add(task)
         task.add_done_callback(self._turns.discard)
         return task
+
+    def attend(self) -> asyncio.Future[None]:
+        """Return what stands for a turn that is played in its caller's own task.
+
+        Whoever plays it says that it has ended by setting it, and ends it when it is cancelled.
+        """
+        turn = asyncio.get_running_loop().create_future()
+        self._turns.add(turn)
+        turn.add_done_callback(self._turns.discard)
+        return turn
 
     async def leave(self) -> float:
         """Begin nothing new, wait for what is under way, cancel it in the end; return the seconds left for the rest."""
@@ -65,7 +75,7 @@ class Duty:
         self._hurry.set()
 
 
-async def _all_over(turns: set[asyncio.Task[Any]]) -> bool:
+async def _all_over(turns: set[asyncio.Future[Any]]) -> bool:
     await asyncio.wait(turns)
     return True
 

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from reference_agent.duty import left_alone
 from reference_agent.parts.failures import Failures
+from reference_agent.presence import hung_up
 from reference_agent.server_sent import MEDIA_TYPE, STILL_THERE, STREAM_HEADERS, event
 
 T = TypeVar("T")
@@ -120,9 +121,3 @@ class EventStream(Response):
             if answer is None:
                 raise
             return event("error", {"status": answer.status_code, **json.loads(bytes(answer.body))})
-
-
-async def hung_up(receive: Receive) -> None:
-    """Return when the caller has left."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

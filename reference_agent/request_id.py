@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import random
 import re
-import uuid
 from contextvars import ContextVar
 
 from reference_agent.redaction import redacted_text
@@ -24,7 +24,7 @@ def request_id_of(given: str) -> str:
     Returns:
         The one that was given, where it can stand in a log line, and in a header to others, as it is; else a new one.
     """
-    return given if _HARMLESS.fullmatch(given) and redacted_text(given) == given else uuid.uuid4().hex
+    return given if _HARMLESS.fullmatch(given) and redacted_text(given) == given else f"{random.getrandbits(128):032x}"
 
 
 def passed_on() -> dict[str, str]:

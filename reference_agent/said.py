@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from reference_agent.caller import (
     ASKING,
@@ -22,7 +23,8 @@ from reference_agent.errors import Refused
 
 def asked_by(request: Request) -> None:
     """Note whose request it is, as far as its headers tell: what goes wrong from now on is told in their language."""
-    ASKING.set(Asking(request.headers.get("accept-language", "")))
+    accepted = next((value for name, value in request.scope["headers"] if name == b"accept-language"), b"")
+    ASKING.set(Asking(accepted.decode("latin-1")))
 
 
 async def said_in(request: Request, most_bytes: int) -> dict[str, Any]:
@@ -32,11 +34,16 @@ async def said_in(request: Request, most_bytes: int) -> dict[str, Any]:
         Refused: it is too big, or no JSON, or no object.
     """
     asked_by(request)
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
+    body = b""
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
         if len(body) > most_bytes:
             raise Refused(413, "body_too_big", plainly=f"The request is larger than {most_bytes} bytes.")
+        more = message.get("more_body", False)
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
@@ -48,13 +55,20 @@ async def said_in(request: Request, most_bytes: int) -> dict[str, Any]:
 
 def hints_in(request: Request, said: Mapping[str, Any], proxies: tuple[Network, ...]) -> Hints:
     """Return what a request says of its caller beside the message, and note whose it is, as `asked_by` does."""
-    peer = request.client.host if request.client else ""
-    forwarded_for = request.headers.get("x-forwarded-for", "")
+    peer = (request.scope.get("client") or ("",))[0]
+    # Of several with one name the first one counts.
+    headers = {
+        name.decode(): value.decode("latin-1") for name, value in reversed(request.scope["headers"]) if name in _HEADERS
+    }
+    forwarded_for = headers.get("x-forwarded-for", "")
     hints = hints_of(
         said,
-        request.headers,
+        headers,
         caller_address(peer, forwarded_for, proxies),
         by_unknown_proxy=is_unknown_proxy(peer, forwarded_for, proxies),
     )
     ASKING.set(Asking(hints.language, said.get("message")))
     return hints
+
+
+_HEADERS = frozenset({b"accept-language", b"x-time-zone", b"x-timezone", b"x-forwarded-for"})

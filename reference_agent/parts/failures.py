@@ -6,6 +6,7 @@ import functools
 import math
 from typing import Any, Protocol
 
+import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
@@ -85,14 +86,14 @@ class HardenedFailures:
 
     def _error(
         self, status: int, code: str, retry_after_s: float | None = None, plainly: str = "", **figures: int
-    ) -> JSONResponse:
+    ) -> Response:
         message = plainly or self._words(code, self._locale.at_first_sight(ASKING.get()), **figures)
         error: dict[str, Any] = {"code": code, "message": message}
         headers = {}
         if retry_after_s is not None:
             error["retry_after_s"] = round(retry_after_s, 3)
             headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
-        return JSONResponse({"error": error}, status, headers)
+        return Response(msgspec.json.encode({"error": error}), status, headers, "application/json")
 
     def _put_into_words(self, code: str, language: Language, **figures: int) -> str:
         return self._persona.words(_sentences(code, language, **figures), language)

@@ -13,10 +13,12 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from reference_agent.api_page import READ, SPOKEN
+from reference_agent.door import post_straight
 from reference_agent.duty import Duty
-from reference_agent.event_stream import EventStream, Told, hung_up, result_of
+from reference_agent.event_stream import EventStream, Told, result_of
 from reference_agent.parts.audio import Speech
 from reference_agent.parts.failures import Failures
+from reference_agent.presence import Presence, hung_up
 from reference_agent.said import hints_in, said_in
 from reference_agent.settings import Settings
 from reference_agent.turn import Answer, Turn
@@ -121,19 +123,20 @@ class HardenedHandler:
         self._failures = failures
 
     def install(self, app: FastAPI) -> None:
-        @app.post(PATH, responses=SPOKEN, response_class=Response, openapi_extra={"requestBody": BODY_SCHEMA})
         async def chat_agent(request: Request) -> Response:
             """Say something, and hear the answer."""
             try:
                 said = await said_in(request, self._body_bytes)
-                return _response(await self._unless_hung_up(request, said))
+                asked = said.get("user_id"), said.get("message"), hints_in(request, said, self._proxies)
+                with Presence(self._duty, request.receive):
+                    answer = await self._turn.answer(*asked)
+                return _response(answer)
             except Exception as failure:
                 response = self._failures.answer(failure)
                 if response is None:
                     raise
                 return response
 
-        @app.post(STREAM_PATH, responses=READ, response_class=Response, openapi_extra={"requestBody": BODY_SCHEMA})
         async def chat_agent_stream(request: Request) -> Response:
             """Say something, and read the answer while it is made: server-sent events."""
             try:
@@ -145,20 +148,9 @@ class HardenedHandler:
                     raise
                 return response
 
-    async def _unless_hung_up(self, request: Request, said: dict[str, Any]) -> Answer:
-        asked = said.get("user_id"), said.get("message"), hints_in(request, said, self._proxies)
-        turn = self._duty.begin(self._turn.answer(*asked))
-        left = asyncio.create_task(hung_up(request.receive))
-        try:
-            await asyncio.wait({turn, left}, return_when=asyncio.FIRST_COMPLETED)
-            if not turn.done():
-                turn.cancel()
-                await asyncio.wait({turn})
-                raise ClientDisconnect
-            return result_of(turn)
-        finally:
-            left.cancel()
-            turn.cancel()
+        page = {"response_class": Response, "openapi_extra": {"requestBody": BODY_SCHEMA}}
+        post_straight(app, PATH, chat_agent, responses=SPOKEN, **page)
+        post_straight(app, STREAM_PATH, chat_agent_stream, responses=READ, **page)
 
     async def _read_along(self, request: Request, said: dict[str, Any]) -> Response:
         """Return the stream once there is something to tell, or the failure when that is what comes first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from typing import Any, Protocol
 
@@ -123,12 +124,18 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
 """Categories of which nothing can be seen: a message of zero-width spaces is as empty as one of spaces."""
 
 
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # category Cc, but for tabs and ends of lines
+
+
 def _without_control(text: str) -> str:
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc")
+    return _CONTROL.sub("", text)
 
 
 def _has_half_a_pair(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
+    return not text.isascii() and _HALF_A_PAIR.search(text) is not None
+
+
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
 VARIANTS = {

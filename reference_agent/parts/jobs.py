@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from fastapi import FastAPI, Header, Query, Request
+from fastapi import FastAPI, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from reference_agent.api_page import said_so
 from reference_agent.clock import Clock
+from reference_agent.door import post_straight
 from reference_agent.errors import Refused, Unavailable
 from reference_agent.job_player import JobPlayer
 from reference_agent.job_queue import PLAY, JobQueue, bare_celery
@@ -185,6 +186,20 @@ _WATCHED: dict[int | str, dict[str, Any]] = {
     },
     **_NOT_THERE,
 }
+_KEY = [
+    {
+        "name": "idempotency-key",
+        "in": "header",
+        "required": False,
+        "schema": {
+            "type": "string",
+            "description": "the same key gives the same job, and no second turn",
+            "default": "",
+            "title": "Idempotency-Key",
+        },
+        "description": "the same key gives the same job, and no second turn",
+    }
+]
 _USER = Query(..., description="whose job it is", examples=["tama"])
 
 _KEY_CHARS = 200
@@ -257,12 +272,11 @@ class HardenedJobs:
             return
         self._queue.prepare()
 
-        @app.post(PATH, status_code=202, responses=_CREATED, openapi_extra={"requestBody": BODY_SCHEMA})
-        async def create(
-            request: Request,
-            idempotency_key: str = Header("", description="the same key gives the same job, and no second turn"),
-        ) -> Response:
-            return await self._answered(request, self._create(request, idempotency_key))
+        async def create(request: Request) -> Response:
+            return await self._answered(request, self._create(request))
+
+        page = {"requestBody": BODY_SCHEMA, "parameters": _KEY}
+        post_straight(app, PATH, create, status_code=202, responses=_CREATED, openapi_extra=page)
 
         @app.get(PATH + "/{job_id}", responses=_LOOKED)
         async def look(request: Request, job_id: str, user_id: str = _USER) -> Response:
@@ -286,7 +300,8 @@ class HardenedJobs:
                 raise
             return response
 
-    async def _create(self, request: Request, key: str) -> Response:
+    async def _create(self, request: Request) -> Response:
+        key = request.headers.get("idempotency-key", "")
         said = await said_in(request, self._settings.body_bytes)
         user, text = self._input_guard.check(said.get("user_id"), said.get("message"))
         if len(key) > _KEY_CHARS:

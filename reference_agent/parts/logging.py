@@ -10,14 +10,14 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO
 
+import msgspec
 import openai
 import structlog
 from fastapi import FastAPI
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -94,6 +94,8 @@ _USER_IN_PATH = re.compile(r"(?<=/users/)[^\s\"?]+")
 _LOUD_ENOUGH = logging.WARNING
 """Libraries are heard from here on: below, the clients quote what they send, and with it what users say."""
 
+_ID_HEADER = HEADER.lower().encode()
+_ZONE_CHARS = len("+00:00")
 _SHORT_CHARS = 48
 _SHORT_REMEMBERED = 1024
 
@@ -128,9 +130,10 @@ class HardenedLogging:
         # Most of what is told are words of ours, again and again: events, names of facts, upstreams, routes.
         self._clean_short = functools.lru_cache(_SHORT_REMEMBERED)(lambda text: redacted_text(text, self._secrets))
         self._lines = _Lines(stream)
+        self._second, self._begin = -1, ""
         self._log = structlog.wrap_logger(
             self._lines,
-            processors=[self._told, self._rendered],
+            processors=[self._told, lambda _, __, line: _rendered(line)],
             wrapper_class=structlog.make_filtering_bound_logger(self._level),
             cache_logger_on_first_use=True,
         ).bind()
@@ -162,7 +165,7 @@ class HardenedLogging:
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     _without_others_texts,
                     self._told,
-                    self._rendered,
+                    lambda _, __, line: _rendered(line),
                 ],
             )
         )
@@ -179,9 +182,14 @@ class HardenedLogging:
         return {"log_config": None, "access_log": False}
 
     def request(self, method: str, path: str, status: int, took_s: float) -> None:
-        """A request has been answered; `path` as the route has it, without what the caller put in."""
-        write = self._log.info if method != "GET" else self._log.debug
-        write("request", method=method, path=path, status=status, took_s=round(took_s, 4))
+        """A request has been answered; `path` as the route has it, without what the caller put in.
+
+        The one line that whoever is refused costs: it holds nothing but words of ours, so that nothing is looked for.
+        """
+        level, name = (logging.INFO, "info") if method != "GET" else (logging.DEBUG, "debug")
+        if level >= self._level:
+            facts = {"method": method, "path": path, "status": status, "took_s": round(took_s, 4)}
+            self._lines.msg(_rendered(self._line(name, "request") | facts))
 
     def now(self) -> float:
         """Return monotonic seconds."""
@@ -199,28 +207,36 @@ class HardenedLogging:
         """Put a line together out of what is told, and nothing that must not be."""
         exc_info = event.pop("exc_info", None)
         event.pop("stack_info", None)
-        at = datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(timespec="milliseconds")
-        name = self._clean(str(event.pop("event", "")))
-        line: dict[str, Any] = {"level": event.pop("level", method), "at": at, "event": name}
-        request_id = REQUEST_ID.get()
-        if request_id:
-            line["request_id"] = request_id
+        line = self._line(event.pop("level", method), self._clean(str(event.pop("event", ""))))
         line.update(redacted(event, self._clean))
         exception = _exception_in(exc_info)
         if exception is not None:
             line["exception"] = redacted(_facts_of(exception, with_text=self._texts), self._clean)
         return line
 
+    def _line(self, level: str, event: str) -> dict[str, Any]:
+        second, ms = divmod(int(self._clock.wall() * 1000), 1000)
+        if second != self._second:
+            self._second, self._begin = second, datetime.fromtimestamp(second, UTC).isoformat()[:-_ZONE_CHARS]
+        line: dict[str, Any] = {"level": level, "at": f"{self._begin}.{ms:03d}+00:00", "event": event}
+        request_id = REQUEST_ID.get()
+        if request_id:
+            line["request_id"] = request_id
+        return line
+
     def _clean(self, text: str) -> str:
         if len(text) <= _SHORT_CHARS:
-            return text if type(text) is _Pseudonym else self._clean_short(text)
+            return str(text) if type(text) is _Pseudonym else self._clean_short(text)
         if len(text) > _TEXT_CHARS:
             text = text[:_TEXT_CHARS] + f"… ({len(text)} characters)"
         return redacted_text(text, self._secrets)
 
-    @staticmethod
-    def _rendered(_: Any, __: str, line: _Event) -> str:
-        return json.dumps(line, ensure_ascii=False)
+
+def _rendered(line: Mapping[str, Any]) -> str:
+    try:
+        return msgspec.json.encode(line).decode()
+    except UnicodeEncodeError:
+        return json.dumps(line, ensure_ascii=False)  # half a surrogate pair is JSON, and no UTF-8
 
 
 class _Lines:
@@ -237,8 +253,7 @@ class _Lines:
     def write(self, text: str) -> None:
         stream = self._stream or sys.stderr
         try:
-            # Half a surrogate pair is JSON, and no UTF-8.
-            stream.write(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+            stream.write(text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8"))
         except (OSError, ValueError):
             return
 
@@ -257,7 +272,9 @@ class _Requests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = request_id_of(Headers(scope=scope).get(HEADER, ""))
+        given = next((value for name, value in scope["headers"] if name == _ID_HEADER), b"")
+        request_id = request_id_of(given.decode("latin-1"))
+        said_id = (_ID_HEADER, request_id.encode())
         token = REQUEST_ID.set(request_id)
         begin, status = self._logging.now(), 0
 
@@ -265,7 +282,7 @@ class _Requests:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[HEADER] = request_id
+                message["headers"] = [*message.get("headers", ()), said_id]
             await send(message)
 
         try:

@@ -146,3 +146,12 @@ async def test_the_page_itself_is_served() -> None:
     assert (await page.ask("GET", "/docs")).status_code == 200
     assert (await page.ask("GET", "/openapi.json")).json()["info"]["title"]
     await page.composition.close()
+
+
+@pytest.mark.parametrize("path", ["/chat-agent", "/chat-agent/stream"])
+async def test_who_goes_straight_to_an_endpoint_finds_what_the_framework_would_show(path: str) -> None:
+    page = Page()
+    assert (await page.ask("GET", path)).status_code == 405
+    assert (await page.ask("POST", f"{path}/", json=_SAID)).status_code == 307
+    assert (await page.ask("POST", f"{path}?a=b", json=_SAID)).status_code == 200
+    await page.composition.close()
