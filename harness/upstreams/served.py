@@ -10,7 +10,7 @@ import socket
 import struct
 import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 from urllib.parse import unquote
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from harness.upstreams.web_socket import WebSocket
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {529: "Site is overloaded"}
+_STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n" for status, reason in _REASONS.items()}
+_NAMES_KEPT = 1024
 _SWITCHING_PROTOCOLS = 101
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
 _AT_ONCE_BYTES = 256 * 1024
@@ -46,8 +48,25 @@ class Handler(Protocol):
     def begin(self, request: wire.Request) -> Call:
         """Return the call with its reply."""
 
-    def finish(self, call: Call, *, status: int | None, response_bytes: int, client_gone: bool) -> None:
-        """Hear how the call ended."""
+    def finish(
+        self,
+        call: Call,
+        *,
+        status: int | None,
+        response_bytes: int,
+        client_gone: bool,
+        send: Callable[[], None] | None = None,
+    ) -> None:
+        """Hear how the call ended.
+
+        Args:
+            call: which `begin` returned.
+            status: what was answered; None: nothing was.
+            response_bytes: how much of the body is sent.
+            client_gone: whether its caller left before.
+            send: sends what is left of the answer; to be called once, before other connections are read again, when
+                whatever is to be kept of the call is kept. None: nothing more is sent.
+        """
 
     def go_down(self, seconds: float, fault: str) -> None:
         """Take the port's server down for so long; calls that are under way end by this fault."""
@@ -81,6 +100,9 @@ class Connection(asyncio.Protocol):
         """Id of the fault on which the answer hangs."""
         self._early: bytes | None = None
         """What came behind a request to speak another protocol, which is not answered yet."""
+        self._last: tuple[list[bytes], int] | None = None
+        """What is left of an answer whose call is not on record yet, and how much of the body that is."""
+        self._is_refused = False
         self._dialogue: wire.Dialogue | None = None
         self._web_socket: WebSocket | None = None
 
@@ -104,7 +126,7 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._early = data[upgrade.args[0] :]
-            if self._call is None:
+            if not self.is_answering:
                 self._read_on()
         except httptools.HttpParserCallbackError:
             # A mistake of ours, not of the caller.
@@ -120,6 +142,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
         self._transport = None
+        self._last = None
         self._end_call(client_gone=True)
         self._waiting.clear()
         if self._web_socket is not None:
@@ -139,20 +162,14 @@ class Connection(asyncio.Protocol):
 
     # --- httptools ---------------------------------------------------------------------------------------------------
 
-    def on_message_begin(self) -> None:
-        self._url = b""
-        self._headers = {}
-        self._body = []
-        self._body_bytes = 0
-
     def on_url(self, url: bytes) -> None:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def on_headers_complete(self) -> None:
-        if self._headers.get("expect", "").lower() == "100-continue" and self._transport is not None:
+        # Callers send the same few names with every request: to look one up costs half of writing it in small letters.
+        known = _NAMES.get(name) or _name(name)
+        text = self._headers[known] = value.decode("latin-1")
+        if known == "expect" and text.lower() == "100-continue" and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -163,16 +180,18 @@ class Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        path, _, query = self._url.partition(b"?")
+        path, _, query = self._url.decode("latin-1").partition("?")
+        body = self._body
         request = wire.Request(
-            method=self._parser.get_method().decode("latin-1"),
-            path=unquote(path.decode("latin-1")),
-            query=query.decode("latin-1"),
-            headers=self._headers,
-            body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
+            self._parser.get_method().decode("latin-1"),
+            unquote(path) if "%" in path else path,
+            query,
+            self._headers,
+            body[0] if len(body) == 1 else b"".join(body),
         )
+        self._url, self._headers, self._body, self._body_bytes = b"", {}, [], 0
         keep_alive = self._parser.should_keep_alive()
-        if self._call is not None or self._waiting:
+        if self._waiting or self.is_answering:
             self._waiting.append((request, keep_alive))
         else:
             self._begin(request, keep_alive)
@@ -205,10 +224,22 @@ class Connection(asyncio.Protocol):
             return
         self._status = reply.status
         self._sent_bytes = len(reply.body)
-        pieces = self._whole(reply)
-        # Recorded before it is sent: whoever has the answer finds the call in the ledger, even if we are killed now.
-        self._end_call(client_gone=False)
-        _write(self._transport, pieces, len(reply.body))
+        self._end_with(self._whole(reply), len(reply.body))
+
+    def _end_with(self, last: list[bytes], size_bytes: int) -> None:
+        """End the call, and send the last of its answer as soon as the call is on record.
+
+        Whoever has the answer finds the call in the ledger, even if we are killed then.
+        """
+        self._last = last, size_bytes
+        self._end_call(client_gone=False, send=self._send_last)
+
+    def _send_last(self) -> None:
+        last, self._last = self._last, None
+        if last is None or self._transport is None:
+            return
+        if last[0]:
+            _write(self._transport, *last)
         self._next()
 
     def _go_on(self) -> None:
@@ -222,13 +253,10 @@ class Connection(asyncio.Protocol):
                 self.reset()
                 return
             if then is None:
-                # As for a whole reply: recorded before the last of it is sent.
-                self._end_call(client_gone=False)
+                self._end_with(due, due_bytes)
+                return
             if due:
                 _write(self._transport, due, due_bytes)
-            if then is None:
-                self._next()
-                return
             if isinstance(then, wire.Wait):
                 self._timer = self._loop.call_at(self._due_s, self._go_on)
                 return
@@ -299,20 +327,22 @@ class Connection(asyncio.Protocol):
 
     def _whole(self, reply: wire.Reply) -> list[bytes]:
         """Return the bytes of a reply with a whole body."""
-        pieces = self._head(wire.Head(reply.status, reply.headers, len(reply.body)))
-        if not self._is_head:
-            pieces.append(reply.body)
-        return pieces
+        head = self._head_bytes(reply.status, reply.headers, len(reply.body))
+        return [head] if self._is_head else [head, reply.body]
 
     def _head(self, head: wire.Head) -> list[bytes]:
         """Return the bytes of a status line and headers, with those that say where the body ends."""
-        text = f"HTTP/1.1 {head.status} {_REASONS.get(head.status, 'Unknown')}\r\n"
-        for name, value in head.headers:
+        return [self._head_bytes(head.status, head.headers, head.length)]
+
+    def _head_bytes(self, status: int, headers: tuple[tuple[str, str], ...], length: int | None) -> bytes:
+        text = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n"
+        for name, value in headers:
             text += f"{name}: {value}\r\n"
-        if head.status != _SWITCHING_PROTOCOLS:
-            text += "transfer-encoding: chunked\r\n" if head.length is None else f"content-length: {head.length}\r\n"
-            text += "" if self._keep_alive else "connection: close\r\n"
-        return [(text + "\r\n").encode("latin-1")]
+        if status != _SWITCHING_PROTOCOLS:
+            text += "transfer-encoding: chunked\r\n" if length is None else f"content-length: {length}\r\n"
+            if not self._keep_alive:
+                text += "connection: close\r\n"
+        return (text + "\r\n").encode("latin-1")
 
     def _data(self, body: bytes) -> list[bytes]:
         """Return the bytes of a piece of the body."""
@@ -351,6 +381,8 @@ class Connection(asyncio.Protocol):
             return
         if self._dialogue is not None:
             self._become_web_socket(self._transport, self._dialogue)
+        elif self._is_refused:
+            self._refuse_bytes()
         elif not self._keep_alive:
             self._transport.close()
         elif self._waiting and self._call is None:
@@ -358,7 +390,7 @@ class Connection(asyncio.Protocol):
         elif self._early is not None:
             self._read_on()
 
-    def _end_call(self, *, client_gone: bool) -> None:
+    def _end_call(self, *, client_gone: bool, send: Callable[[], None] | None = None) -> None:
         call, self._call = self._call, None
         self._steps = None
         self.hangs_on = None
@@ -366,10 +398,15 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         if call is not None:
-            self._handler.finish(call, status=self._status, response_bytes=self._sent_bytes, client_gone=client_gone)
+            self._handler.finish(
+                call, status=self._status, response_bytes=self._sent_bytes, client_gone=client_gone, send=send
+            )
 
     def _refuse_bytes(self) -> None:
-        """Answer what is no HTTP request."""
+        """Answer what is no HTTP request, after the answer that is about to be sent."""
+        self._is_refused = self._last is not None
+        if self._is_refused:
+            return
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(
                 b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 18\r\n"
@@ -390,6 +427,11 @@ class Connection(asyncio.Protocol):
     def is_busy(self) -> bool:
         """Whether a call is under way."""
         return self._call is not None
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a call is under way, or is over and the last of its answer not sent."""
+        return self._call is not None or self._last is not None
 
     def end_by(self, fault: str) -> None:
         """Reset the connection; a call that is under way ended by this fault."""
@@ -414,6 +456,17 @@ class Connection(asyncio.Protocol):
         self._end_call(client_gone=False)
         if self._transport is not None:
             self._transport.close()
+
+
+_NAMES: dict[bytes, str] = {}
+"""Names of headers as they were sent -> in small letters."""
+
+
+def _name(sent: bytes) -> str:
+    name = sent.decode("latin-1").lower()
+    if len(_NAMES) < _NAMES_KEPT:
+        _NAMES[sent] = name
+    return name
 
 
 def _write(transport: asyncio.Transport, pieces: list[bytes], size_bytes: int) -> None:

@@ -11,7 +11,7 @@ import gc
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from urllib.parse import parse_qs
 
@@ -45,8 +45,17 @@ class _Constant:
             return _Call(_speech(wanted["bytes"]))
         return _Call(wire.scripted(_stream(wanted["events"], wanted.get("wait_ms", 0) / 1000)))
 
-    def finish(self, call: served.Call, *, status: int | None, response_bytes: int, client_gone: bool) -> None:
-        pass
+    def finish(
+        self,
+        call: served.Call,
+        *,
+        status: int | None,
+        response_bytes: int,
+        client_gone: bool,
+        send: Callable[[], None] | None = None,
+    ) -> None:
+        if send is not None:
+            send()
 
     def go_down(self, seconds: float, fault: str) -> None:
         raise NotImplementedError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -58,8 +58,10 @@ class Calls:
     def begin(self, request: wire.Request) -> Calls:
         return self
 
-    def finish(self, call: Any, **how: Any) -> None:
+    def finish(self, call: Any, *, send: Callable[[], None] | None = None, **how: Any) -> None:
         self.finished.append(how)
+        if send is not None:
+            send()
 
     def go_down(self, seconds: float, fault: str) -> None:
         pass
