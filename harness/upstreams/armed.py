@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
+from functools import partial
+from typing import ParamSpec
 
 from harness.faults import Fault, FaultError, MatchedFault, ModelFault, NetworkFault, UpstreamFault
 from harness.model import FaultEvent
@@ -13,6 +15,7 @@ from harness.upstreams.exchange import Exchange
 from harness.upstreams.thought import Ask, Fate, Thought
 from harness.upstreams.wire import Reply
 
+_P = ParamSpec("_P")
 _NONE = Fate()
 _HAS_MODEL = "openai"
 _NEVER_FIRED = "never fired"
@@ -54,6 +57,8 @@ class ArmedFaults:
         self._count = 0
         self._answering: dict[str, list[Armed]] = {}
         self._thinking: list[Armed] = []
+        self._on_route: dict[str, tuple[Armed, ...]] = {}
+        """What is in `_answering` for a call, by upstream and route, as far as these decide; kept until that changes."""
         self.listening: Callable[[str, str, str | None], None] = lambda upstream, fault_id, ended_by: None
         self.released: Callable[[str], None] = lambda fault_id: None
 
@@ -118,6 +123,7 @@ class ArmedFaults:
     def _put_in_force(self, armed: Armed, now_ns: int) -> None:
         fault = armed.fault
         self._armed[armed.id] = armed
+        self._on_route.clear()
         self._event(armed, "armed", now_ns)
         if isinstance(fault, UpstreamFault):
             for name in self._names(fault.upstream):
@@ -140,6 +146,7 @@ class ArmedFaults:
             self._event(planned, "lifted", now_ns, _NEVER_FIRED)
             return
         armed = self._armed.pop(id_)
+        self._on_route.clear()
         for faults in (*self._answering.values(), self._thinking):
             if armed in faults:
                 faults.remove(armed)
@@ -164,12 +171,32 @@ class ArmedFaults:
         """The faults that are to come."""
         return tuple(self._planned.values())
 
-    def answer(self, exchange: Exchange, answer: Callable[[], Reply]) -> Reply:
-        """Return the reply to a call, through every fault that meets it; the fault armed first is the outermost."""
-        armed = self._answering.get(exchange.upstream)
-        if not armed:
-            return answer()
-        return self._through(exchange, tuple(armed), answer)
+    def answer(self, exchange: Exchange, answer: Callable[_P, Reply], *given: _P.args, **named: _P.kwargs) -> Reply:
+        """Return the reply to a call, through every fault that meets it; the fault armed first is the outermost.
+
+        Args:
+            exchange: the call.
+            answer: lets the upstream do what was asked.
+            given: what `answer` is given.
+            named: the same, by name.
+        """
+        if not self._answering:
+            return answer(*given, **named)
+        met = self._met(exchange)
+        return self._through(exchange, met, partial(answer, *given, **named)) if met else answer(*given, **named)
+
+    def _met(self, exchange: Exchange) -> tuple[Armed, ...]:
+        """Return the faults of answers that meet a call."""
+        # Most calls meet none: nothing is matched twice for the same route.
+        key = f"{exchange.upstream} {exchange.route}"
+        armed = self._on_route.get(key)
+        if armed is None:
+            armed = tuple(
+                one for one in self._answering.get(exchange.upstream, ()) if _is_on_route(one.fault, exchange.route)
+            )
+            if not exchange.unexpected:
+                self._on_route[key] = armed
+        return tuple([one for one in armed if _meets(one, exchange)]) if armed else armed
 
     def _through(self, exchange: Exchange, armed: tuple[Armed, ...], answer: Callable[[], Reply]) -> Reply:
         if not armed:
@@ -184,8 +211,6 @@ class ArmedFaults:
             untouched.append(self._through(exchange, inner, answer))
             return untouched[0]
 
-        if not _meets(fault, outermost, exchange):
-            return proceed()
         draw = self._draw(outermost, fault, exchange.subject, exchange.route)
         if draw is None:
             return proceed()
@@ -201,7 +226,7 @@ class ArmedFaults:
 
     def think(self, exchange: Exchange, ask: Ask, model: Callable[[Ask], Thought]) -> Thought:
         """Return what the model says, through every model fault that meets the call which made it think."""
-        return self._think_through(exchange, ask, tuple(self._thinking), model)
+        return self._think_through(exchange, ask, tuple(self._thinking), model) if self._thinking else model(ask)
 
     def _think_through(
         self, exchange: Exchange, ask: Ask, armed: tuple[Armed, ...], model: Callable[[Ask], Thought]
@@ -215,7 +240,7 @@ class ArmedFaults:
         def proceed(of: Ask) -> Thought:
             return self._think_through(exchange, of, inner, model)
 
-        if not _meets(fault, outermost, exchange):
+        if not (_is_on_route(fault, exchange.route) and _meets(outermost, exchange)):
             return proceed(ask)
         draw = self._draw(outermost, fault, ask.subject, exchange.route)
         thought = None if draw is None else fault.think(ask, proceed, draw)
@@ -231,7 +256,7 @@ class ArmedFaults:
             fault = armed.fault
             assert isinstance(fault, ModelFault)
             fate = fault.fate
-            if fate is None or not _meets(fault, armed, exchange):
+            if fate is None or not (_is_on_route(fault, exchange.route) and _meets(armed, exchange)):
                 continue
             if self._draw(armed, fault, exchange.subject, exchange.route) is not None:
                 self._fire(armed, exchange.begin_ns, exchange.route)
@@ -269,11 +294,18 @@ class ArmedFaults:
         return self._upstreams if upstream == "*" else (upstream,)
 
 
-def _meets(fault: MatchedFault, armed: Armed, exchange: Exchange) -> bool:
+def _is_on_route(fault: Fault, route: str) -> bool:
+    assert isinstance(fault, MatchedFault)
+    return fault.route is None or fnmatchcase(route, fault.route)
+
+
+def _meets(armed: Armed, exchange: Exchange) -> bool:
+    """Return whether a fault meets a call of its route."""
+    fault = armed.fault
+    assert isinstance(fault, MatchedFault)
     return (
-        (fault.times is None or armed.fired < fault.times)
+        (fault.text is None or fault.text in exchange.said or fault.text in exchange.text)
+        and (fault.times is None or armed.fired < fault.times)
         and fault.upstream in ("*", exchange.upstream)
-        and (fault.route is None or fnmatchcase(exchange.route, fault.route))
-        and (fault.text is None or fault.text in exchange.said or fault.text in exchange.text)
         and (fault.caller is None or fault.caller == exchange.caller)
     )

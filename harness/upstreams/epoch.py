@@ -198,25 +198,24 @@ class Epoch:
         if found is None:
             exchange = Exchange(upstream, request, f"{request.method} {request.path}", {}, now_ns)
             exchange.unexpected = True
-            exchange.error_reply = called.error
-
-            def answer() -> Reply:
-                exchange.error = f"No stand-in answers {request.method} {request.path}."
-                return called.unrouted(request.method, request.path)
-
         else:
             route, handler, params = found
             exchange = Exchange(upstream, request, route, params, now_ns)
-            exchange.error_reply = called.error
             called.identify(exchange)
-
-            def answer() -> Reply:
-                return called.answer(exchange, handler)
-
+        exchange.error_reply = called.error
         exchange.wall_s = self.wall_s(now_ns)
         self._in_flight[id(exchange)] = exchange
-        exchange.reply = self.faults.answer(exchange, answer)
+        if found is None:
+            exchange.reply = self.faults.answer(exchange, self._refuse, called, exchange)
+        else:
+            exchange.reply = self.faults.answer(exchange, called.answer, exchange, handler)
         return exchange
+
+    @staticmethod
+    def _refuse(called: Upstream, exchange: Exchange) -> Reply:
+        method, path = exchange.request.method, exchange.request.path
+        exchange.error = f"No stand-in answers {method} {path}."
+        return called.unrouted(method, path)
 
     def failed(self, upstream: str, request: Request, now_ns: int, error: Exception) -> Exchange:
         """Return the answer to a call that broke the stand-in itself: an error, recorded as unexpected."""

@@ -30,78 +30,52 @@ def without_marks(text: str) -> str:
     return MARK.sub("", text) if "#h" in text else text
 
 
-class Exchange:
+def goes_on(at_ns: int) -> None:
+    """Let the work of a call whose caller left go on: as runs do, and what is made in the background."""
+
+
+def _no_error_reply(status: int, message: str | None) -> Reply:
+    return Reply(status, (message or "").encode())
+
+
+class Exchange(msgspec.Struct, eq=False):
     """One call: the request, what was found out about it, and how it ended. Mutable; belongs to one call only."""
 
-    __slots__ = (
-        "_json",
-        "_query",
-        "begin_ns",
-        "caller",
-        "characters",
-        "completion_tokens",
-        "conversation",
-        "cost_usd",
-        "earlier_answers",
-        "error",
-        "error_reply",
-        "fault",
-        "fault_id",
-        "generation",
-        "leaving",
-        "mark",
-        "model",
-        "params",
-        "prompt_tokens",
-        "recorded",
-        "reply",
-        "request",
-        "route",
-        "said",
-        "speech",
-        "text",
-        "tool",
-        "unexpected",
-        "upstream",
-        "wall_s",
-    )
-
-    def __init__(self, upstream: str, request: Request, route: str, params: dict[str, str], begin_ns: int) -> None:
-        self.upstream = upstream
-        self.request = request
-        self.route = route
-        self.params = params
-        self.begin_ns = begin_ns
-        self.wall_s = 0.0
-        """Seconds since 1970 at its beginning."""
-        self.mark: str | None = None
-        self.conversation: str | None = None
-        self.generation: str | None = None
-        self.tool: str | None = None
-        self.caller: str | None = None
-        self.model: str | None = None
-        self.text = ""
-        self.characters = 0
-        self.said = ""
-        """The latest message of the user in this conversation, or the request's own text: what faults match."""
-        self.prompt_tokens = 0
-        self.completion_tokens = 0
-        self.cost_usd = 0.0
-        self.earlier_answers: int | None = None
-        self.fault: str | None = None
-        self.fault_id: str | None = None
-        self.unexpected = False
-        self.error = ""
-        self.recorded = False
-        self.reply: Reply | None = None
-        self.error_reply: Callable[[int, str | None], Reply] = _no_error_reply
-        """(status, message) -> the upstream's own error of that status."""
-        self.speech: Callable[[float], float] | None = None
-        """What a fault makes of the seconds that the speech would last."""
-        self.leaving: Callable[[int], None] = goes_on
-        """Is told when the caller left before the answer was whole: what works for nobody any more may end."""
-        self._json: Any = msgspec.UNSET
-        self._query: dict[str, str] | None = None
+    upstream: str
+    request: Request
+    route: str
+    params: dict[str, str]
+    begin_ns: int
+    wall_s: float = 0.0
+    """Seconds since 1970 at its beginning."""
+    mark: str | None = None
+    conversation: str | None = None
+    generation: str | None = None
+    tool: str | None = None
+    caller: str | None = None
+    model: str | None = None
+    text: str = ""
+    characters: int = 0
+    said: str = ""
+    """The latest message of the user in this conversation, or the request's own text: what faults match."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    earlier_answers: int | None = None
+    fault: str | None = None
+    fault_id: str | None = None
+    unexpected: bool = False
+    error: str = ""
+    recorded: bool = False
+    reply: Reply | None = None
+    error_reply: Callable[[int, str | None], Reply] = _no_error_reply
+    """(status, message) -> the upstream's own error of that status."""
+    speech: Callable[[float], float] | None = None
+    """What a fault makes of the seconds that the speech would last."""
+    leaving: Callable[[int], None] = goes_on
+    """Is told when the caller left before the answer was whole: what works for nobody any more may end."""
+    _json: Any = msgspec.UNSET
+    _query: dict[str, str] | None = None
 
     @property
     def subject(self) -> str:
@@ -115,9 +89,10 @@ class Exchange:
         Raises:
             msgspec.DecodeError: it is no JSON.
         """
-        if self._json is msgspec.UNSET:
-            self._json = _decode(self.request.body) if self.request.body else {}
-        return self._json
+        body = self._json
+        if body is msgspec.UNSET:
+            body = self._json = _decode(self.request.body) if self.request.body else {}
+        return body
 
     @property
     def json_object(self) -> dict[str, Any]:
@@ -203,11 +178,3 @@ class Exchange:
             unexpected=self.unexpected,
             error=self.error,
         )
-
-
-def goes_on(at_ns: int) -> None:
-    """Let the work of a call whose caller left go on: as runs do, and what is made in the background."""
-
-
-def _no_error_reply(status: int, message: str | None) -> Reply:
-    return Reply(status, (message or "").encode())

@@ -233,7 +233,8 @@ class Ledger:
         self._written_lines += len(lines)
         self._written_events += len(events)
         try:
-            self._open()
+            if self._writer is None:
+                self._open()
             if self._writer is not None and lines:
                 self._writer.add_lines(b"\n".join(lines) + b"\n")
                 self._writer.flush()

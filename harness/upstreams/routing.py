@@ -28,6 +28,8 @@ class Routes(Generic[_H]):
 
     def __init__(self, table: Iterable[tuple[str, _H]]) -> None:
         self._root: _Node[_H] = _Node()
+        self._plain: dict[str, tuple[str, _H]] = {}
+        """The routes without parameters: they are there by the whole of their path."""
         self.templates: list[str] = []
         for template, handler in table:
             self._add(template, handler)
@@ -49,10 +51,15 @@ class Routes(Generic[_H]):
             msg = f"The route {template} is there twice."
             raise ValueError(msg)
         node.handlers[method] = (template, handler)
+        if "{" not in template:
+            self._plain[template] = (template, handler)
         self.templates.append(template)
 
     def find(self, method: str, path: str) -> tuple[str, _H, dict[str, str]] | None:
         """Return (template, handler, parameters), None where no route takes this path."""
+        plain = self._plain.get(f"{method} {path}")
+        if plain is not None:
+            return plain[0], plain[1], {}
         params: dict[str, str] = {}
         node = self._node(path, params)
         found = None if node is None else node.handlers.get(method)
