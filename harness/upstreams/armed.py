@@ -180,14 +180,19 @@ class ArmedFaults:
             given: what `answer` is given.
             named: the same, by name.
         """
-        if not self._answering:
+        for one in self._armed_on(exchange):
+            if _meets(one, exchange):
+                break
+        else:
             return answer(*given, **named)
-        met = self._met(exchange)
-        return self._through(exchange, met, partial(answer, *given, **named)) if met else answer(*given, **named)
+        met = tuple(one for one in self._armed_on(exchange) if _meets(one, exchange))
+        return self._through(exchange, met, partial(answer, *given, **named))
 
-    def _met(self, exchange: Exchange) -> tuple[Armed, ...]:
-        """Return the faults of answers that meet a call."""
-        # Most calls meet none: nothing is matched twice for the same route.
+    def _armed_on(self, exchange: Exchange) -> tuple[Armed, ...]:
+        """Return the faults of answers on a call's route."""
+        if not self._answering:
+            return ()
+        # No route is held against a pattern twice.
         key = f"{exchange.upstream} {exchange.route}"
         armed = self._on_route.get(key)
         if armed is None:
@@ -196,7 +201,7 @@ class ArmedFaults:
             )
             if not exchange.unexpected:
                 self._on_route[key] = armed
-        return tuple([one for one in armed if _meets(one, exchange)]) if armed else armed
+        return armed
 
     def _through(self, exchange: Exchange, armed: tuple[Armed, ...], answer: Callable[[], Reply]) -> Reply:
         if not armed:
@@ -306,6 +311,5 @@ def _meets(armed: Armed, exchange: Exchange) -> bool:
     return (
         (fault.text is None or fault.text in exchange.said or fault.text in exchange.text)
         and (fault.times is None or armed.fired < fault.times)
-        and fault.upstream in ("*", exchange.upstream)
         and (fault.caller is None or fault.caller == exchange.caller)
     )

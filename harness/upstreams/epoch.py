@@ -163,8 +163,7 @@ class Epoch:
         self.prices = extras.prices
         self._model = model_with(extras.rules)
         self.ledger = Ledger(directory, at_once=record_at_once)
-        self._wall_anchor_s = wall_anchor_s
-        self._monotonic_anchor_ns = monotonic_anchor_ns
+        self._wall_s_at_zero = wall_anchor_s - monotonic_anchor_ns / 1e9
         self._ordinals: dict[str, int] = {}
         self._in_flight: dict[int, Exchange] = {}
         self.upstreams: dict[str, Upstream] = {one.name: one(self) for one in upstream_classes()}  # type: ignore[attr-defined]
@@ -177,7 +176,7 @@ class Epoch:
             self.upstreams[description.name] = Described(self, description)
         # Most upstreams have nothing that happens by itself; this is asked at every call.
         self._advances = tuple(
-            one.advance for one in self.upstreams.values() if type(one).advance is not Service.advance
+            one.advance for one in self.upstreams.values() if getattr(one.advance, "__func__", None) is not Service.advance
         )
         routes = {name: tuple(one.routes.templates) for name, one in self.upstreams.items()}
         self.faults = ArmedFaults(settings.seed, routes, self.ledger.record_event)
@@ -192,7 +191,8 @@ class Epoch:
             request: the whole request.
             now_ns: monotonic nanoseconds.
         """
-        self.advance(now_ns)
+        for advance in self._advances:
+            advance(now_ns)
         called = self.upstreams[upstream]
         found = called.routes.find(request.method, request.path)
         if found is None:
@@ -203,7 +203,7 @@ class Epoch:
             exchange = Exchange(upstream, request, route, params, now_ns)
             called.identify(exchange)
         exchange.error_reply = called.error
-        exchange.wall_s = self.wall_s(now_ns)
+        exchange.wall_s = self._wall_s_at_zero + now_ns / 1e9
         self._in_flight[id(exchange)] = exchange
         if found is None:
             exchange.reply = self.faults.answer(exchange, self._refuse, called, exchange)
@@ -268,7 +268,7 @@ class Epoch:
 
     def wall_s(self, at_ns: int) -> float:
         """Return seconds since 1970 at a monotonic time."""
-        return self._wall_anchor_s + (at_ns - self._monotonic_anchor_ns) / 1e9
+        return self._wall_s_at_zero + at_ns / 1e9
 
     def ordinal(self, subject: str, doing: str) -> int:
         """Return how often this was asked before, and count it."""
@@ -287,5 +287,5 @@ class Epoch:
     def think(self, exchange: Exchange, ask: Ask) -> Thought:
         """Return what the model says, faults included."""
         # A message with nothing but calls of tools is no answer yet.
-        exchange.earlier_answers = sum(message.role == "assistant" and bool(message.text) for message in ask.messages)
+        exchange.earlier_answers = len([one for one in ask.messages if one.role == "assistant" and one.text])
         return self.faults.think(exchange, ask, self._model)

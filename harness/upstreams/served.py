@@ -191,7 +191,7 @@ class Connection(asyncio.Protocol):
         )
         self._url, self._headers, self._body, self._body_bytes = b"", {}, [], 0
         keep_alive = self._parser.should_keep_alive()
-        if self._waiting or self.is_answering:
+        if self._call is not None or self._last is not None or self._waiting:
             self._waiting.append((request, keep_alive))
         else:
             self._begin(request, keep_alive)
@@ -223,8 +223,8 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         self._status = reply.status
-        self._sent_bytes = len(reply.body)
-        self._end_with(self._whole(reply), len(reply.body))
+        self._sent_bytes = size_bytes = len(reply.body)
+        self._end_with(self._whole(reply), size_bytes)
 
     def _end_with(self, last: list[bytes], size_bytes: int) -> None:
         """End the call, and send the last of its answer as soon as the call is on record.
@@ -238,8 +238,11 @@ class Connection(asyncio.Protocol):
         last, self._last = self._last, None
         if last is None or self._transport is None:
             return
-        if last[0]:
-            _write(self._transport, *last)
+        pieces, size_bytes = last
+        if size_bytes > _COPIED_BYTES:
+            self._transport.writelines(pieces)
+        elif pieces:
+            self._transport.write(b"".join(pieces))
         self._next()
 
     def _go_on(self) -> None:

@@ -134,7 +134,7 @@ class Reply(msgspec.Struct):
 def with_headers(reply: Reply, headers: tuple[tuple[str, str], ...]) -> Reply:
     """Return a reply with more headers."""
     if reply.script is None:
-        return Reply(reply.status, reply.body, (*reply.headers, *headers), reply.after_s)
+        return Reply(reply.status, reply.body, reply.headers + headers, reply.after_s)
     return scripted(_headed(reply.script, headers))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,7 +11,9 @@ import msgspec
 from harness.model import GenerationState, ToolCall
 from harness.upstreams.exchange import Exchange, mark_in
 from harness.upstreams.openai.body import (
+    FieldCheck,
     body_of,
+    check_fields,
     flag,
     functions_in,
     list_field,
@@ -35,6 +38,37 @@ if TYPE_CHECKING:
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _FINGERPRINT = "fp_standin"
+
+
+def _check_count(body: dict[str, Any], name: str) -> None:
+    count = optional_integer(body, name) or 1
+    if not 1 <= count <= 128:
+        raise ApiError(400, f"Invalid 'n': expected 1 to 128, but got {count}.", param="n")
+
+
+_FIELDS: dict[str, FieldCheck] = {
+    "n": _check_count,
+    "temperature": partial(optional_number, low=0, high=2),
+    "top_p": partial(optional_number, low=0, high=1),
+    "max_completion_tokens": partial(optional_integer, least=1),
+    "max_tokens": partial(optional_integer, least=1),
+    "stream": flag,
+    "store": flag,
+    "parallel_tool_calls": flag,
+    "tools": list_field,
+    "stop": lambda body, _: stops_of(body),
+    "metadata": lambda body, _: metadata_of(body),
+}
+"""What is looked at of the fields that a request may leave out."""
+
+
+_PROMPT_DETAILS = {"cached_tokens": 0, "audio_tokens": 0}
+_COMPLETION_DETAILS = {
+    "reasoning_tokens": 0,
+    "audio_tokens": 0,
+    "accepted_prediction_tokens": 0,
+    "rejected_prediction_tokens": 0,
+}
 
 
 class Completion(msgspec.Struct, eq=False):
@@ -78,13 +112,8 @@ class Completion(msgspec.Struct, eq=False):
             "prompt_tokens": prompt_tokens,
             "completion_tokens": completion_tokens,
             "total_tokens": prompt_tokens + completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-            "completion_tokens_details": {
-                "reasoning_tokens": 0,
-                "audio_tokens": 0,
-                "accepted_prediction_tokens": 0,
-                "rejected_prediction_tokens": 0,
-            },
+            "prompt_tokens_details": _PROMPT_DETAILS,
+            "completion_tokens_details": _COMPLETION_DETAILS,
         }
 
 
@@ -119,21 +148,22 @@ class Chat:
         messages = body.get("messages")
         new: list[str] = []
         for message in messages if isinstance(messages, list) else ():
-            if not isinstance(message, dict):
-                continue
-            try:
-                text = text_of_content(message.get("content") or "")
-            except ApiError:
-                continue
-            if message.get("role") == "user":
-                exchange.said, new = text, [text]
-                exchange.mark = mark_in(text) or exchange.mark
-            elif message.get("role") == "tool":
-                new.append(text)
-            elif message.get("role") == "assistant":
+            role = message.get("role") if isinstance(message, dict) else None
+            if role == "assistant":
                 new = []
-        exchange.text = "\n".join(new)
-        exchange.characters = len(exchange.text)
+            elif role == "user" or role == "tool":
+                content = message.get("content") or ""
+                try:
+                    text = content if isinstance(content, str) else text_of_content(content)
+                except ApiError:
+                    continue
+                if role == "tool":
+                    new.append(text)
+                else:
+                    exchange.said, new = text, [text]
+                    exchange.mark = mark_in(text) or exchange.mark
+        exchange.text = text = "\n".join(new)
+        exchange.characters = len(text)
         user = body.get("safety_identifier") or body.get("user")
         exchange.caller = user if isinstance(user, str) else None
 
@@ -145,16 +175,11 @@ class Chat:
         messages = list_field(body, "messages")
         if not messages:
             raise missing("messages")
-        instructions, said, results = _heard(messages)
-        count = optional_integer(body, "n") or 1
-        if not 1 <= count <= 128:
-            raise ApiError(400, f"Invalid 'n': expected 1 to 128, but got {count}.", param="n")
-        optional_number(body, "temperature", 0, 2)
-        optional_number(body, "top_p", 0, 1)
-        limit = optional_integer(body, "max_completion_tokens", least=1)
-        most = optional_integer(body, "max_tokens", least=1) if limit is None else limit
-        stream, store, stops = flag(body, "stream"), flag(body, "store"), stops_of(body)
-        functions = functions_in(list_field(body, "tools"))
+        heard = _heard(messages)
+        check_fields(body, _FIELDS)
+        most = body.get("max_completion_tokens") or body.get("max_tokens")
+        stream, store = body.get("stream") is True, body.get("store") is True
+        functions = functions_in(body["tools"]) if body.get("tools") else ()
         id_ = self._api.new_id("chatcmpl-")
         exchange.generation = id_
         fate = self._api.epoch.faults.fate(exchange)
@@ -162,37 +187,39 @@ class Chat:
         ask = Ask(
             seed=self._api.epoch.seed,
             subject=exchange.subject,
-            ordinal=sum(message.role == "assistant" for message in said),
-            instructions=instructions,
-            messages=said,
+            ordinal=heard.turns,
+            instructions=heard.instructions,
+            messages=heard.messages,
             tools=functions,
-            results=results,
-            tool_choice="auto" if results else tool_choice_of(body.get("tool_choice") or "auto", functions),
+            results=heard.results,
+            tool_choice=_tool_choice(body, heard, functions),
         )
-        turns = [
-            take_turn(
+        turns = []
+        for _ in range(body.get("n") or 1):
+            turn = take_turn(
                 self._api,
                 exchange,
                 ask,
                 model=model,
                 most_tokens=1 if fate.ends_as == "incomplete" else most,
-                parallel_tool_calls=flag(body, "parallel_tool_calls", otherwise=True),
-                answer_schema=_answer_schema(body),
-                stops=stops,
+                parallel_tool_calls=body.get("parallel_tool_calls") is not False,
+                answer_schema=_answer_schema(body) if "response_format" in body else None,
+                stops=stops_of(body) if "stop" in body else (),
             )
-            for _ in range(count)
-        ]
+            turns.append(turn)
         completion = Completion(
             id=id_,
-            created_s=self._api.wall_s(exchange.begin_ns),
+            created_s=int(exchange.wall_s),
             model=model,
             turns=turns,
             messages=messages,
-            metadata=metadata_of(body),
+            metadata=body.get("metadata") or {},
         )
-        exchange.completion_tokens = completion.completion_tokens
-        exchange.cost_usd = self._api.epoch.prices.of_tokens(model, exchange.prompt_tokens, exchange.completion_tokens)
-        ends_ns = exchange.begin_ns + round(1e9 * max(turn.total_s for turn in turns))
+        if len(turns) > 1:
+            tokens = exchange.completion_tokens = completion.completion_tokens
+            exchange.cost_usd = self._api.epoch.prices.of_tokens(model, exchange.prompt_tokens, tokens)
+        total_s = max([turn.total_s for turn in turns])
+        ends_ns = exchange.begin_ns + round(1e9 * total_s)
         self._record(exchange, completion, None if held else ends_ns, failed=fate.ends_as in ("failed", "expired"))
         if store and fate.ends_as is None:
             self._stored[id_] = completion
@@ -204,7 +231,7 @@ class Chat:
             options = body.get("stream_options")
             with_usage = isinstance(options, dict) and options.get("include_usage") is True
             return scripted(_stream(completion, with_usage=with_usage))
-        return json_reply(completion.document(), after_s=max(turn.total_s for turn in turns))
+        return json_reply(completion.document(), after_s=total_s)
 
     def _record(self, exchange: Exchange, completion: Completion, ends_ns: int | None, *, failed: bool) -> None:
         """Record that a completion is being made, and how it ends: by itself, or because its caller leaves.
@@ -215,39 +242,11 @@ class Chat:
             ends_ns: when; None: never.
             failed: whether it fails.
         """
-        epoch = self._api.epoch
-        mark, model = exchange.mark, completion.model
-        is_open = True
-
-        def end(state: GenerationState, at_ns: int, calls: tuple[ToolCall, ...] = ()) -> None:
-            nonlocal is_open
-            is_open = False
-            epoch.ledger.record_generation(
-                completion.id, state, at_ns, conversation=None, mark=mark, model=model, tool_calls=calls
-            )
-
-        def end_by_itself(at_ns: int) -> None:
-            truncated = any(turn.truncated for turn in completion.turns)
-            calls = tuple(call for turn in completion.turns for call in turn.calls)
-            if is_open:
-                end("failed" if failed else "incomplete" if truncated else "completed", at_ns, calls)
-
-        def cancel(at_ns: int) -> None:
-            if not is_open or completion.is_told:
-                return
-            end("cancelled", at_ns)
-            self._stored.pop(completion.id, None)
-            after_s = (at_ns - exchange.begin_ns) / 1e9
-            tokens = 0 if ends_ns is None else sum(turn.tokens_after(after_s) for turn in completion.turns)
-            exchange.completion_tokens = tokens
-            exchange.cost_usd = epoch.prices.of_tokens(model, exchange.prompt_tokens, exchange.completion_tokens)
-
-        epoch.ledger.record_generation(
-            completion.id, "in_progress", exchange.begin_ns, conversation=None, mark=mark, model=model
-        )
-        exchange.leaving = cancel
+        making = _Making(self._api, self._stored, exchange, completion, ends_ns, failed)
+        making.enter("in_progress", exchange.begin_ns)
+        exchange.leaving = making.cancel
         if ends_ns is not None:
-            self._api.due.at(ends_ns, end_by_itself)
+            self._api.due.at(ends_ns, making.end)
 
     # --- stored ones ----------------------------------------------------------------------------------------------
 
@@ -300,6 +299,58 @@ class Chat:
         return self._api.ok(exchange, page(things, exchange.query, _StoredMessage.document, newest_first=False))
 
 
+class _Making(msgspec.Struct, eq=False):
+    """The making of a completion, which ends once: by itself, or because its caller leaves."""
+
+    api: OpenAI
+    stored: dict[str, Completion]
+    exchange: Exchange
+    completion: Completion
+    ends_ns: int | None
+    fails: bool
+    is_over: bool = False
+
+    def enter(self, state: GenerationState, at_ns: int, calls: tuple[ToolCall, ...] = ()) -> None:
+        """Record that it entered a state."""
+        completion = self.completion
+        self.api.epoch.ledger.record_generation(
+            completion.id,
+            state,
+            at_ns,
+            conversation=None,
+            mark=self.exchange.mark,
+            model=completion.model,
+            tool_calls=calls,
+        )
+
+    def end(self, at_ns: int) -> None:
+        """Let it end as it comes to an end."""
+        if self.is_over:
+            return
+        self.is_over = True
+        truncated = False
+        calls: tuple[ToolCall, ...] = ()
+        for turn in self.completion.turns:
+            truncated = truncated or turn.truncated
+            calls += turn.calls
+        self.enter("failed" if self.fails else "incomplete" if truncated else "completed", at_ns, calls)
+
+    def cancel(self, at_ns: int) -> None:
+        """Let it end because its caller left, and be paid for as far as it was written."""
+        exchange, completion = self.exchange, self.completion
+        if self.is_over or completion.is_told:
+            return
+        self.is_over = True
+        self.enter("cancelled", at_ns)
+        self.stored.pop(completion.id, None)
+        tokens = 0
+        if self.ends_ns is not None:
+            after_s = (at_ns - exchange.begin_ns) / 1e9
+            tokens = sum([turn.tokens_after(after_s) for turn in completion.turns])
+        exchange.completion_tokens = tokens
+        exchange.cost_usd = self.api.epoch.prices.of_tokens(completion.model, exchange.prompt_tokens, tokens)
+
+
 class _StoredMessage(msgspec.Struct, frozen=True):
     id: str
     given: dict[str, Any]
@@ -315,8 +366,19 @@ class _StoredMessage(msgspec.Struct, frozen=True):
         }
 
 
-def _heard(messages: list[Any]) -> tuple[str, tuple[Said, ...], tuple[ToolResult, ...]]:
-    """Return (instructions, what was said, results of tools since the user's latest message).
+class _Heard(msgspec.Struct, frozen=True):
+    """What the model makes of the messages of a request."""
+
+    instructions: str
+    messages: tuple[Said, ...]
+    results: tuple[ToolResult, ...]
+    """Of the tools that were called since the user's latest message."""
+    turns: int
+    """How often the model has answered."""
+
+
+def _heard(messages: list[Any]) -> _Heard:
+    """Read messages as the model does.
 
     Raises:
         ApiError: 400: a message is malformed, or tool calls and their outputs do not belong together.
@@ -326,6 +388,7 @@ def _heard(messages: list[Any]) -> tuple[str, tuple[Said, ...], tuple[ToolResult
     results: list[ToolResult] = []
     calls: dict[str, tuple[str, str]] = {}
     unanswered: dict[str, None] = {}
+    turns = 0
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             raise wrong_type(f"messages[{index}]", "an object", message)
@@ -338,7 +401,10 @@ def _heard(messages: list[Any]) -> tuple[str, tuple[Said, ...], tuple[ToolResult
             break
         has_calls = role == "assistant" and message.get("tool_calls")
         content = message.get("content")
-        text = text_of_content(content or "" if has_calls else content, f"messages[{index}].content")
+        if isinstance(content, str):
+            text = content
+        else:
+            text = text_of_content(content or "" if has_calls else content, f"messages[{index}].content")
         if role in ("system", "developer"):
             instructions.append(text)
         elif role == "tool":
@@ -356,6 +422,8 @@ def _heard(messages: list[Any]) -> tuple[str, tuple[Said, ...], tuple[ToolResult
             said.append(Said(role, text))
             if role == "user":
                 results.clear()
+            else:
+                turns += 1
         if has_calls:
             for id_, name, arguments in _called(message["tool_calls"], f"messages[{index}].tool_calls"):
                 calls[id_] = (name, arguments)
@@ -367,7 +435,12 @@ def _heard(messages: list[Any]) -> tuple[str, tuple[Said, ...], tuple[ToolResult
             f" 'tool_call_id'. The following tool_call_ids did not have response messages: {', '.join(unanswered)}",
             param="messages",
         )
-    return "\n".join(instructions), tuple(said), tuple(results)
+    return _Heard("\n".join(instructions), tuple(said), tuple(results), turns)
+
+
+def _tool_choice(body: dict[str, Any], heard: _Heard, functions: tuple[dict[str, Any], ...]) -> str:
+    choice = body.get("tool_choice")
+    return "auto" if heard.results or not choice else tool_choice_of(choice, functions)
 
 
 def _called(calls: Any, param: str) -> Iterator[tuple[str, str, str]]:

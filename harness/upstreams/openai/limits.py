@@ -6,6 +6,7 @@ import math
 
 import msgspec
 
+from harness.upstreams.exchange import Exchange
 from harness.upstreams.openai.errors import ApiError
 
 _SAID_REQUESTS = 10_000
@@ -82,8 +83,11 @@ class Limits:
                 _bucket(self._requests_per_minute, _SAID_REQUESTS, now_ns),
                 _bucket(self._tokens_per_minute, _SAID_TOKENS, now_ns),
             )
-        known.requests.refill(now_ns)
-        known.tokens.refill(now_ns)
+        for bucket in (known.requests, known.tokens):
+            if bucket.level < bucket.limit:
+                bucket.refill(now_ns)
+            else:
+                bucket.at_ns = now_ns
         return known
 
     def change(self, settings: KeySettings, now_ns: int) -> None:
@@ -97,29 +101,14 @@ class Limits:
             known.tokens = _bucket(settings.tokens_per_minute, _SAID_TOKENS, now_ns)
 
     @staticmethod
-    def take_request(key: Key, model: str | None) -> None:
+    def take_request(key: Key, exchange: Exchange) -> None:
         """Count a request.
 
         Raises:
             ApiError: 429: the key has asked for too much within the last minute.
         """
-        for bucket, kind, unit in ((key.requests, "requests", "RPM"), (key.tokens, "tokens", "TPM")):
-            if bucket.enforced and bucket.level < 1:
-                wait_s = bucket.seconds_until(1)
-                error = ApiError(
-                    429,
-                    f"Rate limit reached for {model or 'gpt-4o'} in organization org-standin on {kind} per min"
-                    f" ({unit}): Limit {bucket.limit}, Used {bucket.limit - max(0, int(bucket.level))}, Requested 1."
-                    f" Please try again in {written(wait_s)}. Visit"
-                    " https://platform.openai.com/account/rate-limits to learn more.",
-                    type_=kind,
-                    code="rate_limit_exceeded",
-                )
-                error.headers = (
-                    ("retry-after", str(math.ceil(wait_s))),
-                    ("retry-after-ms", str(math.ceil(1000 * wait_s))),
-                )
-                raise error
+        if key.requests.enforced or key.tokens.enforced:
+            _check(key, exchange)
         key.requests.level -= 1
         key.used_requests += 1
 
@@ -129,6 +118,27 @@ class Limits:
         key.tokens.level -= tokens
         key.used_tokens += tokens
         key.cost_usd += cost_usd
+
+
+def _check(key: Key, exchange: Exchange) -> None:
+    for bucket, kind, unit in ((key.requests, "requests", "RPM"), (key.tokens, "tokens", "TPM")):
+        if bucket.enforced and bucket.level < 1:
+            model = exchange.json_object.get("model")
+            wait_s = bucket.seconds_until(1)
+            error = ApiError(
+                429,
+                f"Rate limit reached for {model if isinstance(model, str) and model else 'gpt-4o'} in organization"
+                f" org-standin on {kind} per min ({unit}): Limit {bucket.limit}, Used"
+                f" {bucket.limit - max(0, int(bucket.level))}, Requested 1. Please try again in {written(wait_s)}."
+                " Visit https://platform.openai.com/account/rate-limits to learn more.",
+                type_=kind,
+                code="rate_limit_exceeded",
+            )
+            error.headers = (
+                ("retry-after", str(math.ceil(wait_s))),
+                ("retry-after-ms", str(math.ceil(1000 * wait_s))),
+            )
+            raise error
 
 
 def _bucket(limit: int | None, said: int, now_ns: int) -> Bucket:
@@ -142,10 +152,10 @@ def headers_of(key: Key) -> tuple[tuple[str, str], ...]:
     return (
         ("x-ratelimit-limit-requests", str(requests.limit)),
         ("x-ratelimit-limit-tokens", str(tokens.limit)),
-        ("x-ratelimit-remaining-requests", str(max(0, int(requests.level)))),
-        ("x-ratelimit-remaining-tokens", str(max(0, int(tokens.level)))),
-        ("x-ratelimit-reset-requests", written(requests.seconds_until(requests.limit))),
-        ("x-ratelimit-reset-tokens", written(tokens.seconds_until(tokens.limit))),
+        ("x-ratelimit-remaining-requests", str(int(requests.level)) if requests.level > 0 else "0"),
+        ("x-ratelimit-remaining-tokens", str(int(tokens.level)) if tokens.level > 0 else "0"),
+        ("x-ratelimit-reset-requests", written((requests.limit - requests.level) * 60 / requests.limit)),
+        ("x-ratelimit-reset-tokens", written((tokens.limit - tokens.level) * 60 / tokens.limit)),
     )
 
 

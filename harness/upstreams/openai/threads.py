@@ -123,6 +123,8 @@ class Threads:
 
     def identify_text(self, exchange: Exchange) -> None:
         """Note the text that a POST brings: a message, the messages of a new thread, or the outputs of tools."""
+        if not exchange.request.body:
+            return
         body = exchange.json_object
         if exchange.route == "POST /v1/threads/{thread_id}/messages":
             text = _text_or_empty(body.get("content"))
@@ -155,13 +157,14 @@ class Threads:
         messages = list_field(body, "messages")
         thread = Thread(
             id=self._api.new_id("thread_"),
-            created_s=self._api.wall_s(exchange.begin_ns),
+            created_s=int(exchange.wall_s),
             metadata=metadata_of(body),
             tool_resources=body.get("tool_resources"),
         )
-        for message in self.read_messages(exchange, thread, messages):
-            thread.add(message)
-        thread.caller = _caller(thread.metadata)
+        for message in messages:
+            thread.add(self._message(exchange, thread, message))
+        if thread.metadata:
+            thread.caller = _caller(thread.metadata)
         return thread
 
     def enter(self, exchange: Exchange, thread: Thread) -> None:
@@ -230,7 +233,7 @@ class Threads:
         return Message(
             id=self._api.new_id("msg_"),
             thread_id=thread.id,
-            created_s=self._api.wall_s(exchange.begin_ns),
+            created_s=int(exchange.wall_s),
             role=body["role"],
             text=text,
             parts=parts,

@@ -93,13 +93,13 @@ def take_turn(
         text = _as_json(answer_schema, ask, text)
     for stop in stops:
         text = text.partition(stop)[0]
-    prompt_tokens = (
-        tokens_in(ask.instructions)
-        + sum(tokens_in(message.text) + TOKENS_A_MESSAGE for message in ask.messages)
-        + sum(tokens_in(result.arguments + result.output) for result in ask.results)
-        + TOKENS_A_FUNCTION * len(ask.tools)
-    )
-    completion_tokens = max(tokens_in(text + "".join(call.name + call.arguments for call in calls)), 1)
+    prompt_tokens = tokens_in(ask.instructions) + TOKENS_A_FUNCTION * len(ask.tools)
+    for message in ask.messages:
+        prompt_tokens += tokens_in(message.text) + TOKENS_A_MESSAGE
+    for result in ask.results:
+        prompt_tokens += tokens_in(result.arguments + result.output)
+    called = "".join([call.name + call.arguments for call in calls]) if calls else ""
+    completion_tokens = max(tokens_in(text + called), 1)
     truncated = most_tokens is not None and completion_tokens > most_tokens
     if truncated and most_tokens is not None:
         completion_tokens = most_tokens
@@ -112,7 +112,7 @@ def take_turn(
     exchange.cost_usd = epoch.prices.of_tokens(model, prompt_tokens, completion_tokens)
     return Turn(
         text=text,
-        calls=tuple(ToolCall(id=api.new_id("call_"), name=call.name, arguments=call.arguments) for call in calls),
+        calls=tuple([ToolCall(id=api.new_id("call_"), name=call.name, arguments=call.arguments) for call in calls]),
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         truncated=truncated,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from harness.upstreams.chance import Identifiers
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from harness.upstreams.epoch import Epoch
 
 _BETA_ROUTES = ("/v1/assistants", "/v1/threads")
+_SAID_BY_ALL = (("openai-version", "2020-10-01"), ("openai-organization", "org-standin"))
 
 
 class OpenAI:
@@ -41,6 +43,8 @@ class OpenAI:
         self.new_id = Identifiers(epoch.seed).new
         """prefix -> an id that was not given before in this epoch."""
         self.due = Due()
+        self.advance = self.due.advance
+        """Lets runs and responses go on."""
         self.limits = Limits(epoch.settings.requests_per_minute, epoch.settings.tokens_per_minute)
         self.assistants = Assistants(self)
         self.threads = Threads(self)
@@ -75,6 +79,11 @@ class OpenAI:
 
     def identify(self, exchange: Exchange) -> None:
         """Note whose call it is: from the thread that its path names, and from what its body says."""
+        if not exchange.params:
+            identify = self._identified_by.get(exchange.route)
+            if identify is not None:
+                identify(exchange)
+            return
         thread_id = exchange.params.get("thread_id")
         if thread_id is not None:
             exchange.conversation = thread_id
@@ -103,11 +112,6 @@ class OpenAI:
             if response is not None:
                 exchange.conversation, exchange.mark = response.chain, response.mark
                 exchange.said, exchange.caller = response.said, response.caller
-            return
-        if exchange.request.method == "POST":
-            identify = self._identified_by.get(exchange.route)
-            if identify is not None:
-                identify(exchange)
 
     def error(self, status: int, message: str | None) -> Reply:
         """Return OpenAI's error of that status."""
@@ -129,8 +133,7 @@ class OpenAI:
         try:
             key = self._check_key(exchange)
             if counts:
-                model = exchange.json_object.get("model")
-                self.limits.take_request(key, model if isinstance(model, str) else None)
+                self.limits.take_request(key, exchange)
             reply = handler(exchange)
             assert isinstance(reply, Reply)
             if counts:
@@ -146,10 +149,6 @@ class OpenAI:
             )
         return self._with_headers(reply, reply.after_s, headers_of(key) if counts and key is not None else ())
 
-    def advance(self, now_ns: int) -> None:
-        """Let runs and responses go on."""
-        self.due.advance(now_ns)
-
     # --- what its parts need ----------------------------------------------------------------------------------------
 
     def ok(self, exchange: Exchange, document: Any, doing: str = "read") -> Reply:
@@ -162,9 +161,8 @@ class OpenAI:
 
     def _check_key(self, exchange: Exchange) -> Key:
         headers = exchange.request.headers
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        key = key.strip()
-        if scheme.lower() != "bearer" or not key:
+        key = _bearer(headers.get("authorization", ""))
+        if key is None:
             raise ApiError(
                 401,
                 "You didn't provide an API key. You need to provide your API key in an Authorization header using"
@@ -191,13 +189,22 @@ class OpenAI:
 
     def _with_headers(self, reply: Reply, processing_s: float, left: tuple[tuple[str, str], ...]) -> Reply:
         self._answers += 1
-        return with_headers(
-            reply,
-            (
-                ("x-request-id", f"req_{self._answers:032x}"),
-                ("openai-processing-ms", str(round(1000 * processing_s))),
-                ("openai-version", "2020-10-01"),
-                ("openai-organization", "org-standin"),
-                *left,
-            ),
+        headers = (
+            ("x-request-id", f"req_{self._answers:032x}"),
+            ("openai-processing-ms", str(round(1000 * processing_s)) if processing_s else "0"),
+            *_SAID_BY_ALL,
+            *left,
         )
+        if reply.script is not None:
+            return with_headers(reply, headers)
+        # It was made for this call, and nobody has seen it yet.
+        reply.headers += headers
+        return reply
+
+
+# Callers come with the same key every time.
+@lru_cache(maxsize=1024)
+def _bearer(authorization: str) -> str | None:
+    """Return the key that a header of this text brings, None where it brings none."""
+    scheme, _, key = authorization.partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None
