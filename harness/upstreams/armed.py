@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import ParamSpec
+from typing import TypeVarTuple, Unpack
 
 from harness.faults import Fault, FaultError, MatchedFault, ModelFault, NetworkFault, UpstreamFault
 from harness.model import FaultEvent
@@ -15,7 +15,7 @@ from harness.upstreams.exchange import Exchange
 from harness.upstreams.thought import Ask, Fate, Thought
 from harness.upstreams.wire import Reply
 
-_P = ParamSpec("_P")
+_Ts = TypeVarTuple("_Ts")
 _NONE = Fate()
 _HAS_MODEL = "openai"
 _NEVER_FIRED = "never fired"
@@ -57,7 +57,7 @@ class ArmedFaults:
         self._count = 0
         self._answering: dict[str, list[Armed]] = {}
         self._thinking: list[Armed] = []
-        self._on_route: dict[str, tuple[Armed, ...]] = {}
+        self._on_route: dict[tuple[str, str], tuple[Armed, ...]] = {}
         """What is in `_answering` for a call, by upstream and route, as far as these decide; kept until that changes."""
         self.listening: Callable[[str, str, str | None], None] = lambda upstream, fault_id, ended_by: None
         self.released: Callable[[str], None] = lambda fault_id: None
@@ -171,29 +171,28 @@ class ArmedFaults:
         """The faults that are to come."""
         return tuple(self._planned.values())
 
-    def answer(self, exchange: Exchange, answer: Callable[_P, Reply], *given: _P.args, **named: _P.kwargs) -> Reply:
+    def answer(self, exchange: Exchange, answer: Callable[[Unpack[_Ts]], Reply], *given: Unpack[_Ts]) -> Reply:
         """Return the reply to a call, through every fault that meets it; the fault armed first is the outermost.
 
         Args:
             exchange: the call.
             answer: lets the upstream do what was asked.
             given: what `answer` is given.
-            named: the same, by name.
         """
         for one in self._armed_on(exchange):
             if _meets(one, exchange):
                 break
         else:
-            return answer(*given, **named)
+            return answer(*given)
         met = tuple(one for one in self._armed_on(exchange) if _meets(one, exchange))
-        return self._through(exchange, met, partial(answer, *given, **named))
+        return self._through(exchange, met, partial(answer, *given))
 
     def _armed_on(self, exchange: Exchange) -> tuple[Armed, ...]:
         """Return the faults of answers on a call's route."""
         if not self._answering:
             return ()
         # No route is held against a pattern twice.
-        key = f"{exchange.upstream} {exchange.route}"
+        key = exchange.upstream, exchange.route
         armed = self._on_route.get(key)
         if armed is None:
             armed = tuple(

@@ -287,5 +287,8 @@ class Epoch:
     def think(self, exchange: Exchange, ask: Ask) -> Thought:
         """Return what the model says, faults included."""
         # A message with nothing but calls of tools is no answer yet.
-        exchange.earlier_answers = len([one for one in ask.messages if one.role == "assistant" and one.text])
+        answers = 0
+        for message in ask.messages:
+            answers += message.role == "assistant" and bool(message.text)
+        exchange.earlier_answers = answers
         return self.faults.think(exchange, ask, self._model)

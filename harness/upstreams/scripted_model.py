@@ -242,11 +242,10 @@ def language_of_reply(message: str, instructions: str, earlier: tuple[str, ...] 
     if ordered is not None:
         return ordered
     plain = without_marks(message)
-    for said in (plain, *map(without_marks, reversed(earlier))):
-        wished = _language_wished(said)
-        if wished is not None:
-            return wished
-    return _language_used(plain)
+    wished = _language_wished(plain)
+    for said in reversed(earlier):
+        wished = wished or _language_wished(without_marks(said))
+    return wished or _language_used(plain)
 
 
 # A message comes again with every later turn of its conversation, and people say the same things.
@@ -301,26 +300,43 @@ def _persona(instructions: str) -> tuple[str, int | None]:
 
 
 def _words(ask: Ask) -> str:
-    earlier = tuple(message.text for message in ask.messages if message.role == "user")[:-1]
-    language = language_of_reply(ask.said, ask.instructions, earlier)
+    message = ask.said
+    earlier: tuple[str, ...] = ()
+    if len(ask.messages) > 1:
+        earlier = tuple([message.text for message in ask.messages if message.role == "user"])[:-1]
+    language = language_of_reply(message, ask.instructions, earlier)
     if ask.results:
         return _SENTENCE_END[language].join(_of_result(result, language) for result in ask.results)
-    said = without_marks(ask.said).strip()
+    said = _said(without_marks(message).strip())
     remembered = _remembered(ask, said)
     if remembered is not None:
         return _YOUR_WORD[language].format(remembered)
-    if _WHAT_DID_I_SAY.search(said):
+    if said.asks_what_was_said:
         if not earlier:
             return _NOTHING_SAID[language]
         return _YOU_SAID[language].format(_excerpt(earlier[-1], 60))
-    return choice(_TALK[language], ask.seed, ask.subject, ask.ordinal).format(_excerpt(said, 14))
+    return choice(_TALK[language], ask.seed, ask.subject, ask.ordinal).format(said.spoken[:14] or "…")
 
 
-def _remembered(ask: Ask, said: str) -> str | None:
+class _Said(msgspec.Struct, frozen=True):
+    """What a message of the user comes to by itself."""
+
+    facts_asked: tuple[Phrase, ...]
+    """How what is asked for was told, for each of the facts that it asks for."""
+    asks_what_was_said: bool
+    spoken: str
+    """The letters of it that can be spoken."""
+
+
+@kept_for_short_texts
+def _said(plain: str) -> _Said:
+    asked = tuple(told for question, told in _FACTS if question.search(plain))
+    return _Said(asked, _WHAT_DID_I_SAY.search(plain) is not None, _spoken(plain))
+
+
+def _remembered(ask: Ask, said: _Said) -> str | None:
     """Return what the user once said of their name or their password, where that is asked for and was said."""
-    for question, told in _FACTS:
-        if not question.search(said):
-            continue
+    for told in said.facts_asked:
         for message in reversed(ask.messages[:-1]):
             found = told.search(without_marks(message.text)) if message.role == "user" else None
             if found:
@@ -328,10 +344,14 @@ def _remembered(ask: Ask, said: str) -> str | None:
     return None
 
 
+def _spoken(plain: str) -> str:
+    """Return the letters of a text that can be spoken."""
+    return " ".join(_SPEAKABLE.sub(" ", plain).split())
+
+
 def _excerpt(text: str, length: int) -> str:
     """Return the beginning of a text in letters that can be spoken."""
-    spoken = " ".join(_SPEAKABLE.sub(" ", without_marks(text)).split())
-    return spoken[:length] or "…"
+    return _spoken(without_marks(text))[:length] or "…"
 
 
 _SENTENCE_END: dict[Language, str] = {"ja": "、", "ko": ", ", "en": "; "}

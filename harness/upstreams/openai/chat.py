@@ -103,7 +103,10 @@ class Completion(msgspec.Struct, eq=False):
     @property
     def completion_tokens(self) -> int:
         """The tokens of all choices."""
-        return sum([turn.completion_tokens for turn in self.turns])
+        tokens = 0
+        for turn in self.turns:
+            tokens += turn.completion_tokens
+        return tokens
 
     def usage(self) -> dict[str, Any]:
         """Return its tokens; the prompt counts once for all choices."""
@@ -218,7 +221,8 @@ class Chat:
         if len(turns) > 1:
             tokens = exchange.completion_tokens = completion.completion_tokens
             exchange.cost_usd = self._api.epoch.prices.of_tokens(model, exchange.prompt_tokens, tokens)
-        total_s = max([turn.total_s for turn in turns])
+        # They come all at once, and the longest is whole last.
+        total_s = max([turn.total_s for turn in turns]) if len(turns) > 1 else turns[0].total_s
         ends_ns = exchange.begin_ns + round(1e9 * total_s)
         self._record(exchange, completion, None if held else ends_ns, failed=fate.ends_as in ("failed", "expired"))
         if store and fate.ends_as is None:

@@ -43,7 +43,10 @@ class Bucket(msgspec.Struct, eq=False):
 
     def refill(self, now_ns: int) -> None:
         """Add what came back since the last look."""
-        self.level = min(self.limit, self.level + self.limit * (now_ns - self.at_ns) / 60e9)
+        level, limit = self.level, self.limit
+        if level < limit:
+            level += limit * (now_ns - self.at_ns) / 60e9
+            self.level = level if level < limit else limit
         self.at_ns = now_ns
 
     def seconds_until(self, amount: float) -> float:
@@ -83,11 +86,8 @@ class Limits:
                 _bucket(self._requests_per_minute, _SAID_REQUESTS, now_ns),
                 _bucket(self._tokens_per_minute, _SAID_TOKENS, now_ns),
             )
-        for bucket in (known.requests, known.tokens):
-            if bucket.level < bucket.limit:
-                bucket.refill(now_ns)
-            else:
-                bucket.at_ns = now_ns
+        known.requests.refill(now_ns)
+        known.tokens.refill(now_ns)
         return known
 
     def change(self, settings: KeySettings, now_ns: int) -> None:

@@ -105,19 +105,23 @@ def take_turn(
         completion_tokens = most_tokens
         # The rule of `tokens_in`, backwards.
         text = text.encode()[: 4 * most_tokens].decode(errors="ignore")
-    first_token_s = epoch.takes(exchange, "first_token")
+    first_token_s = token_s = 0.0
+    if epoch.latency.scale:
+        first_token_s, token_s = epoch.takes(exchange, "first_token"), epoch.takes(exchange, "token")
     exchange.model = model
     exchange.prompt_tokens = prompt_tokens
     exchange.completion_tokens = completion_tokens
     exchange.cost_usd = epoch.prices.of_tokens(model, prompt_tokens, completion_tokens)
     return Turn(
         text=text,
-        calls=tuple([ToolCall(id=api.new_id("call_"), name=call.name, arguments=call.arguments) for call in calls]),
+        calls=tuple([ToolCall(id=api.new_id("call_"), name=call.name, arguments=call.arguments) for call in calls])
+        if calls
+        else (),
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         truncated=truncated,
         first_token_s=first_token_s,
-        total_s=first_token_s + completion_tokens * epoch.takes(exchange, "token"),
+        total_s=first_token_s + completion_tokens * token_s,
     )
 
 
