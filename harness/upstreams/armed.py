@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TypeVarTuple, Unpack
+from typing import TypeVarTuple
 
 from harness.faults import Fault, FaultError, MatchedFault, ModelFault, NetworkFault, UpstreamFault
 from harness.model import FaultEvent
@@ -58,7 +58,7 @@ class ArmedFaults:
         self._answering: dict[str, list[Armed]] = {}
         self._thinking: list[Armed] = []
         self._on_route: dict[tuple[str, str], tuple[Armed, ...]] = {}
-        """What is in `_answering` for a call, by upstream and route, as far as these decide; kept until that changes."""
+        """What of `_answering` may meet a call, by upstream and route; kept until something is armed or lifted."""
         self.listening: Callable[[str, str, str | None], None] = lambda upstream, fault_id, ended_by: None
         self.released: Callable[[str], None] = lambda fault_id: None
 
@@ -171,7 +171,7 @@ class ArmedFaults:
         """The faults that are to come."""
         return tuple(self._planned.values())
 
-    def answer(self, exchange: Exchange, answer: Callable[[Unpack[_Ts]], Reply], *given: Unpack[_Ts]) -> Reply:
+    def answer(self, exchange: Exchange, answer: Callable[[*_Ts], Reply], *given: *_Ts) -> Reply:
         """Return the reply to a call, through every fault that meets it; the fault armed first is the outermost.
 
         Args:

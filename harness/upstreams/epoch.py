@@ -176,7 +176,9 @@ class Epoch:
             self.upstreams[description.name] = Described(self, description)
         # Most upstreams have nothing that happens by itself; this is asked at every call.
         self._advances = tuple(
-            one.advance for one in self.upstreams.values() if getattr(one.advance, "__func__", None) is not Service.advance
+            one.advance
+            for one in self.upstreams.values()
+            if getattr(one.advance, "__func__", None) is not Service.advance
         )
         routes = {name: tuple(one.routes.templates) for name, one in self.upstreams.items()}
         self.faults = ArmedFaults(settings.seed, routes, self.ledger.record_event)

@@ -27,7 +27,6 @@ import msgspec
 from harness.upstreams import scripted_model
 from harness.upstreams.thought import Ask, Thought, WantedTool
 
-
 # A third of what looking it up in the module's own way takes, rule by rule at every turn.
 _compiled = lru_cache(maxsize=1024)(re.compile)
 

@@ -29,9 +29,10 @@ class Item(msgspec.Struct, frozen=True):
 
 def text_of(item: Item) -> str:
     """Return the text of a message, or the output of a function call."""
-    if item.type == "message":
+    kind = item.document["type"]
+    if kind == "message":
         return text_of_content(item.document["content"])
-    if item.type == "function_call_output":
+    if kind == "function_call_output":
         output = item.document["output"]
         return output if isinstance(output, str) else text_of_content(output, "output")
     return ""
@@ -141,7 +142,7 @@ def unpacked(items: list[Item]) -> list[Item]:
     """Return items with every compaction replaced by what it stands for; one from elsewhere stands for nothing."""
     whole: list[Item] = []
     for item in items:
-        if item.type != "compaction":
+        if item.document["type"] != "compaction":
             whole.append(item)
             continue
         try:
@@ -177,7 +178,8 @@ def history_of(items: list[Item]) -> History:
     turns = 0
     for item in items:
         document = item.document
-        if item.type == "message":
+        kind = document["type"]
+        if kind == "message":
             role, text = document["role"], text_of(item)
             if role in ("system", "developer"):
                 instructions.append(text)
@@ -186,11 +188,11 @@ def history_of(items: list[Item]) -> History:
                 turns += role == "assistant"
             if role == "user":
                 results.clear()
-        elif item.type == "function_call":
+        elif kind == "function_call":
             calls[document["call_id"]] = (document["name"], document["arguments"])
             unanswered[document["call_id"]] = None
             turns += 1
-        elif item.type == "function_call_output":
+        elif kind == "function_call_output":
             call_id = document["call_id"]
             if call_id not in calls:
                 raise ApiError(

@@ -10,6 +10,7 @@ A response that asks for tools is completed too; their outputs come with the nex
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +18,9 @@ import msgspec
 from harness.model import OPEN_STATES, GenerationState
 from harness.upstreams.exchange import Exchange, mark_in
 from harness.upstreams.openai.body import (
+    FieldCheck,
     body_of,
+    check_fields,
     flag,
     functions_in,
     list_field,
@@ -69,6 +72,25 @@ _ECHOED: dict[str, Any] = {
 }
 
 
+_NO_REASONING = {"effort": None, "summary": None}
+_PLAIN_TEXT = {"format": {"type": "text"}, "verbosity": "medium"}
+_INPUT_DETAILS = {"cached_tokens": 0, "cache_write_tokens": 0}
+_OUTPUT_DETAILS = {"reasoning_tokens": 0}
+
+_SWITCHES: dict[str, FieldCheck] = {"store": flag, "background": flag, "stream": flag}
+_FIELDS: dict[str, FieldCheck] = {
+    "instructions": optional_text,
+    "tools": list_field,
+    "temperature": partial(optional_number, low=0, high=2),
+    "top_p": partial(optional_number, low=0, high=1),
+    "metadata": lambda body, _: metadata_of(body),
+    "max_tool_calls": partial(optional_integer, least=0),
+    "max_output_tokens": partial(optional_integer, least=1),
+    "parallel_tool_calls": flag,
+}
+"""What is looked at of the fields that a request may leave out."""
+
+
 class Response(msgspec.Struct, eq=False):
     """One response."""
 
@@ -110,8 +132,8 @@ class Response(msgspec.Struct, eq=False):
         state = state or self.state
         is_open = state in OPEN_STATES
         body, turn = self.body, self.turn
-        text = body.get("text") if isinstance(body.get("text"), dict) else {}
-        assert isinstance(text, dict)
+        text = body.get("text")
+        echoed = [name for name in body if name in _ECHOED and body[name] is not None]
         return {
             "id": self.id,
             "object": "response",
@@ -126,15 +148,16 @@ class Response(msgspec.Struct, eq=False):
             "model": body["model"],
             "output": [] if is_open or state == "failed" else [item.document for item in self.output],
             "parallel_tool_calls": body.get("parallel_tool_calls", True),
-            "reasoning": body.get("reasoning") or {"effort": None, "summary": None},
+            "reasoning": body.get("reasoning") or _NO_REASONING,
             "store": self.stored,
-            "text": {"format": {"type": "text"}, "verbosity": "medium", **text},
+            "text": _PLAIN_TEXT | text if isinstance(text, dict) else _PLAIN_TEXT,
             "tool_choice": body.get("tool_choice") or "auto",
             "tools": self.tools,
             "usage": None
             if is_open or state in ("cancelled", "failed")
             else usage(turn.prompt_tokens, turn.completion_tokens),
-            **{name: default if body.get(name) is None else body[name] for name, default in _ECHOED.items()},
+            **_ECHOED,
+            **{name: body[name] for name in echoed},
         }
 
 
@@ -142,9 +165,9 @@ def usage(input_tokens: int, output_tokens: int) -> dict[str, Any]:
     """Return a usage object of this API."""
     return {
         "input_tokens": input_tokens,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": _INPUT_DETAILS,
         "output_tokens": output_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": _OUTPUT_DETAILS,
         "total_tokens": input_tokens + output_tokens,
     }
 
@@ -165,25 +188,27 @@ class Responses:
     def identify(self, exchange: Exchange) -> None:
         """Note whose request for a response this is: from its conversation, what came before, and its own input."""
         body = exchange.json_object
-        conversation = self._api.conversations.known.get(_conversation_id(body) or "")
-        previous = self._earlier_one(exchange, body.get("previous_response_id"))
-        for earlier in (conversation, previous):
-            if earlier is not None:
-                exchange.conversation = earlier.id if isinstance(earlier, Conversation) else earlier.chain
-                exchange.mark, exchange.said = earlier.mark, earlier.said
-        if conversation is None and _conversation_id(body):
-            exchange.conversation = _conversation_id(body)
+        conversation_id = _conversation_id(body) if body.get("conversation") else None
+        if conversation_id is not None:
+            exchange.conversation = conversation_id
+            conversation = self._api.conversations.known.get(conversation_id)
+            if conversation is not None:
+                exchange.mark, exchange.said = conversation.mark, conversation.said
+        previous_id = body.get("previous_response_id")
+        previous = self._earlier_one(exchange, previous_id) if previous_id else None
+        if previous is not None:
+            exchange.conversation, exchange.mark, exchange.said = previous.chain, previous.mark, previous.said
+        given = body.get("input") or []
         try:
-            items = read_items(body.get("input") or [], lambda prefix: prefix)
+            new, said = ([given], [given]) if isinstance(given, str) else _texts(given)
         except ApiError:
             # It will be refused for that; there is nothing to note.
             return
-        exchange.text = "\n".join(text_of(item) for item in items if _is_new(item))
+        exchange.text = "\n".join(new)
         exchange.characters = len(exchange.text)
-        for item in items:
-            if item.type == "message" and item.document["role"] == "user":
-                exchange.said = text_of(item)
-                exchange.mark = mark_in(exchange.said) or exchange.mark
+        for text in said:
+            exchange.said = text
+            exchange.mark = mark_in(text) or exchange.mark
         user = body.get("safety_identifier") or body.get("user")
         exchange.caller = user if isinstance(user, str) else None
 
@@ -226,9 +251,10 @@ class Responses:
         """Make a response: at once, as a stream, or in the background."""
         body = body_of(exchange)
         text_field(body, "model")
-        stored = flag(body, "store", otherwise=True)
-        background = flag(body, "background")
-        stream = flag(body, "stream")
+        check_fields(body, _SWITCHES)
+        stored = body.get("store") is not False
+        background = body.get("background") is True
+        stream = body.get("stream") is True
         if background and KEY in exchange.request.headers:
             raise ApiError(400, "Background mode is not supported over WebSocket.", param="background")
         if background and not stored:
@@ -251,17 +277,13 @@ class Responses:
                 "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation' must be provided.",
             )
         own = read_items(body.get("input") or [], api.new_id)
-        known = {item.id: item for item in before}
-        own = [known.get(item.id, item) if item.type == "item_reference" else item for item in own]
+        if before:
+            known = {item.id: item for item in before}
+            own = [known.get(item.id, item) if item.type == "item_reference" else item for item in own]
         history = history_of(unpacked([*before, *own]))
-        instructions = "\n".join(part for part in (optional_text(body, "instructions"), history.instructions) if part)
-        tools = [_tool(tool) for tool in list_field(body, "tools")]
-        optional_number(body, "temperature", 0, 2)
-        optional_number(body, "top_p", 0, 1)
-        body["metadata"] = metadata_of(body)
-        most_calls = optional_integer(body, "max_tool_calls", least=0)
-        most_tokens = optional_integer(body, "max_output_tokens", least=1)
-        parallel_tool_calls = flag(body, "parallel_tool_calls", otherwise=True)
+        check_fields(body, _FIELDS)
+        instructions = "\n".join([part for part in (body.get("instructions"), history.instructions) if part])
+        tools = [_tool(tool) for tool in body.get("tools") or ()]
         id_ = api.new_id("resp_")
         chain = chain or id_
         exchange.conversation = chain
@@ -272,7 +294,7 @@ class Responses:
             fate = Fate(stays_in="in_progress")
         # Over a WebSocket a response may be prepared that nothing is generated for.
         generates = KEY not in exchange.request.headers or flag(body, "generate", otherwise=True)
-        functions = functions_in(tools)
+        functions = functions_in(tools) if tools else ()
         ask = Ask(
             seed=api.epoch.seed,
             subject=exchange.mark or chain,
@@ -281,7 +303,9 @@ class Responses:
             messages=history.messages,
             tools=functions,
             results=history.results,
-            tool_choice="auto" if history.results else tool_choice_of(body.get("tool_choice") or "auto", functions),
+            tool_choice="auto"
+            if history.results or not body.get("tool_choice")
+            else tool_choice_of(body["tool_choice"], functions),
         )
         turn = NO_TURN
         if generates:
@@ -290,15 +314,15 @@ class Responses:
                 exchange,
                 ask,
                 model=body["model"],
-                most_tokens=1 if fate.ends_as == "incomplete" else most_tokens,
-                parallel_tool_calls=parallel_tool_calls,
+                most_tokens=1 if fate.ends_as == "incomplete" else body.get("max_output_tokens"),
+                parallel_tool_calls=body.get("parallel_tool_calls") is not False,
                 # The bound counts what is called in one response; earlier ones of a turn count in their own.
-                most_calls=most_calls,
-                answer_schema=_answer_schema(body),
+                most_calls=body.get("max_tool_calls"),
+                answer_schema=_answer_schema(body) if "text" in body else None,
             )
         response = Response(
             id=id_,
-            created_s=api.wall_s(exchange.begin_ns),
+            created_s=int(exchange.wall_s),
             body=body,
             tools=tools,
             chain=chain,
@@ -314,7 +338,7 @@ class Responses:
             fate=fate,
         )
         response.output = self._output(turn) if generates else []
-        takes_s = turn.total_s + self._queue_s(response)
+        takes_s = turn.total_s + (self._queue_s(response) if background else 0.0)
         response.ends_s = api.wall_s(exchange.begin_ns + round(1e9 * takes_s))
         if stored:
             self.known[id_] = response
@@ -558,6 +582,13 @@ class Responses:
 
 def _tokens(items: list[Item]) -> int:
     return sum(tokens_in(text_of(item)) + TOKENS_A_MESSAGE for item in items)
+
+
+def _texts(given: Any) -> tuple[list[str], list[str]]:
+    """Return what is new in a request's input, and what the user says in it."""
+    items = read_items(given, lambda prefix: prefix)
+    said = [text_of(item) for item in items if item.type == "message" and item.document["role"] == "user"]
+    return [text_of(item) for item in items if _is_new(item)], said
 
 
 def _is_new(item: Item) -> bool:

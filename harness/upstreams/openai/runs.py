@@ -9,6 +9,7 @@ What a turn of the model comes to is decided when the turn begins; nothing can c
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +18,9 @@ from harness.model import OPEN_STATES, GenerationState, ToolCall
 from harness.upstreams.exchange import Exchange
 from harness.upstreams.openai.assistants import Assistant
 from harness.upstreams.openai.body import (
+    FieldCheck,
     body_of,
+    check_fields,
     flag,
     functions_in,
     list_field,
@@ -41,6 +44,20 @@ if TYPE_CHECKING:
     from harness.upstreams.openai.upstream import OpenAI
 
 _EXPIRES_AFTER_S = 600
+_AUTO_TRUNCATION = {"type": "auto", "last_messages": None}
+_FIELDS: dict[str, FieldCheck] = {
+    "stream": flag,
+    "model": optional_text,
+    "tools": list_field,
+    "additional_messages": list_field,
+    "metadata": lambda body, _: metadata_of(body),
+    "parallel_tool_calls": flag,
+    "temperature": partial(optional_number, low=0, high=2),
+    "top_p": partial(optional_number, low=0, high=1),
+    "max_prompt_tokens": partial(optional_integer, least=1),
+    "max_completion_tokens": partial(optional_integer, least=1),
+}
+"""What is looked at of the fields that a request may leave out."""
 _MESSAGES_GIVEN = 20
 """How many of the latest messages the model sees."""
 
@@ -210,13 +227,12 @@ class Runs:
     # --- the state machine -----------------------------------------------------------------------------------------
 
     def _schedule(self, at_ns: int, run: Run, state: GenerationState, *, in_any_state: bool = False) -> None:
-        version = None if in_any_state else run.version
+        self._api.due.at(at_ns, partial(self._enter_later, run, None if in_any_state else run.version, state))
 
-        def enter(due_ns: int) -> None:
-            if run.state in OPEN_STATES and version in (run.version, None):
-                self._enter(run, state, due_ns)
-
-        self._api.due.at(at_ns, enter)
+    def _enter_later(self, run: Run, version: int | None, state: GenerationState, due_ns: int) -> None:
+        """Enter a state that was due, unless the run is over or has left the one in which that was due."""
+        if run.state in OPEN_STATES and version in (run.version, None):
+            self._enter(run, state, due_ns)
 
     def _enter(self, run: Run, state: GenerationState, at_ns: int) -> None:
         run.state = state
@@ -286,18 +302,23 @@ class Runs:
             subject=run.mark or thread.id,
             ordinal=thread.turns,
             instructions=run.instructions,
-            messages=tuple(Said(one.role, one.text) for one in thread.messages[-_MESSAGES_GIVEN:]),
+            messages=tuple([Said(one.role, one.text) for one in thread.messages[-_MESSAGES_GIVEN:]]),
             tools=run.functions,
             results=tuple(run.results),
-            tool_choice=tool_choice_of(run.tool_choice, run.functions) if not run.results else "auto",
+            tool_choice="auto"
+            if run.results or run.tool_choice == "auto"
+            else tool_choice_of(run.tool_choice, run.functions),
         )
         thread.turns += 1
         thought = api.epoch.think(exchange, ask)
         if not run.parallel_tool_calls:
             thought = Thought(text=thought.text, tool_calls=thought.tool_calls[:1])
         run.thought = thought
-        said = thought.text + "".join(call.name + call.arguments for call in thought.tool_calls)
-        heard = run.instructions + "".join(result.output for result in run.results)
+        said, heard = thought.text, run.instructions
+        for call in thought.tool_calls:
+            said += call.name + call.arguments
+        for result in run.results:
+            heard += result.output
         run.turn_prompt_tokens = thread.tokens + tokens_in(heard) + 20 * len(run.functions)
         run.turn_completion_tokens = max(tokens_in(said), 1)
         most = 1 if run.fate.ends_as == "incomplete" else run.max_completion_tokens
@@ -314,8 +335,9 @@ class Runs:
         exchange.prompt_tokens = run.turn_prompt_tokens
         exchange.completion_tokens = run.turn_completion_tokens
         exchange.cost_usd = api.epoch.prices.of_tokens(run.model, run.turn_prompt_tokens, run.turn_completion_tokens)
-        run.queue_ns = round(1e9 * api.epoch.takes(exchange, "run_queue"))
-        run.turn_ns = round(1e9 * api.epoch.takes(exchange, "model_turn"))
+        if api.epoch.latency.scale:
+            run.queue_ns = round(1e9 * api.epoch.takes(exchange, "run_queue"))
+            run.turn_ns = round(1e9 * api.epoch.takes(exchange, "model_turn"))
 
     def _draft_answer(self, run: Run) -> None:
         """Prepare what the model will have written when the turn is over: a stream tells of it before."""
@@ -344,34 +366,36 @@ class Runs:
 
         What is refused has to leave nothing behind.
         """
-        flag(body, "stream")
+        check_fields(body, _FIELDS)
         if thread.active is not None:
             raise ApiError(400, f"Thread {thread.id} already has an active run {thread.active.id}.")
         assistant = self._api.assistants.get(text_field(body, "assistant_id"))
-        tools = list_field(body, "tools") if body.get("tools") is not None else assistant.tools
-        messages = self._api.threads.read_messages(exchange, thread, list_field(body, "additional_messages"))
+        tools = assistant.tools if body.get("tools") is None else body["tools"]
+        messages = self._api.threads.read_messages(exchange, thread, body.get("additional_messages") or [])
+        created_s = int(exchange.wall_s)
         run = Run(
             id=self._api.new_id("run_"),
             thread=thread,
             assistant_id=assistant.id,
-            model=optional_text(body, "model") or assistant.model,
+            model=body.get("model") or assistant.model,
             instructions=_instructions(assistant, body),
             tools=tools,
             functions=assistant.functions if tools is assistant.tools else functions_in(tools),
-            created_s=self._api.wall_s(exchange.begin_ns),
-            expires_s=self._api.wall_s(exchange.begin_ns) + _EXPIRES_AFTER_S,
+            created_s=created_s,
+            expires_s=created_s + _EXPIRES_AFTER_S,
             mark=thread.mark,
-            metadata=metadata_of(body),
+            metadata=body.get("metadata") or {},
             tool_choice=body.get("tool_choice") or "auto",
-            parallel_tool_calls=flag(body, "parallel_tool_calls", otherwise=True),
+            parallel_tool_calls=body.get("parallel_tool_calls") is not False,
             response_format=body.get("response_format") or assistant.response_format,
-            truncation_strategy=body.get("truncation_strategy") or {"type": "auto", "last_messages": None},
-            temperature=_or(optional_number(body, "temperature", 0, 2), assistant.temperature),
-            top_p=_or(optional_number(body, "top_p", 0, 1), assistant.top_p),
-            max_prompt_tokens=optional_integer(body, "max_prompt_tokens", least=1),
-            max_completion_tokens=optional_integer(body, "max_completion_tokens", least=1),
+            truncation_strategy=body.get("truncation_strategy") or _AUTO_TRUNCATION,
+            temperature=_or(body.get("temperature"), assistant.temperature),
+            top_p=_or(body.get("top_p"), assistant.top_p),
+            max_prompt_tokens=body.get("max_prompt_tokens"),
+            max_completion_tokens=body.get("max_completion_tokens"),
         )
-        tool_choice_of(run.tool_choice, run.functions)
+        if run.tool_choice != "auto":
+            tool_choice_of(run.tool_choice, run.functions)
         return run, messages
 
     def _begin(self, exchange: Exchange, run: Run, messages: list[Message]) -> None:
