@@ -175,11 +175,8 @@ class Epoch:
                 raise DescriptionError(msg)
             self.upstreams[description.name] = Described(self, description)
         # Most upstreams have nothing that happens by itself; this is asked at every call.
-        self._advances = tuple(
-            one.advance
-            for one in self.upstreams.values()
-            if getattr(one.advance, "__func__", None) is not Service.advance
-        )
+        advances = [one.advance for one in self.upstreams.values()]
+        self._advances = tuple(one for one in advances if getattr(one, "__func__", None) is not Service.advance)
         routes = {name: tuple(one.routes.templates) for name, one in self.upstreams.items()}
         self.faults = ArmedFaults(settings.seed, routes, self.ledger.record_event)
 

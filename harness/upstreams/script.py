@@ -27,8 +27,8 @@ import msgspec
 from harness.upstreams import scripted_model
 from harness.upstreams.thought import Ask, Thought, WantedTool
 
-# A third of what looking it up in the module's own way takes, rule by rule at every turn.
 _compiled = lru_cache(maxsize=1024)(re.compile)
+"""What `re.search` does too, in Python: tried at every turn of the model, rule by rule."""
 
 
 class ScriptError(ValueError):
