@@ -53,8 +53,18 @@ class ProxyControl:
             call.reply = json_reply({"error": str(error)}, status=400)
         return call
 
-    def finish(self, call: Call, *, status: int | None, response_bytes: int, client_gone: bool) -> None:
+    def finish(
+        self,
+        call: Call,
+        *,
+        status: int | None,
+        response_bytes: int,
+        client_gone: bool,
+        send: Callable[[], None] | None = None,
+    ) -> None:
         """Nothing is recorded of control calls."""
+        if send is not None:
+            send()
 
     def go_down(self, seconds: float, fault: str) -> None:
         """The control port never goes down."""
