@@ -3,15 +3,23 @@
 Nearest first: this process's memory, Redis (shared by machines), a database file (shared by the replicas on one
 machine, kept over restarts). A level that fails is a level that has nothing: it is asked for a bounded time, and then
 left alone for a while.
+
+What is somebody's is gone everywhere in the moment in which they are erased, also where the erasure does not reach: the
+memory of another process, another machine's file, an entry that is just on its way from one level to the next. It is
+kept with the *epoch* of its owner, a random word in the level that most processes share, and is only told while the
+epoch is still that one; erasure begins with a new one. Owners share some thousands of epochs, so that nothing is
+written down about anybody: whoever is erased takes a few entries of others along. Where the epoch cannot be looked up,
+as that level is down, what is somebody's is not told: it is worked out again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import sqlite3
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -35,7 +43,9 @@ class Kept:
     until: float
     """Seconds of the wall clock; from then on it is not true any more."""
     owner: str = ""
-    """With whose erasure it goes; empty: nobody's."""
+    """With whose erasure it goes, a hash in hexadecimal; empty: nobody's."""
+    epoch: str = ""
+    """The owner's, when it was kept."""
 
 
 class Level(Protocol):
@@ -44,6 +54,8 @@ class Level(Protocol):
     name: str
     answer_s: float
     """It is asked for so long; what takes a second or more to work out is not worth more."""
+    reach: int
+    """How far it is shared: 0 by nobody, 1 by the processes of a machine, 2 by machines."""
 
     async def get(self, key: str) -> Kept | None:
         """Return what is kept under a key, true or not any more."""
@@ -57,9 +69,25 @@ class Level(Protocol):
         """Delete whatever is an owner's."""
         ...
 
+    async def epoch(self, owner: str) -> str:
+        """Return the owner's epoch."""
+        ...
+
+    async def begin_epoch(self, owner: str) -> None:
+        """Begin another one: what was kept until now is over."""
+        ...
+
     async def close(self) -> None:
         """Let go."""
         ...
+
+
+_SLOT_CHARS = 3  # of an owner's hash: 4,096 epochs, 150 kB in Redis
+
+
+def _new_epoch() -> str:
+    # Random, not counted: a Redis that has lost it does not come back to one that was.
+    return secrets.token_hex(8)
 
 
 class MemoryLevel:
@@ -72,6 +100,7 @@ class MemoryLevel:
 
     name = "memory"
     answer_s = 1.0
+    reach = 0
 
     def __init__(self, keep_s: float, most: int) -> None:
         self._keep_s = keep_s
@@ -92,6 +121,12 @@ class MemoryLevel:
         if of_owner:
             await self._cache.delete_many(*of_owner)
 
+    async def epoch(self, owner: str) -> str:
+        return ""  # where there is nothing else, forgetting is all that it takes
+
+    async def begin_epoch(self, owner: str) -> None:
+        pass
+
     async def close(self) -> None:
         await self._cache.close()
 
@@ -110,7 +145,9 @@ class RedisLevel:
     """
 
     name = "redis"
+    reach = 2
     _PREFIX = "agent:cache:"
+    _EPOCHS = f"{_PREFIX}epochs"
 
     def __init__(self, url: str, keep_s: float, answer_s: float = 0.1) -> None:
         self.answer_s = answer_s
@@ -145,6 +182,15 @@ class RedisLevel:
             await self._redis.delete(*(self._PREFIX + key for key in keys[at : at + _AT_ONCE]))
         await self._redis.delete(self._of(owner))
 
+    async def epoch(self, owner: str) -> str:
+        slot = owner[:_SLOT_CHARS]
+        while (found := await self._redis.hget(self._EPOCHS, slot)) is None:
+            await self._redis.hsetnx(self._EPOCHS, slot, _new_epoch())
+        return str(found)
+
+    async def begin_epoch(self, owner: str) -> None:
+        await self._redis.hset(self._EPOCHS, owner[:_SLOT_CHARS], _new_epoch())
+
     async def close(self) -> None:
         await self._redis.aclose()
 
@@ -155,12 +201,14 @@ class RedisLevel:
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept (
     number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT UNIQUE NOT NULL,
-    text TEXT NOT NULL, until REAL NOT NULL, owner TEXT NOT NULL
+    text TEXT NOT NULL, until REAL NOT NULL, owner TEXT NOT NULL, epoch TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS kept_until ON kept (until);
 CREATE INDEX IF NOT EXISTS kept_of ON kept (owner);
+CREATE TABLE IF NOT EXISTS epochs (slot TEXT PRIMARY KEY, epoch TEXT NOT NULL) WITHOUT ROWID;
 """
-_VERSION = 1
+_VERSION = 2
+_UPGRADES = {1: "DELETE FROM kept WHERE owner != ''; ALTER TABLE kept ADD COLUMN epoch TEXT NOT NULL DEFAULT '';"}
 
 
 class DatabaseLevel:
@@ -174,15 +222,16 @@ class DatabaseLevel:
 
     name = "database"
     answer_s = 0.5
+    reach = 1
 
     def __init__(self, path: Path | None, keep_s: float, most: int) -> None:
         self._keep_s = keep_s
         self._most = most
-        self._file = SqliteFile("cache", path, _SCHEMA, _VERSION)
+        self._file = SqliteFile("cache", path, _SCHEMA, _VERSION, _UPGRADES)
 
     async def get(self, key: str) -> Kept | None:
         row = await self._file.do(
-            lambda db: db.execute("SELECT text, until, owner FROM kept WHERE key = ?", (key,)).fetchone()
+            lambda db: db.execute("SELECT text, until, owner, epoch FROM kept WHERE key = ?", (key,)).fetchone()
         )
         return Kept(*row) if row else None
 
@@ -191,8 +240,8 @@ class DatabaseLevel:
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM kept WHERE until <= ?", (now,))
-            row = (key, kept.text, until, kept.owner)
-            db.execute("INSERT OR REPLACE INTO kept (key, text, until, owner) VALUES (?, ?, ?, ?)", row)
+            row = (key, kept.text, until, kept.owner, kept.epoch)
+            db.execute("INSERT OR REPLACE INTO kept (key, text, until, owner, epoch) VALUES (?, ?, ?, ?, ?)", row)
             # By number, not by counting; what was replaced or deleted leaves gaps, so that there are at most so many.
             db.execute("DELETE FROM kept WHERE number <= (SELECT max(number) FROM kept) - ?", (self._most,))
 
@@ -200,6 +249,15 @@ class DatabaseLevel:
 
     async def forget(self, owner: str) -> None:
         await self._file.run("DELETE FROM kept WHERE owner = ?", owner)
+
+    async def epoch(self, owner: str) -> str:
+        slot, wanted = owner[:_SLOT_CHARS], "SELECT epoch FROM epochs WHERE slot = ?"
+        while (row := await self._file.look(wanted, slot)) is None:
+            await self._file.run("INSERT OR IGNORE INTO epochs VALUES (?, ?)", slot, _new_epoch())
+        return str(row[0])
+
+    async def begin_epoch(self, owner: str) -> None:
+        await self._file.run("INSERT OR REPLACE INTO epochs VALUES (?, ?)", owner[:_SLOT_CHARS], _new_epoch())
 
     async def close(self) -> None:
         await self._file.close()
@@ -225,36 +283,54 @@ class Levels:
         self._clock = clock
         self._failed = failed
         self._resting: dict[str, float] = {}
+        self._epochs = max(levels, key=lambda level: level.reach, default=None)
 
     async def get(self, key: str) -> tuple[Kept | None, str]:
         """Return what is kept under a key, and in which level it was found; nearer levels have it then, too."""
         for depth, level in enumerate(self._levels):
             kept = await self._bounded(level, lambda level=level: level.get(key))  # type: ignore[misc]
-            if kept is not None and kept.until > self._clock.wall():
+            if kept is not None and kept.until > self._clock.wall() and await self._may_be_told(kept):
                 await self._put(self._levels[:depth], key, kept)
                 return kept, level.name
         return None, ""
 
     async def put(self, key: str, kept: Kept) -> None:
         """Keep it in every level."""
+        if kept.owner:
+            epoch = await self._epoch_of(kept.owner)
+            if epoch is None:
+                return
+            kept = replace(kept, epoch=epoch)
         await self._put(self._levels, key, kept)
 
     async def forget(self, owner: str) -> bool:
         """Delete whatever is an owner's; return False where a level could not do it now."""
-        done = True
+        # Nothing of it is told any more from here on, whatever comes of the rest.
+        done = self._epochs is None or await self._did(self._epochs, self._epochs.begin_epoch(owner))
         for level in self._levels:
-            try:
-                async with asyncio.timeout(level.answer_s * _FORGET_TIMES):
-                    await level.forget(owner)
-            except _FAILURES as failure:
-                self._note(level, failure)
-                done = False
+            done = await self._did(level, level.forget(owner)) and done
         return done
 
     async def close(self) -> None:
         """Let go of all."""
         for level in self._levels:
             await level.close()
+
+    async def _may_be_told(self, kept: Kept) -> bool:
+        return not kept.owner or kept.epoch == await self._epoch_of(kept.owner)
+
+    async def _epoch_of(self, owner: str) -> str | None:
+        level = self._epochs
+        return None if level is None else await self._bounded(level, lambda: level.epoch(owner))
+
+    async def _did(self, level: Level, deed: Awaitable[None]) -> bool:
+        try:
+            async with asyncio.timeout(level.answer_s * _FORGET_TIMES):
+                await deed
+        except _FAILURES as failure:
+            self._note(level, failure)
+            return False
+        return True
 
     async def _put(self, levels: list[Level], key: str, kept: Kept) -> None:
         now = self._clock.wall()

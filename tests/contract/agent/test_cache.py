@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -31,3 +32,21 @@ def test_what_comes_from_the_cache_is_part_of_the_conversation(engine: str, agen
     assert agent.client.delete("/users/first").status_code == 200
     agent.chat("fourth", question)
     assert _generations(agent, engine) > worked_out + 1, "an erased user's answer is not told to anybody"
+
+
+@pytest.mark.parametrize("shared", ["a file", "redis"])
+def test_who_is_erased_at_one_replica_is_erased_at_all(
+    shared: str, start_agent: Callable[..., Agent], tmp_path: Path, redis_url: str
+) -> None:
+    store = f"sqlite:{tmp_path}/sessions.sqlite" if shared == "a file" else redis_url
+    environ = {"AGENT_SESSION_STORE": store, **({"REDIS_URL": redis_url} if shared == "redis" else {})}
+    here, there = start_agent(**environ), start_agent(**environ)
+    question = "富士山の高さを教えて"
+    told = here.chat("first", question).headers["X-GPT-Reply"]
+    asked = _generations(here, "responses")
+    assert there.chat("second", question).headers["X-GPT-Reply"] == told
+    assert there.chat("third", question).headers["X-GPT-Reply"] == told
+    assert _generations(here, "responses") == asked, "it is in the other one's memory now"
+    assert here.client.delete("/users/first").status_code == 200
+    there.chat("fourth", question)
+    assert _generations(here, "responses") > asked

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from agent_stage import HeldClock, KeptLog, settings
 
-from reference_agent.cache_levels import DatabaseLevel, Kept, Level, MemoryLevel
+from reference_agent.cache_levels import DatabaseLevel, Kept, Level, MemoryLevel, RedisLevel
 from reference_agent.caller import CALLER, Caller
 from reference_agent.conversation import Lease, Outcome, ToolOutput
 from reference_agent.errors import Unavailable
@@ -25,6 +27,7 @@ class DownLevel:
 
     name = "redis"
     answer_s = 5.0
+    reach = 2
 
     def __init__(self) -> None:
         self.asked = 0
@@ -37,6 +40,12 @@ class DownLevel:
         raise ConnectionError
 
     async def forget(self, owner: str) -> None:
+        raise ConnectionError
+
+    async def epoch(self, owner: str) -> str:
+        raise ConnectionError
+
+    async def begin_epoch(self, owner: str) -> None:
         raise ConnectionError
 
     async def close(self) -> None:
@@ -383,6 +392,92 @@ async def test_hardened_one_forgets_on_erasure_in_every_level() -> None:
     await talk.ask("x", "犬とは")
     assert talk.generated == ["猫とは", "犬とは", "猫とは"]
     await talk.cache.close()
+
+
+@pytest.mark.parametrize("shared_by", ["a file", "redis"])
+async def test_hardened_one_tells_nothing_of_who_was_erased_at_another_replica(
+    shared_by: str, tmp_path: Path, redis_url: str
+) -> None:
+    def level() -> Level:
+        if shared_by == "redis":
+            return RedisLevel(redis_url, 3600, 30.0)
+        return DatabaseLevel(tmp_path / "cache.sqlite", 86400, 100)
+
+    here, there = _hardened(level()), _hardened(level())
+    await here.ask("u", "猫とは")
+    await here.ask("another", "犬とは")
+    for question in ("猫とは", "犬とは"):
+        await there.ask("v", question)
+        there.leases.clear()
+    assert there.generated == [], "both are in its own memory now"
+    assert await here.cache.erase("u") == []
+    await there.ask("w", "猫とは")
+    assert there.generated == ["猫とは"], "worked out again, at once"
+    there.leases.clear()
+    await there.ask("x", "犬とは")
+    assert there.generated == ["猫とは"], "and what is another's is still there"
+    await there.ask("y", "猫とは")
+    assert there.generated == ["猫とは"], "so is the new answer"
+    for talk in (here, there):
+        await talk.cache.close()
+
+
+async def test_hardened_one_tells_nothing_that_was_on_its_way_between_levels_when_it_was_erased() -> None:
+    """The database has it, Redis does not any more; in between comes the erasure."""
+    database, nearer = DatabaseLevel(None, 86400, 100), MemoryLevel(300, 100)
+    talk = _hardened(nearer, database)
+    await talk.ask("u", "猫とは")
+    ((key, kept),) = [found async for found in nearer._cache.get_match("*")]
+    assert await talk.cache.erase("u") == []
+    await nearer.put(key, kept, talk.clock.wall())
+    await talk.ask("v", "猫とは")
+    assert talk.generated == ["猫とは", "猫とは"]
+    await talk.cache.close()
+
+
+async def test_hardened_one_tells_nobodys_answer_while_nobody_knows_who_was_erased() -> None:
+    class Shared(DownLevel):
+        up = True
+
+        async def get(self, key: str) -> Kept | None:
+            return None
+
+        async def put(self, key: str, kept: Kept, now: float) -> None:
+            pass
+
+        async def epoch(self, owner: str) -> str:
+            if not self.up:
+                raise ConnectionError
+            return "1"
+
+    shared = Shared()
+    talk = _hardened(shared)
+    await talk.ask("u", "猫とは")
+    await talk.ask("v", "猫とは")
+    assert talk.generated == ["猫とは"]
+    shared.up = False
+    await talk.ask("w", "猫とは")
+    assert talk.generated == ["猫とは", "猫とは"]
+    assert await talk.with_tool("get_weather", "晴れ", 60.0) == await talk.with_tool("get_weather", "雨", 60.0)
+    await talk.cache.close()
+
+
+async def test_a_file_of_the_version_before_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript(
+            "CREATE TABLE kept (number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT UNIQUE NOT NULL,"
+            " text TEXT NOT NULL, until REAL NOT NULL, owner TEXT NOT NULL); PRAGMA user_version = 1;"
+            "INSERT INTO kept VALUES (1, 'tool', '晴れ', 9000, ''), (2, 'reply', '猫', 9000, 'abc');"
+        )
+    level = DatabaseLevel(path, 86400, 100)
+    assert await level.get("tool") == Kept("晴れ", 9000.0)
+    assert await level.get("reply") is None
+    first = await level.epoch("abc")
+    assert await level.epoch("abc1") == first != await level.epoch("def")
+    await level.begin_epoch("abc2")
+    assert await level.epoch("abc") != first
+    await level.close()
 
 
 async def test_hardened_one_does_without_a_level_that_is_down_and_leaves_it_alone() -> None:
