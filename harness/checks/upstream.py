@@ -232,11 +232,15 @@ def retries_bounded(
     and body are one call that was repeated; what has neither mark nor conversation cannot be told apart, and is left
     out.
 
+    A target that soon stops to call an upstream that is down (a breaker) has few calls that fail. Few that were hardly
+    repeated are no less within the budget for that: all repeats are counted, and set against all requests. Few that
+    were repeated beyond it may be chance, and prove nothing; nor does an outage in which no call failed.
+
     Args:
         upstream: its name in the ledger.
         at_most_per_request: repeats, for each request that reached the target.
         during: the phases, for calls and requests alike.
-        minimum: different calls that failed that it takes to judge.
+        minimum: requests that it takes to judge, and different calls that failed that it takes to condemn.
     """
     expected = f"at most {figure(at_most_per_request)} repeats of failed calls to {upstream} for each request"
     window = evidence.window(*during)
@@ -262,13 +266,13 @@ def retries_bounded(
     )
     often = max(attempts, key=lambda one: len(attempts[one]), default=None)
     lines = call_lines(evidence, attempts[often]) if often else ()
-    if len(attempts) < minimum or not asked:
+    conclude = passed if per_request <= at_most_per_request else failed
+    if not attempts or asked < minimum or (conclude is failed and len(attempts) < minimum):
         reason = (
             f"too few samples: {len(attempts)} different calls to {upstream} failed for {asked} requests"
             f" {phases(during)}, it takes {minimum}"
         )
         return inconclusive(expected=expected, observed=observed, reason=reason, counted=counted, evidence=lines)
-    conclude = passed if per_request <= at_most_per_request else failed
     return conclude(expected=expected, observed=observed, counted=counted, evidence=lines)
 
 

@@ -285,6 +285,16 @@ def test_repeats_of_a_handful_of_calls_prove_nothing(given):
     assert judged(given, in_vain(given, 9, 3)).verdict is Verdict.INCONCLUSIVE
 
 
+def test_a_target_that_leaves_an_upstream_alone_is_within_its_budget(given):
+    finding = judged(given, [*in_vain(given, 3, 1), *in_vain(given, 1, 5, path="/y")])
+    assert finding.verdict is Verdict.PASS
+    assert finding.observed == "4 repeats for 20 requests, 0.20 each"
+    assert judged(given, [*in_vain(given, 3, 1), *in_vain(given, 1, 6, path="/y")]).verdict is Verdict.INCONCLUSIVE
+    assert judged(given, []).verdict is Verdict.INCONCLUSIVE, "nothing shows that there was an outage"
+    few = given.evidence(samples=given.many(9), ledger=in_vain(given, 3, 1))
+    assert retries_bounded(few, upstream="openai", at_most_per_request=0.2).verdict is Verdict.INCONCLUSIVE
+
+
 @pytest.mark.parametrize("status", [None, 408, 429, 500, 503])
 def test_whatever_invites_a_repeat_is_a_call_that_failed(given, status):
     assert judged(given, in_vain(given, 10, 2, status=status)).verdict is Verdict.FAIL
