@@ -28,7 +28,7 @@ from reference_agent.engines.responses import ResponsesEngine
 from reference_agent.job_player import JobPlayer
 from reference_agent.job_queue import JobQueue
 from reference_agent.job_store import JobStore
-from reference_agent.leftovers import Leftovers, NoLeftovers, StoredLeftovers
+from reference_agent.leftovers import FileNotes, Leftovers, NoLeftovers, Notes, StoredLeftovers
 from reference_agent.loop_lag import LoopLag
 from reference_agent.outbound import Outbound
 from reference_agent.parts.sessions import bounds
@@ -191,7 +191,15 @@ class Composition:
 
     def _leftovers(self) -> Leftovers:
         settings: Settings = self.get("settings")
-        return StoredLeftovers(settings.beside_sessions("leftovers.sqlite"), self.get("clock"), self.get("logging"))
+        notes: Notes
+        if "://" in settings.session_store:
+            # Imported only where it is asked for, as its session store is.
+            from reference_agent.redis_leftovers import RedisNotes
+
+            notes = RedisNotes(settings.session_store)
+        else:
+            notes = FileNotes(settings.beside_sessions("leftovers.sqlite"))
+        return StoredLeftovers(notes, self.get("clock"), self.get("logging"))
 
     def _cache_levels(self) -> list[Level]:
         settings: Settings = self.get("settings")

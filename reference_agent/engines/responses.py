@@ -346,7 +346,8 @@ class _Chain:
             await self._call(lambda: settled(self._api.responses.delete(response.id)), deadline)
         except (Unavailable, OutOfTime):
             self._logging.warned("response_not_deleted", id=response.id)
-            await self._leftovers.add(_LEFTOVER, response.id)
+            with contextlib.suppress(Unavailable):  # the reply is there: it is not withheld for what the log has now
+                await self._leftovers.add(_LEFTOVER, response.id)
         except openai.NotFoundError:
             pass  # what an earlier attempt came to
 

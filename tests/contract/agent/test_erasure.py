@@ -50,10 +50,11 @@ def test_nothing_is_left(engine: str, start_agent: Callable[..., Agent]) -> None
 
 
 @pytest.mark.parametrize("engine", ["assistants", "responses"])
+@pytest.mark.parametrize("sessions", ["a file", "redis"])
 def test_what_could_not_be_deleted_is_deleted_by_the_next_process(
-    engine: str, start_agent: Callable[..., Agent]
+    engine: str, sessions: str, start_agent: Callable[..., Agent], redis_url: str
 ) -> None:
-    agent = start_agent(engine)
+    agent = start_agent(engine, **({"AGENT_SESSION_STORE": redis_url} if sessions == "redis" else {}))
     agent.chat("u", "合言葉は山です")
     down = agent.stand.arm("status", upstream="openai", status=503)
     for _ in range(2):

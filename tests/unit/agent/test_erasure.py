@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
+import redis
 from agent_stage import CountedEngine, HeldClock, KeptLog, hardened_failures, settings
 from fastapi import FastAPI
 
+from reference_agent.compose import Composition
 from reference_agent.errors import Unavailable
-from reference_agent.leftovers import StoredLeftovers
+from reference_agent.leftovers import FileNotes, StoredLeftovers
 from reference_agent.parts.cache import DocumentedCache
 from reference_agent.parts.erasure import DocumentedErasure, HardenedErasure
 from reference_agent.parts.jobs import DocumentedJobs
 from reference_agent.parts.metrics import DocumentedMetrics
 from reference_agent.parts.sessions import HardenedSessions, bounds
 from reference_agent.parts.turn_order import HardenedTurnOrder
+from reference_agent.redis_leftovers import RedisNotes
 from reference_agent.session_store import SqliteSessionStore
 
 
@@ -44,7 +49,7 @@ class House:
         order = HardenedTurnOrder(chosen, clock, self.store, DocumentedMetrics())
         failures = hardened_failures(log)
         self.jobs = LeftJobs()
-        self.leftovers = StoredLeftovers(None, clock, log)
+        self.leftovers = StoredLeftovers(FileNotes(None), clock, log)
         self.erasure = HardenedErasure(
             chosen, clock, self.store, self.engine, order, self.jobs, DocumentedCache(), self.leftovers, failures, log
         )
@@ -108,20 +113,123 @@ async def test_what_is_left_is_known_to_the_next_process(tmp_path: Path) -> None
         done.set()
         return True
 
-    before = StoredLeftovers(path, clock, log)
+    before = StoredLeftovers(FileNotes(path), clock, log)
     before.handle("response", not_now)
     for _ in range(2):
         await before.add("response", "resp_1")
     await before.add("of another engine", "thread_1")
     assert await before.clear() == ["of another engine", "response"]
     await before.close()
-    after = StoredLeftovers(path, clock, log)
+    after = StoredLeftovers(FileNotes(path), clock, log)
     after.handle("response", delete)
     await after.start()
     await done.wait()
     assert await after.clear() == ["of another engine"]
     assert deleted == ["resp_1"]
     await after.close()
+
+
+# --- what is left, in a Redis that replicas share ---
+
+
+class Replica:
+    """Deletes what is left, or cannot now."""
+
+    def __init__(self, url: str) -> None:
+        self.works = False
+        self.deleted: list[str] = []
+        self.notes = RedisNotes(url)
+        self.leftovers = StoredLeftovers(self.notes, HeldClock(), KeptLog())
+        self.leftovers.handle("conversation", self.delete)
+
+    async def delete(self, what: str) -> bool:
+        if not self.works:
+            raise Unavailable("openai", "down", never_arrived=True)
+        self.deleted.append(what)
+        return True
+
+
+@pytest.fixture
+async def replicas(redis_url: str) -> AsyncIterator[list[Replica]]:
+    both = [Replica(redis_url) for _ in range(2)]
+    yield both
+    for one in both:
+        await one.leftovers.close()
+
+
+def _let_time_pass(redis_url: str) -> None:
+    """Make everything due now: the time for which somebody was at it is over."""
+    with redis.Redis.from_url(redis_url) as client:
+        due = "{reference-agent}:leftovers:due"
+        for one in client.zrange(due, 0, -1):
+            client.zadd(due, {one: 1})
+
+
+async def test_what_one_replica_has_left_another_one_deletes_and_nobody_else(
+    replicas: list[Replica], redis_url: str
+) -> None:
+    here, there = replicas
+    await here.leftovers.add("conversation", "c1", "u")
+    await here.leftovers.add("conversation", "c2", "v")
+    assert await here.leftovers.clear("u") == ["conversation"]
+    assert await there.leftovers.clear() == [], "here somebody is at it"
+    await here.leftovers.close()  # and dies
+    _let_time_pass(redis_url)
+    there.works = True
+    third = Replica(redis_url)
+    third.works = True
+    await asyncio.gather(there.leftovers.clear(), third.leftovers.clear())
+    assert sorted(there.deleted + third.deleted) == ["c1", "c2"], "each by one of them"
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.keys("*") == [b"{reference-agent}:leftovers:numbers"], "nobody is remembered"
+    await third.leftovers.close()
+
+
+async def test_what_nobody_can_delete_now_is_tried_again_by_whoever_comes_first(
+    replicas: list[Replica], redis_url: str
+) -> None:
+    here, there = replicas
+    await here.leftovers.add("conversation", "c1", "u")
+    for _ in range(3):
+        _let_time_pass(redis_url)
+        assert await there.leftovers.clear() == ["conversation"]
+        assert await here.leftovers.clear() == [], "one at a time"
+    assert await there.leftovers.clear("u") == ["conversation"], "who asks for a user's is told at once"
+    there.works = True
+    assert await there.leftovers.clear("u") == []
+    assert await here.leftovers.clear("u") == []
+
+
+async def test_what_is_written_down_again_while_it_is_deleted_is_not_taken_for_done(
+    replicas: list[Replica], redis_url: str
+) -> None:
+    here, there = replicas
+    await here.leftovers.add("conversation", "c1", "u")
+    (note,) = await here.notes.of("u")
+    await there.leftovers.add("conversation", "c1", "u")
+    await here.notes.done(note)
+    assert [again.what for again in await there.notes.of("u")] == ["c1"]
+
+
+async def test_a_redis_that_is_down_is_told_and_nothing_is_forgotten(own_redis: Any) -> None:
+    replica = Replica(own_redis.url)
+    await replica.leftovers.add("conversation", "c1", "u")
+    own_redis.pause()
+    with pytest.raises(Unavailable):
+        await replica.leftovers.add("conversation", "c2", "u")
+    with pytest.raises(Unavailable):
+        await replica.leftovers.clear("u")
+    own_redis.resume()
+    assert await replica.leftovers.clear("u") == ["conversation"]
+    await replica.leftovers.close()
+
+
+async def test_agents_whose_sessions_are_in_redis_know_each_others(redis_url: str) -> None:
+    here, there = (Composition(settings(profile="hardened", session_store=redis_url), {}) for _ in range(2))
+    await here.get("leftovers").add("of another engine", "c1", "u")
+    await here.close()
+    assert await there.get("leftovers").clear("u") == ["of another engine"]
+    await there.close()
 
 
 async def test_hardened_one_waits_for_a_job_to_be_given_up_and_says_when_it_has_not() -> None:
