@@ -7,6 +7,7 @@ cancelled then, upstream too. Only then are the connections closed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Coroutine
 from types import FrameType
@@ -29,6 +30,7 @@ class Duty:
         self._shutdown_s = settings.shutdown_s
         self._turns: set[asyncio.Future[Any]] = set()
         self._hurry = asyncio.Event()
+        self._leaving = asyncio.Event()
         self.is_leaving = False
 
     def begin(self, turn: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -55,9 +57,20 @@ class Duty:
         turn.add_done_callback(self._turns.discard)
         return turn
 
+    async def pause(self, seconds: float) -> bool:
+        """Return after so many seconds, or as soon as the process is told to end; and whether it was.
+
+        For what can be gone on with elsewhere at any moment, such as a stream that only watches.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._leaving.wait()
+        return self._leaving.is_set()
+
     async def leave(self) -> float:
         """Begin nothing new, wait for what is under way, cancel it in the end; return the seconds left for the rest."""
         self.is_leaving = True
+        self._leaving.set()
         loop = asyncio.get_running_loop()
         until = loop.time() + self._shutdown_s
         if self._turns:

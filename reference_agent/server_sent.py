@@ -14,14 +14,16 @@ STILL_THERE = b": still there\n\n"
 """A comment that keeps the line open; readers do not see it."""
 
 
-def event(name: str, data: Any) -> bytes:
+def event(name: str, data: Any, again_s: float | None = None) -> bytes:
     """Return an event.
 
     Args:
         name: of its kind.
         data: of it, which JSON can write.
+        again_s: seconds after which a reader whose line has ended is to come back; None: as readers do by themselves.
     """
-    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
+    retry = "" if again_s is None else f"retry: {round(1000 * again_s)}\n"
+    return f"{retry}event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
 
 
 def told(*events: tuple[str, Any]) -> str:

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from reference_agent.api_page import said_so
 from reference_agent.clock import Clock
 from reference_agent.door import post_straight
+from reference_agent.duty import Duty, left_alone
 from reference_agent.errors import Refused, Unavailable
 from reference_agent.job_player import JobPlayer
 from reference_agent.job_queue import PLAY, JobQueue, bare_celery
@@ -181,7 +182,10 @@ _HEARD: dict[int | str, dict[str, Any]] = {
 }
 _WATCHED: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "one event for each state",
+        "description": (
+            "one event for each state; `gone`: the job was erased; `come_back`: it goes on, and this stream does not,"
+            " as it has lasted long enough or this process is about to end: ask again, in a moment"
+        ),
         "content": {"text/event-stream": {"example": told(("waiting", _WAITING), ("done", _DONE))}},
     },
     **_NOT_THERE,
@@ -210,7 +214,8 @@ worked off; a caller who comes back after a tenth of it finds a tenth of the que
 _LATEST_S = 60.0
 _LOOK_S = (0.1, 0.5)  # first and longest pause between looks at a job whose end somebody waits for
 _STILL_THERE_S = 15.0  # between signs of life on a stream: proxies cut what is silent for 30 to 60 s
-_STREAM_S = 300.0  # a stream ends after that; its reader comes back by itself, as readers of events do
+_STREAM_S = 300.0  # a stream ends after that; its reader is told to come back
+_BACK_S = 1.0  # after which they do: another replica is there, or the next process
 _STREAMS = 500
 """Streams of one process at once. Each looks twice a second, and a thousand looks take a sixth of a core."""
 
@@ -238,6 +243,7 @@ class HardenedJobs:
         job_store: JobStore,
         job_queue: JobQueue,
         job_player: JobPlayer,
+        duty: Duty,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -248,6 +254,7 @@ class HardenedJobs:
         self._store = job_store
         self._queue = job_queue
         self._player = job_player
+        self._duty = duty
         self._streams = 0
         if settings.redis_url:
             metrics.watch_jobs(job_store.figures)
@@ -348,6 +355,8 @@ class HardenedJobs:
         return Response(audio, media_type=job.media_type, headers={"X-GPT-Reply": quote(job.reply)})
 
     async def _watch(self, job_id: str, user_id: str) -> Response:
+        if self._duty.is_leaving:
+            raise left_alone()
         if self._streams >= _STREAMS:
             raise Refused(429, "too_many_streams", 1.0, plainly="Ask for the job itself, or come back later.")
         job = await self._job(job_id, user_id)
@@ -367,9 +376,11 @@ class HardenedJobs:
                 elif now - said_at > _STILL_THERE_S:
                     said_at = now
                     yield STILL_THERE
-                if job.has_ended or now > until:
+                if job.has_ended:
                     return
-                await self._clock.sleep(pause_s)
+                if now > until or await self._duty.pause(pause_s):
+                    yield event("come_back", {"retry_after_s": _BACK_S, "events": _link(job, "/events")}, _BACK_S)
+                    return
                 pause_s = min(pause_s * 1.5, longest_s)
                 looked = await self._again(job)
                 if looked is None:

@@ -36,6 +36,20 @@ def test_a_turn_that_hangs_is_cancelled_here_and_upstream(engine: str, start_age
     until(lambda: not agent.open_upstream(), agent.log.read_text)
 
 
+def test_who_watches_a_job_is_sent_away_at_once_and_the_process_ends(
+    start_agent: Callable[..., Agent], redis_url: str
+) -> None:
+    """Nobody works on it here: the stream would go on for five minutes."""
+    agent = start_agent(AGENT_SHUTDOWN_S="50", REDIS_URL=redis_url)
+    job = agent.client.post("/jobs", json={"user_id": "u", "message": "やあ"}).json()
+    with agent.client.stream("GET", job["events"]) as response:
+        events = events_of(response)
+        assert next(events)[0] == "waiting"
+        agent.process.send_signal(signal.SIGTERM)
+        assert [name for name, _ in events if name != ":"] == ["come_back"]
+    assert _ends(agent) == 0, agent.log.read_text()
+
+
 def test_a_turn_that_comes_to_its_end_is_answered_and_nothing_new_begins(start_agent: Callable[..., Agent]) -> None:
     agent = start_agent(AGENT_SHUTDOWN_S="50")
     slow = agent.stand.arm("stream_stall", upstream="openai", after_events=3)

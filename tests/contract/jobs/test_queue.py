@@ -14,6 +14,7 @@ import redis
 
 from reference_agent.app import create_app
 from reference_agent.compose import Composition
+from reference_agent.duty import Duty
 from reference_agent.errors import OutOfTime, Refused, Unavailable
 from reference_agent.job_player import JobPlayer
 from reference_agent.job_queue import JobQueue
@@ -51,6 +52,7 @@ class Desk:
         self.player: JobPlayer = composition.get("job_player")
         self.queue: JobQueue = composition.get("job_queue")
         self.jobs: HardenedJobs = composition.get("jobs")
+        self.duty: Duty = composition.get("duty")
 
     async def say(self, user: str, message: str, key: str = "") -> httpx.Response:
         headers = {"Idempotency-Key": key} if key else {}
@@ -219,6 +221,30 @@ async def test_events_tell_every_state_once_and_end(desk: Open) -> None:
         assert events[-1][0] == "event: done"
         assert json.loads(events[-1][1].removeprefix("data: "))["reply"] == "はいにゃん"
         assert len({event[0] for event in events}) == len(events)
+
+
+async def test_who_watches_is_told_to_come_back_when_the_process_is_about_to_end(desk: Open) -> None:
+    async with desk() as here:
+        id_ = await here.id_of("u", "hi")
+        watching = asyncio.create_task(here.look("u", id_, "/events"))
+        await _until(here.is_watched)
+        await here.duty.leave()
+        async with asyncio.timeout(20):
+            watched = await watching
+        assert [line for line in watched.text.splitlines() if line.startswith("event:")] == [
+            "event: waiting",
+            "event: come_back",
+        ]
+        last = watched.text.strip().split("\n\n")[-1].split("\n")
+        assert last[0] == "retry: 1000", "readers of events wait so long by themselves"
+        assert json.loads(last[2].removeprefix("data: ")) == {
+            "retry_after_s": 1.0,
+            "events": f"/jobs/{id_}/events?user_id=u",
+        }
+        assert not await here.is_watched()
+        again = await here.look("u", id_, "/events")
+        assert (again.status_code, again.json()["error"]["code"]) == (503, "shutting_down")
+        assert again.headers["Retry-After"] == "1"
 
 
 async def test_what_came_of_a_job_expires_and_so_does_one_that_nobody_plays(desk: Open) -> None:
