@@ -80,7 +80,8 @@ class Settings(BaseSettings):
     redis_url: str = Field(
         "",
         validation_alias="REDIS_URL",
-        description="Redis for cache and jobs, as redis://host:port/database; without it there are no jobs",
+        description="Redis for cache, jobs and the limits of all replicas together, as redis://host:port/database;"
+        " without it there are no jobs",
     )
     cache_database: str = Field(
         "",

@@ -187,7 +187,11 @@ class HardenedCache:
     not asked for again.
 
     Questions that come together are worked out once, and by everybody themselves when it turns out that they cannot
-    share. Memory, then Redis, then a database, each bounded in time and size; one that is down has nothing.
+    share. That is so in each process: a question that comes to N replicas in the same moment is worked out N times at
+    most. To have it worked out once, every question that is not known would have to take a lease in the session store
+    and give it back, two writes, to spare N - 1 answers in the rare moment in which they come together.
+
+    Memory, then Redis, then a database, each bounded in time and size; one that is down has nothing.
     """
 
     needs_loop = True
