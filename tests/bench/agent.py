@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.agent_variables import upstream_variables
 from tests.bench.child import Child
 from tests.bench.figure import BenchError
 
@@ -50,11 +51,7 @@ def upstreams(directory: Path, *options: str) -> Iterator[Upstreams]:
     command = [sys.executable, "-m", "harness.upstreams", "--port", "0", *options]
     with Child(command, directory / "upstreams.log", says_ready=True) as child:
         addresses = child.ready()
-        urls: dict[str, str] = addresses["upstreams"]
-        env = {f"{name.upper()}_URL": url for name, url in urls.items() if name != "openai"}
-        yield Upstreams(
-            str(addresses["control"]), env | {"OPENAI_BASE_URL": urls["openai"], "OPENAI_API_KEY": "sk-stand-in"}
-        )
+        yield Upstreams(str(addresses["control"]), upstream_variables(addresses["upstreams"]))
 
 
 @dataclass(frozen=True)

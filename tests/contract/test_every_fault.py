@@ -178,8 +178,17 @@ def request(path: str, body: dict[str, Any] | None = None, *, keep: bool = False
     ).encode() + content
 
 
-def over_socket(port: int, *requests: bytes, silent_s: float = END_S, most_bytes: int = 10_000_000) -> Heard:
-    """Send requests, and read to the end, or until nothing comes for `silent_s`, or until it is enough."""
+def over_socket(
+    port: int,
+    *requests: bytes,
+    silent_s: float = END_S,
+    then_silent_s: float = END_S,
+    most_bytes: int = 10_000_000,
+) -> Heard:
+    """Send requests, and read to the end, or until it is enough, or until nothing comes.
+
+    That is for `silent_s`, or for `then_silent_s` once something has come.
+    """
     begin_s = time.monotonic()
     try:
         connection = socket.create_connection(("127.0.0.1", port), timeout=silent_s)
@@ -196,6 +205,7 @@ def over_socket(port: int, *requests: bytes, silent_s: float = END_S, most_bytes
             while len(received) < most_bytes and (some := connection.recv(65536)):
                 first_s = first_s or time.monotonic() - begin_s
                 received += some
+                connection.settimeout(min(silent_s, then_silent_s))
         except ConnectionResetError:
             ending = "reset"
         except TimeoutError:
@@ -213,6 +223,8 @@ class OnSocket:
     fields: dict[str, Any] = field(default_factory=dict)
     silent_s: float = END_S
     """How long silence is listened to."""
+    usual_silent_s: float = END_S
+    """The same for the usual answer once it has begun; less where the usual connection stays open."""
     is_timed: bool = False
     """It is seen by the time that it takes; on a busy machine the usual answer may take as long."""
     most_bytes: int = 10_000_000
@@ -299,6 +311,7 @@ ON_SOCKET = {
             and len(heard.body) == heard.announced
         ),
         request("/v1/models", keep=True),
+        usual_silent_s=SILENCE_S,
     ),
     "key_revoked": OnSocket(lambda heard: heard.head.startswith("http/1.1 401") and b"invalid_api_key" in heard.body),
     "long_audio": OnSocket(
@@ -382,10 +395,16 @@ def test_on_a_raw_socket(stand: Any, fault: str) -> None:
     # Ids that nobody created are taken, so that one request suffices.
     stand.begin_epoch("proof", adopt_unknown_ids=True)
 
-    def heard(silent_s: float) -> Heard:
-        return over_socket(stand.port(proof.upstream), proof.request, silent_s=silent_s, most_bytes=proof.most_bytes)
+    def heard(silent_s: float, then_silent_s: float = END_S) -> Heard:
+        return over_socket(
+            stand.port(proof.upstream),
+            proof.request,
+            silent_s=silent_s,
+            then_silent_s=then_silent_s,
+            most_bytes=proof.most_bytes,
+        )
 
-    usual = heard(END_S)
+    usual = heard(END_S, proof.usual_silent_s)
     assert usual.head.startswith("http/1.1 200")
     assert proof.is_timed or not proof.is_seen(usual), "it is seen without the fault"
     id_ = stand.arm(fault, upstream=proof.upstream, **proof.fields)

@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from harness.stack.household import free_port
+from tests.agent_variables import agent_environment
+from tests.waiting import until
 
 WITHIN_S = 60.0  # for anything to come true: a busy machine takes its time
-_UPSTREAMS = {
-    "openai": "OPENAI_BASE_URL",
-    "tts": "TTS_URL",
-    "emotion": "EMOTION_URL",
-    "weather": "WEATHER_URL",
-    "news": "NEWS_URL",
-    "time": "TIME_URL",
-    "fortune": "FORTUNE_URL",
-}
-
-
-def until(what: Callable[[], Any], said: Callable[[], object] = str) -> Any:
-    """Return what comes true, as soon as it does."""
-    give_up_at = time.monotonic() + WITHIN_S
-    while not (came := what()):
-        assert time.monotonic() < give_up_at, f"it did not come true within {WITHIN_S:g} s: {said()}"
-        time.sleep(0.02)
-    return came
 
 
 class Agent:
@@ -49,11 +31,8 @@ class Agent:
         self.stand = stand
         self.port = free_port()
         self.log = home / "agent.log"
-        passed_on = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
-        upstreams = {variable: stand.upstreams[name] for name, variable in _UPSTREAMS.items()}
-        given = {"OPENAI_API_KEY": "sk-test", "AGENT_PROFILE": "hardened", "AGENT_ANSWER_WITHIN_S": "60"}
-        given["AGENT_OPENAI_CALL_S"] = "20"
-        self._environ = {**passed_on, **upstreams, **given, "HOME": str(home), **environ}
+        patient = {"AGENT_ANSWER_WITHIN_S": "60", "AGENT_OPENAI_CALL_S": "20"}
+        self._environ = agent_environment(home, stand.upstreams, **patient | environ)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=WITHIN_S, trust_env=False)
         self.restart()
 
@@ -67,7 +46,7 @@ class Agent:
                 stdout=log,
                 stderr=log,
             )
-        until(self.is_ready, self.log.read_text)
+        until(self.is_ready, self.log.read_text, WITHIN_S)
 
     def is_ready(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode puts no directory on the path
-
-from agent_process import Agent
+from tests.contract.agent.agent_process import Agent
 
 
 @pytest.fixture
@@ -47,5 +44,8 @@ def _agents(shared_stand: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def agents(stand: Any, _agents: Callable[[str], Agent]) -> Callable[[str], Agent]:
-    """The agent on an engine, the same one for all tests: each has users of its own, and upstreams without faults."""
+    """The agent on an engine, the same one for all tests: each has users of its own, and upstreams without faults.
+
+    Whoever uses it is of the `xdist_group` "agents": played by one worker, its tests start three agents and not twelve.
+    """
     return _agents

@@ -7,7 +7,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from agent_process import Agent
+
+from tests.contract.agent.agent_process import Agent
+
+pytestmark = pytest.mark.xdist_group("agents")
 
 _ASKS = {"assistants": "/runs", "responses": "/responses", "chat": "/chat/completions"}
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 
 import openai
 import pytest
-from agent_process import Agent, until
+
+from tests.contract.agent.agent_process import Agent
+from tests.waiting import until
 
 
 def _left(agent: Agent) -> Iterator[str]:
@@ -31,9 +33,10 @@ def _left(agent: Agent) -> Iterator[str]:
             yield id_
 
 
+@pytest.mark.xdist_group("agents")
 @pytest.mark.parametrize("engine", ["assistants", "responses", "chat"])
-def test_nothing_is_left(engine: str, start_agent: Callable[..., Agent]) -> None:
-    agent = start_agent(engine)
+def test_nothing_is_left(engine: str, agents: Callable[[str], Agent]) -> None:
+    agent = agents(engine)
     agent.chat("u", "合言葉は山です")
     agent.chat("u", "今何時で、大阪の天気は？")
     agent.read("u", "よく晴れた日に海を見に行きました")

@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
-from agent_process import Agent, events_of, until
+
+from tests.contract.agent.agent_process import Agent, events_of
+from tests.waiting import until
 
 _BOUND_S = 60.0  # for a busy machine; what is looked at is what becomes of the turns
 

@@ -8,7 +8,11 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from agent_process import Agent, events_of, until
+
+from tests.contract.agent.agent_process import Agent, events_of
+from tests.waiting import until
+
+pytestmark = pytest.mark.xdist_group("agents")
 
 ENGINES = pytest.mark.parametrize("engine", ["assistants", "responses", "chat"])
 _BEFORE_WORDS = {"assistants": 7, "responses": 5, "chat": 1}

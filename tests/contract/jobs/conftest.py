@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +15,13 @@ import httpx
 import pytest
 
 from harness.stack.household import free_port
+from tests.agent_variables import agent_environment
+from tests.waiting import until
 
 _WITHIN_S = 120.0  # for anything to come true: three processes that start at once on a busy machine take most of it
 
 
-def _until(what: Callable[[], Any], *, said: Callable[[], str] = str) -> Any:
-    """Return what comes true, as soon as it does.
-
-    Args:
-        what: is asked again and again.
-        said: what to say when it does not come true.
-    """
-    give_up_at = time.monotonic() + _WITHIN_S
-    while not (came := what()):
-        assert time.monotonic() < give_up_at, f"it did not come true within {_WITHIN_S:g} s: {said()}"
-        time.sleep(0.02)
-    return came
+_until = partial(until, within_s=_WITHIN_S)
 
 
 class House:
@@ -48,19 +38,7 @@ class House:
         self.stand = stand
         self.home = home
         self._processes: list[subprocess.Popen[bytes]] = []
-        names = {"time": "TIME_URL", "fortune": "FORTUNE_URL", "tts": "TTS_URL", "emotion": "EMOTION_URL"}
-        self._environ = {
-            **{name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "PYTHONPATH")},
-            **{name: stand.upstreams[upstream] for upstream, name in names.items()},
-            "WEATHER_URL": stand.upstreams["weather"],
-            "NEWS_URL": stand.upstreams["news"],
-            "OPENAI_BASE_URL": stand.upstreams["openai"],
-            "OPENAI_API_KEY": "sk-test",
-            "HOME": str(home),
-            "REDIS_URL": redis_url,
-            "AGENT_PROFILE": "hardened",
-            **environ,
-        }
+        self._environ = agent_environment(home, stand.upstreams, **{"REDIS_URL": redis_url} | environ)
         self.port = free_port()
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=_WITHIN_S, trust_env=False)
 
@@ -145,8 +123,8 @@ class House:
                 process.wait(5)
 
 
-@pytest.fixture
-def until() -> Callable[..., Any]:
+@pytest.fixture(name="until")
+def until_() -> Callable[..., Any]:
     """Return what waits for something to come true."""
     return _until
 

@@ -248,7 +248,7 @@ async def test_who_watches_is_told_to_come_back_when_the_process_is_about_to_end
 
 
 async def test_what_came_of_a_job_expires_and_so_does_one_that_nobody_plays(desk: Open) -> None:
-    async with desk(AGENT_JOB_RESULT_S="0.2", AGENT_JOB_WAIT_S="0.2") as here:
+    async with desk(AGENT_JOB_RESULT_S="1", AGENT_JOB_WAIT_S="1") as here:
         here.turn.play = lambda user, text: Answer("はいにゃん", Speech(iter([b"RIFF"])))
         id_ = await here.id_of("u", "hi")
         await here.play("u")

@@ -11,8 +11,6 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from harness.evidence import read_evidence, read_judgement, read_plan
 from harness.model import Outcome, Verdict
 
@@ -20,12 +18,6 @@ ROOT = Path(__file__).resolve().parents[3]
 TARGET = ROOT / "reference_agent" / "target.toml"
 SCENARIO = str(ROOT / "scenarios" / "emotion_dos.py")
 PATIENCE_S = 60.0
-
-
-def verdicts(run_dir: Path, scenario: str) -> dict[str, Verdict]:
-    found = read_judgement(run_dir, scenario)
-    assert found is not None
-    return {finding.check: finding.verdict for finding in found.findings}
 
 
 def test_a_bare_url_is_judged_by_what_a_client_can_see(place: Any, plain_agent: str) -> None:
@@ -43,20 +35,13 @@ def test_a_bare_url_is_judged_by_what_a_client_can_see(place: Any, plain_agent: 
     assert "--target" in by_check["target_survived"].reason
 
 
-@pytest.mark.parametrize(("variant", "expected"), [("documented", Verdict.FAIL), ("hardened", Verdict.PASS)])
-def test_the_upstreams_of_a_running_agent_join_their_ledger(
-    place: Any, upstreams: dict[str, Any], running: Any, variant: str, expected: Verdict
-) -> None:
-    host = running(TARGET, variant, upstreams["upstreams"])
-    result = place.locust(
-        *("-f", SCENARIO, "--host", host, "--upstreams", upstreams["control"]),
-        *("--target", str(TARGET), "--run-dir", "run"),
-    )
+def test_the_upstreams_of_a_running_agent_join_their_ledger(played_on_a_running_agent: Any) -> None:
+    """The hardened one is in `campaign`: whether it holds takes a machine to itself."""
+    result, verdicts = played_on_a_running_agent("documented")
 
-    by_check = verdicts(place.path / "run", "emotion_dos")
-    assert by_check["characters_bounded"] is expected
-    assert by_check["target_survived"] is Verdict.INCONCLUSIVE  # nobody watches a process that somebody else started
-    assert result.returncode == (1 if expected is Verdict.FAIL else 3), result.stdout
+    assert verdicts["characters_bounded"] is Verdict.FAIL
+    assert verdicts["target_survived"] is Verdict.INCONCLUSIVE  # nobody watches a process that somebody else started
+    assert result.returncode == 1, result.stdout
 
 
 def test_workers_share_the_load_and_lose_nothing(place: Any, plain_agent: str, workers_port: Any) -> None:

@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+# One worker draws the pages and starts the browser, for all of them.
+pytestmark = pytest.mark.xdist_group("browser")
+
 WIDTHS = (390, 768, 1440)
 
 

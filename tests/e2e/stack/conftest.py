@@ -7,15 +7,17 @@ import json
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+
+from tests import waiting
 
 HERE = Path(__file__).parent
 TARGET = """
@@ -38,14 +40,7 @@ env = {{ SHARED = "{{redis}}" }}
 """
 
 
-def until(condition: Callable[[], Any], within_s: float = 10.0) -> Any:
-    """Poll a condition; return what made it true."""
-    end_s = time.monotonic() + within_s
-    while not (found := condition()):
-        if time.monotonic() > end_s:
-            pytest.fail(f"not within {within_s} s")
-        time.sleep(0.01)
-    return found
+until = partial(waiting.until, within_s=10.0)
 
 
 def alive(pid: int) -> bool:

@@ -7,16 +7,19 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from harness.evidence import read_judgement
+from harness.model import Verdict
 from harness.target import read_target
+from tests.waiting import until
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "reference_agent" / "target.toml"
 PATIENCE_S = 30.0
 
@@ -30,10 +33,7 @@ def _free_port() -> int:
 
 def _wait_until(condition: Callable[[], bool], what: str, bound_s: float = PATIENCE_S) -> None:
     """Wait for a condition, not for a time."""
-    end = time.monotonic() + bound_s
-    while not condition():
-        assert time.monotonic() < end, f"not within {bound_s} s: {what}"
-        time.sleep(0.05)
+    until(condition, lambda: what, bound_s)
 
 
 def _answers(port: int) -> bool:
@@ -108,7 +108,7 @@ def ended(process: subprocess.Popen[str]) -> None:
 def plain_agent(place: Place) -> Iterator[str]:
     """The URL of somebody else's agent."""
     port = _free_port()
-    process = place.start(sys.executable, str(Path(__file__).with_name("plain_agent.py")), str(port))
+    process = place.start(sys.executable, str(ROOT / "tests/e2e/doors/plain_agent.py"), str(port))
     try:
         _wait_until(lambda: _answers(port), "the agent answers")
         yield f"http://127.0.0.1:{port}"
@@ -117,7 +117,7 @@ def plain_agent(place: Place) -> Iterator[str]:
 
 
 @pytest.fixture
-def upstreams(place: Place) -> Iterator[dict[str, object]]:
+def upstreams(place: Place) -> Iterator[dict[str, Any]]:
     """The addresses of running upstreams."""
     process = place.start(sys.executable, "-m", "harness.upstreams", "--port", "0")
     try:
@@ -152,6 +152,25 @@ def running(place: Place) -> Iterator[Callable[[Path, str, dict[str, str]], str]
     for process in processes:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def played_on_a_running_agent(
+    place: Place, upstreams: dict[str, Any], running: Callable[[Path, str, dict[str, str]], str]
+) -> Callable[[str], tuple[subprocess.CompletedProcess[str], dict[str, Verdict]]]:
+    """Play `emotion_dos` by plain Locust on a variant that its owner has started; return verdicts by check, too."""
+
+    def play(variant: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Verdict]]:
+        host = running(TARGET, variant, upstreams["upstreams"])
+        result = place.locust(
+            *("-f", str(ROOT / "scenarios" / "emotion_dos.py"), "--host", host, "--upstreams", upstreams["control"]),
+            *("--target", str(TARGET), "--run-dir", "run"),
+        )
+        found = read_judgement(place.path / "run", "emotion_dos")
+        assert found is not None, result.stdout
+        return result, {finding.check: finding.verdict for finding in found.findings}
+
+    return play
 
 
 @pytest.fixture
