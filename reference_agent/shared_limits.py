@@ -49,6 +49,9 @@ class Limit(NamedTuple):
 class SharedLimits(Protocol):
     """What all replicas let in together."""
 
+    are_shared: bool
+    """False: there is nothing to ask."""
+
     async def wait_s(self, limits: Sequence[Limit]) -> float:
         """Take a token from each and return 0, or take none and return the seconds until all have one.
 
@@ -68,6 +71,8 @@ class SharedLimits(Protocol):
 class NoSharedLimits:
     """Nothing that replicas share could count: each does for itself."""
 
+    are_shared = False
+
     async def wait_s(self, limits: Sequence[Limit]) -> float:
         return 0.0
 
@@ -86,6 +91,8 @@ class RedisLimits:
         clock: tells when a Redis that was down is asked again.
         logging: is told that it is down.
     """
+
+    are_shared = True
 
     def __init__(self, url: str, clock: Clock, logging: Logging) -> None:
         self._link = RedisLink(url, "limits", _ANSWER_S)

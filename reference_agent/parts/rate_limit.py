@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Literal, Protocol
 
 from reference_agent.clock import Clock
@@ -32,7 +31,7 @@ class RateLimit(Protocol):
             address: where on the network the request comes from; empty: from this machine, or nobody knows.
 
         Raises:
-            Refused: not now; when the context is entered.
+            Refused: not now; at once, or as the context is entered.
         """
         ...
 
@@ -165,44 +164,63 @@ class HardenedRateLimit:
             "everybody": _Buckets(of.turns_per_s, of.turn_burst),
         }
 
-    @asynccontextmanager
-    async def admit(self, user_id: str, standing: Standing, address: str = "") -> AsyncIterator[None]:
+    def admit(self, user_id: str, standing: Standing, address: str = "") -> AbstractAsyncContextManager[None]:
         if self._turns >= self._settings.max_turns:
             raise Refused(429, "busy", 1.0)
         if standing == "newcomer" and self._newcomer_turns >= self._newcomer_places():
             raise Refused(429, "busy_for_newcomers", 1.0)
-        with self._place(standing):
-            wait_s = await self._wait_s(_whose(user_id, standing, address))
-            if wait_s > 0:
-                raise Refused(429, "rate_limited", wait_s)
-            yield
-
-    def counting(self) -> Counting:
-        return self._shared.counting()
-
-    async def _wait_s(self, whose: dict[str, str]) -> float:
-        """Take what a turn takes, from the narrowest first: what is refused there is not taken from others."""
+        whose = _whose(user_id, standing, address)
         now = self._clock.now()
+        # From the narrowest first: what is refused there is not taken from others.
         for kind, name in whose.items():
             wait_s = self._own[kind].wait_s(name, now)
             if wait_s > 0:
-                return wait_s
+                raise Refused(429, "rate_limited", wait_s)
+        return _Place(self, standing, whose)
+
+    async def wait_for_others_s(self, whose: dict[str, str]) -> float:
+        """Take what a turn takes of what all replicas let in together, or return the seconds until there is enough."""
+        if not self._shared.are_shared:
+            return 0.0
         return await self._shared.wait_s([self._own[kind].limit(f"{kind}:{name}") for kind, name in whose.items()])
+
+    def take_place(self, standing: Standing, places: Literal[1, -1]) -> None:
+        """Take one, or give it back."""
+        self._turns += places
+        if standing == "newcomer":
+            self._newcomer_turns += places
+
+    def counting(self) -> Counting:
+        return self._shared.counting()
 
     def _newcomer_places(self) -> float:
         lag_s = self._loop_lag.seconds()
         most = self._settings.newcomer_turns
         return most if lag_s <= _LATE_S else max(_FEWEST_NEWCOMERS, most * _LATE_S / lag_s)
 
-    @contextmanager
-    def _place(self, standing: Standing) -> Iterator[None]:
-        self._turns += 1
-        self._newcomer_turns += standing == "newcomer"
+
+class _Place:
+    """What one turn holds as long as it lasts. By hand: a generator would be half of what a refusal costs here."""
+
+    __slots__ = ("_limit", "_standing", "_whose")
+
+    def __init__(self, limit: HardenedRateLimit, standing: Standing, whose: dict[str, str]) -> None:
+        self._limit = limit
+        self._standing = standing
+        self._whose = whose
+
+    async def __aenter__(self) -> None:
+        self._limit.take_place(self._standing, 1)
         try:
-            yield
-        finally:
-            self._turns -= 1
-            self._newcomer_turns -= standing == "newcomer"
+            wait_s = await self._limit.wait_for_others_s(self._whose)
+            if wait_s > 0:
+                raise Refused(429, "rate_limited", wait_s)
+        except BaseException:
+            self._limit.take_place(self._standing, -1)
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._limit.take_place(self._standing, -1)
 
 
 def _whose(user_id: str, standing: Standing, address: str) -> dict[str, str]:
