@@ -169,13 +169,13 @@ class Machine:
         if own is None:
             return None
         times = psutil.cpu_times()
-        # Guests are counted as user already; who waits for a disk leaves the CPU to others.
-        idle_s = times.idle + getattr(times, "iowait", 0.0)
-        guests_s = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
+        # Who waits for a disk leaves the CPU to others, and so does who is nice. Guests are counted as user already.
+        left = sum(getattr(times, name, 0.0) for name in ("idle", "iowait", "nice"))
+        counted_twice = sum(getattr(times, name, 0.0) for name in ("guest", "guest_nice"))
         return MachinePoint(
             at_ns=at_ns,
             cpus=psutil.cpu_count() or 1,
-            busy_s=round(sum(times) - idle_s - guests_s, 3),
+            busy_s=round(sum(times) - left - counted_twice, 3),
             own_s=own.cpu_s,
         )
 

@@ -42,7 +42,7 @@ def test_every_scenario_has_a_fresh_target_and_its_own_records(stack: Any, until
     assert stack.call("POST", "/scenario/end", {}) == (200, {})
     machine = stack.records("machine")
     assert {point["cpus"] for point in machine} == {os.cpu_count()}
-    assert all(later["busy_s"] > earlier["busy_s"] for earlier, later in itertools.pairwise(machine))
+    assert all(later["busy_s"] >= earlier["busy_s"] for earlier, later in itertools.pairwise(machine))
     assert 0 < machine[0]["own_s"] <= machine[-1]["own_s"]
 
     second = stack.begin("two")

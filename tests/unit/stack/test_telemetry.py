@@ -11,7 +11,9 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -236,18 +238,35 @@ def test_the_runs_own_work_is_told_from_that_of_others() -> None:
         ended = (run.read(2), idle_run.read(2))
         idle.kill()
     assert idle_run.read(3) is None, "of a run that is over nothing is said"
-    used = [
-        (after.own_s - before.own_s, after.busy_s - before.busy_s)
-        for before, after in zip(began, ended, strict=True)
-        if before is not None and after is not None
-    ]
-    assert len(used) == 2
-    (own_s, busy_s), (idle_own_s, _) = used
-    assert own_s >= 0.9, "the kernel counts in ticks"
-    assert busy_s >= 0.9
-    assert idle_own_s < 0.5, "what others burn is not laid to the run"
+    own_s = [after.own_s - before.own_s for before, after in zip(began, ended, strict=True) if before and after]
+    assert own_s[0] >= 0.9, "the kernel counts in ticks"
+    assert own_s[1] < 0.5, "what others burn is not laid to the run"
     for machine in (run, idle_run):
         machine.close()
+
+
+class CpuTimes(NamedTuple):
+    user: float = 50.0
+    nice: float = 9.0
+    system: float = 20.0
+    idle: float = 1000.0
+    iowait: float = 5.0
+    irq: float = 1.0
+    softirq: float = 2.0
+    steal: float = 4.0
+    guest: float = 30.0
+    """Within the user's."""
+    guest_nice: float = 3.0
+    """Within that of the nice."""
+
+
+def test_who_waits_or_is_nice_leaves_the_cpus_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "cpu_times", CpuTimes)
+    machine = Machine(os.getpid())
+    point = machine.read(7)
+    machine.close()
+    assert point is not None
+    assert (point.at_ns, point.cpus, point.busy_s) == (7, os.cpu_count(), 50.0 + 20.0 + 1.0 + 2.0 + 4.0)
 
 
 # --- health ---------------------------------------------------------------------------------------------------------
