@@ -43,7 +43,6 @@ _EMOJI_SPOKEN = 3
 _SPOKEN_CATEGORIES = ("L", "M", "N", "P", "Z")
 _SPOKEN_SIGNS = frozenset("%+-=<>°℃~$¥€£&")
 _SENTENCE_END = re.compile(r"(?<=[。！？!?\n])|(?<=\.\s)")
-_NOTHING_LEFT = "にゃん"
 _CUT = 8
 """Emoji take many code points and leave few; so many times what can be spoken is looked at."""
 
@@ -55,13 +54,14 @@ class HardenedSpeechText:
         emoji.config.load_language("ja")  # otherwise the Japanese names are loaded by whoever happens to need them
         self._chars = settings.speech_chars
         self._pieces = settings.speech_pieces
+        self._nothing_left = settings.reply_ending
 
     def pieces(self, reply: str) -> list[str]:
         most = self._chars * self._pieces
         # Finding phrases takes time in proportion to the length: what could not be spoken anyway is cut before.
         text = _speakable(reply[: _CUT * most])[: most + self._chars]
         if not any(unicodedata.category(c)[0] in "LN" for c in text):
-            text = _NOTHING_LEFT
+            text = self._nothing_left
         return self._split(text)[: self._pieces]
 
     def _split(self, text: str) -> list[str]:

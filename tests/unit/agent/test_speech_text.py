@@ -58,3 +58,7 @@ def test_proposed_one_cuts_in_mid_sentence_and_keeps_emoji() -> None:
     proposed = ProposedSpeechText(settings())
     assert proposed.pieces("今日はいい天気にゃん。" * 5) == [("今日はいい天気にゃん。" * 5)[:40]]
     assert proposed.pieces("🔥" * 100) == ["🔥" * 40]
+
+
+def test_where_nothing_can_be_spoken_the_personas_ending_is() -> None:
+    assert HardenedSpeechText(settings(reply_ending="ワン")).pieces("★☆♪") == ["ワン"]
