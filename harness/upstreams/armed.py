@@ -179,28 +179,25 @@ class ArmedFaults:
             answer: lets the upstream do what was asked.
             given: what `answer` is given.
         """
-        for one in self._armed_on(exchange):
+        armed = self._on_route.get((exchange.upstream, exchange.route))
+        if armed is None:
+            armed = self._armed_on(exchange)
+        for one in armed:
             if _meets(one, exchange):
                 break
         else:
             return answer(*given)
-        met = tuple(one for one in self._armed_on(exchange) if _meets(one, exchange))
+        met = tuple(one for one in armed if _meets(one, exchange))
         return self._through(exchange, met, partial(answer, *given))
 
     def _armed_on(self, exchange: Exchange) -> tuple[Armed, ...]:
         """Return the faults of answers on a call's route."""
-        if not self._answering:
-            return ()
-        # No route is held against a pattern twice.
-        key = exchange.upstream, exchange.route
-        armed = self._on_route.get(key)
-        if armed is None:
-            armed = tuple(
-                one for one in self._answering.get(exchange.upstream, ()) if _is_on_route(one.fault, exchange.route)
-            )
-            if not exchange.unexpected:
-                self._on_route[key] = armed
-        return armed
+        armed = self._answering.get(exchange.upstream, ())
+        armed_on_route = tuple(one for one in armed if _is_on_route(one.fault, exchange.route))
+        if not exchange.unexpected:
+            # Of the routes that there are, none is held against a pattern twice.
+            self._on_route[exchange.upstream, exchange.route] = armed_on_route
+        return armed_on_route
 
     def _through(self, exchange: Exchange, armed: tuple[Armed, ...], answer: Callable[[], Reply]) -> Reply:
         if not armed:

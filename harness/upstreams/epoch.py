@@ -163,7 +163,8 @@ class Epoch:
         self.prices = extras.prices
         self._model = model_with(extras.rules)
         self.ledger = Ledger(directory, at_once=record_at_once)
-        self._wall_s_at_zero = wall_anchor_s - monotonic_anchor_ns / 1e9
+        self.wall_s_at_zero = wall_anchor_s - monotonic_anchor_ns / 1e9
+        """Seconds since 1970 at the monotonic time 0."""
         self._ordinals: dict[str, int] = {}
         self._in_flight: dict[int, Exchange] = {}
         self.upstreams: dict[str, Upstream] = {one.name: one(self) for one in upstream_classes()}  # type: ignore[attr-defined]
@@ -202,7 +203,7 @@ class Epoch:
             exchange = Exchange(upstream, request, route, params, now_ns)
             called.identify(exchange)
         exchange.error_reply = called.error
-        exchange.wall_s = self._wall_s_at_zero + now_ns / 1e9
+        exchange.wall_s = self.wall_s_at_zero + now_ns / 1e9
         self._in_flight[id(exchange)] = exchange
         if found is None:
             exchange.reply = self.faults.answer(exchange, self._refuse, called, exchange)
@@ -267,7 +268,7 @@ class Epoch:
 
     def wall_s(self, at_ns: int) -> float:
         """Return seconds since 1970 at a monotonic time."""
-        return self._wall_s_at_zero + at_ns / 1e9
+        return self.wall_s_at_zero + at_ns / 1e9
 
     def ordinal(self, subject: str, doing: str) -> int:
         """Return how often this was asked before, and count it."""

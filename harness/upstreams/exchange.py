@@ -97,10 +97,12 @@ class Exchange(msgspec.Struct, eq=False):
     @property
     def json_object(self) -> dict[str, Any]:
         """The body as a JSON object, an empty one where it is none."""
-        try:
-            body = self.json
-        except msgspec.DecodeError:
-            return {}
+        body = self._json
+        if body is msgspec.UNSET:
+            try:
+                body = self.json
+            except msgspec.DecodeError:
+                return {}
         return body if isinstance(body, dict) else {}
 
     @property

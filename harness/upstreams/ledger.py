@@ -133,10 +133,13 @@ class Ledger:
     def _append(self, entry: Call | Generation) -> None:
         position = len(self._lines)
         self._lines.append(self._encode(entry))
-        if entry.mark is not None:
-            _note(self._by_mark, entry.mark, position)
-        if entry.conversation is not None:
-            _note(self._by_conversation, entry.conversation, position)
+        for index, name in ((self._by_mark, entry.mark), (self._by_conversation, entry.conversation)):
+            if name is not None:
+                positions = index.get(name)
+                if positions is None:
+                    index[name] = array("I", (position,))
+                else:
+                    positions.append(position)
 
     def lines(
         self, *, after: int = 0, limit: int | None = None, mark: str | None = None, conversation: str | None = None
@@ -262,11 +265,3 @@ class Ledger:
                 except EvidenceError as error:
                     self.complain(str(error))
         self._writer = self._event_writer = self._directory = None
-
-
-def _note(index: dict[str, array[int]], name: str, position: int) -> None:
-    positions = index.get(name)
-    if positions is None:
-        index[name] = array("I", (position,))
-    else:
-        positions.append(position)

@@ -141,7 +141,7 @@ def kinds_asked(message: str) -> tuple[Kind, ...]:
 
 def think(ask: Ask) -> Thought:
     """Return what the model comes up with: tools as long as what was asked for has no result, then words."""
-    wanted = _tools_wanted(ask)
+    wanted = _tools_wanted(ask) if ask.tools else ()
     if wanted:
         return Thought(tool_calls=wanted)
     return Thought(text=in_persona(_words(ask), ask.instructions))
@@ -238,25 +238,18 @@ def language_of_reply(message: str, instructions: str, earlier: tuple[str, ...] 
         instructions: what they say last about the language counts before all else.
         earlier: what the user said before; the latest wish for a language counts, else the message's own.
     """
-    ordered = _language_ordered(instructions)
-    if ordered is not None:
-        return ordered
-    plain = without_marks(message)
-    wished = _language_wished(plain)
-    for said in reversed(earlier):
-        wished = wished or _language_wished(without_marks(said))
-    return wished or _language_used(plain)
+    return _language_of_reply(_said(without_marks(message).strip()), instructions, earlier)
 
 
-# A message comes again with every later turn of its conversation, and people say the same things.
-@kept_for_short_texts
+def _language_of_reply(said: _Said, instructions: str, earlier: tuple[str, ...]) -> Language:
+    language = _language_ordered(instructions) or said.language_wished
+    for text in reversed(earlier):
+        language = language or _said(without_marks(text).strip()).language_wished
+    return language or said.language
+
+
 def _language_wished(plain: str) -> Language | None:
     return next((language for language, phrase in _LANGUAGE_WISHED if phrase.search(plain)), None)
-
-
-@kept_for_short_texts
-def _language_used(plain: str) -> Language:
-    return language_of(plain, otherwise="ja")
 
 
 @lru_cache(maxsize=1024)
@@ -300,15 +293,14 @@ def _persona(instructions: str) -> tuple[str, int | None]:
 
 
 def _words(ask: Ask) -> str:
-    message = ask.said
+    said = _said(without_marks(ask.said).strip())
     earlier: tuple[str, ...] = ()
     if len(ask.messages) > 1:
         earlier = tuple([message.text for message in ask.messages if message.role == "user"])[:-1]
-    language = language_of_reply(message, ask.instructions, earlier)
+    language = _language_of_reply(said, ask.instructions, earlier)
     if ask.results:
         return _SENTENCE_END[language].join(_of_result(result, language) for result in ask.results)
-    said = _said(without_marks(message).strip())
-    remembered = _remembered(ask, said)
+    remembered = _remembered(ask, said) if said.facts_asked else None
     if remembered is not None:
         return _YOUR_WORD[language].format(remembered)
     if said.asks_what_was_said:
@@ -321,6 +313,9 @@ def _words(ask: Ask) -> str:
 class _Said(msgspec.Struct, frozen=True):
     """What a message of the user comes to by itself."""
 
+    language: Language
+    language_wished: Language | None
+    """The one that it asks for."""
     facts_asked: tuple[Phrase, ...]
     """How what is asked for was told, for each of the facts that it asks for."""
     asks_what_was_said: bool
@@ -328,10 +323,16 @@ class _Said(msgspec.Struct, frozen=True):
     """The letters of it that can be spoken."""
 
 
+# A message comes again with every later turn of its conversation, and people say the same things.
 @kept_for_short_texts
 def _said(plain: str) -> _Said:
-    asked = tuple(told for question, told in _FACTS if question.search(plain))
-    return _Said(asked, _WHAT_DID_I_SAY.search(plain) is not None, _spoken(plain))
+    return _Said(
+        language=language_of(plain, otherwise="ja"),
+        language_wished=_language_wished(plain),
+        facts_asked=tuple(told for question, told in _FACTS if question.search(plain)),
+        asks_what_was_said=_WHAT_DID_I_SAY.search(plain) is not None,
+        spoken=_spoken(plain),
+    )
 
 
 def _remembered(ask: Ask, said: _Said) -> str | None:

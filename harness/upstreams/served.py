@@ -223,8 +223,8 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         self._status = reply.status
-        self._sent_bytes = size_bytes = len(reply.body)
-        self._end_with(self._whole(reply), size_bytes)
+        self._sent_bytes = len(reply.body)
+        self._end_with(self._whole(reply), self._sent_bytes)
 
     def _end_with(self, last: list[bytes], size_bytes: int) -> None:
         """End the call, and send the last of its answer as soon as the call is on record.

@@ -48,10 +48,11 @@ def check_fields(body: dict[str, Any], checks: dict[str, FieldCheck]) -> None:
 
 def text_field(body: dict[str, Any], name: str) -> str:
     """Return a field that must be a text that is not empty."""
-    value = optional_text(body, name)
-    if not value:
-        raise missing(name)
-    return value
+    value = body.get(name)
+    if isinstance(value, str) and value:
+        return value
+    optional_text(body, name)
+    raise missing(name)
 
 
 def optional_text(body: dict[str, Any], name: str) -> str | None:

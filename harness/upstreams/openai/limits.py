@@ -41,14 +41,6 @@ class Bucket(msgspec.Struct, eq=False):
     level: float
     at_ns: int
 
-    def refill(self, now_ns: int) -> None:
-        """Add what came back since the last look."""
-        level, limit = self.level, self.limit
-        if level < limit:
-            level += limit * (now_ns - self.at_ns) / 60e9
-            self.level = level if level < limit else limit
-        self.at_ns = now_ns
-
     def seconds_until(self, amount: float) -> float:
         """Return when there will be so much again, in seconds; 0 where there is."""
         return max(0.0, (amount - self.level) * 60 / self.limit)
@@ -86,8 +78,13 @@ class Limits:
                 _bucket(self._requests_per_minute, _SAID_REQUESTS, now_ns),
                 _bucket(self._tokens_per_minute, _SAID_TOKENS, now_ns),
             )
-        known.requests.refill(now_ns)
-        known.tokens.refill(now_ns)
+        for bucket in (known.requests, known.tokens):
+            level, limit = bucket.level, bucket.limit
+            if level < limit:
+                # What was taken comes back evenly.
+                level += limit * (now_ns - bucket.at_ns) / 60e9
+                bucket.level = level if level < limit else limit
+            bucket.at_ns = now_ns
         return known
 
     def change(self, settings: KeySettings, now_ns: int) -> None:

@@ -34,6 +34,7 @@ from harness.upstreams.openai.body import (
 from harness.upstreams.openai.conversations import Conversation, item_page
 from harness.upstreams.openai.errors import ApiError, missing, wrong_type, wrong_value
 from harness.upstreams.openai.items import (
+    History,
     Item,
     answer_item,
     call_item,
@@ -49,7 +50,7 @@ from harness.upstreams.openai.turn import NO_TURN, TOKENS_A_MESSAGE, Turn, piece
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
 from harness.upstreams.sse import event, stream_head
-from harness.upstreams.thought import Ask, Fate
+from harness.upstreams.thought import Ask, Fate, Said
 from harness.upstreams.wire import Hang, Head, Reply, Step, Upgrade, Wait, json_reply, scripted
 
 if TYPE_CHECKING:
@@ -77,8 +78,10 @@ _PLAIN_TEXT = {"format": {"type": "text"}, "verbosity": "medium"}
 _INPUT_DETAILS = {"cached_tokens": 0, "cache_write_tokens": 0}
 _OUTPUT_DETAILS = {"reasoning_tokens": 0}
 
-_SWITCHES: dict[str, FieldCheck] = {"store": flag, "background": flag, "stream": flag}
 _FIELDS: dict[str, FieldCheck] = {
+    "store": flag,
+    "background": flag,
+    "stream": flag,
     "instructions": optional_text,
     "tools": list_field,
     "temperature": partial(optional_number, low=0, high=2),
@@ -251,7 +254,7 @@ class Responses:
         """Make a response: at once, as a stream, or in the background."""
         body = body_of(exchange)
         text_field(body, "model")
-        check_fields(body, _SWITCHES)
+        check_fields(body, _FIELDS)
         stored = body.get("store") is not False
         background = body.get("background") is True
         stream = body.get("stream") is True
@@ -276,12 +279,15 @@ class Responses:
                 400,
                 "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation' must be provided.",
             )
-        own = read_items(body.get("input") or [], api.new_id)
+        given = body.get("input") or []
+        own = read_items(given, api.new_id)
         if before:
             known = {item.id: item for item in before}
             own = [known.get(item.id, item) if item.type == "item_reference" else item for item in own]
-        history = history_of(unpacked([*before, *own]))
-        check_fields(body, _FIELDS)
+        if isinstance(given, str) and not before:
+            history = History("", (Said("user", given),), (), 0)
+        else:
+            history = history_of(unpacked([*before, *own]))
         instructions = "\n".join([part for part in (body.get("instructions"), history.instructions) if part])
         tools = [_tool(tool) for tool in body.get("tools") or ()]
         id_ = api.new_id("resp_")
@@ -339,7 +345,7 @@ class Responses:
         )
         response.output = self._output(turn) if generates else []
         takes_s = turn.total_s + (self._queue_s(response) if background else 0.0)
-        response.ends_s = api.wall_s(exchange.begin_ns + round(1e9 * takes_s))
+        response.ends_s = api.wall_s(exchange.begin_ns + round(1e9 * takes_s)) if takes_s else response.created_s
         if stored:
             self.known[id_] = response
         if KEY in exchange.request.headers:
@@ -366,6 +372,8 @@ class Responses:
 
     def _earlier(self, exchange: Exchange, body: dict[str, Any]) -> tuple[Conversation | None, list[Item], str | None]:
         """Return the conversation, what was said before, and what the ledger calls it."""
+        if body.get("previous_response_id") is None and body.get("conversation") is None:
+            return None, [], None
         previous_id = optional_text(body, "previous_response_id")
         conversation_id = _conversation_id(body)
         if previous_id and conversation_id:

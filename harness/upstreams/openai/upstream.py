@@ -157,7 +157,7 @@ class OpenAI:
 
     def wall_s(self, at_ns: int) -> int:
         """Return whole seconds since 1970, as the API writes times."""
-        return int(self.epoch.wall_s(at_ns))
+        return int(self.epoch.wall_s_at_zero + at_ns / 1e9)
 
     def _check_key(self, exchange: Exchange) -> Key:
         headers = exchange.request.headers
