@@ -492,10 +492,12 @@ def _stream(completion: Completion, *, with_usage: bool) -> Iterator[Step]:
         first: dict[str, Any] = {"role": "assistant", "content": None if turn.calls else "", "refusal": None}
         yield Data(before + encode(first) + after)
         pieces = _pieces(turn)
-        between = Wait(turn.between_s(len(pieces)))
+        between_s = turn.between_s(len(pieces))
+        between = Wait(between_s)
         for piece in pieces:
             yield Data(before + encode(piece) + after)
-            yield between
+            if between_s:
+                yield between
         completion.is_told = turn is completion.turns[-1]
         yield Data(before + b'{},"logprobs":null,"finish_reason":' + encode(_finish(turn)) + end)
     if with_usage:
