@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,6 +13,10 @@ from harness.model import OPEN_STATES, Call, FaultEvent, Generation, GenerationS
 from harness.upstreams.exchange import Exchange
 
 _DECODER: msgspec.json.Decoder[LedgerEntry] = msgspec.json.Decoder(LedgerEntry)
+
+
+_Positions = int | array  # type: ignore[type-arg]
+"""Where the entries of a name are: the only one, which most names of a flood of new users have, or all of them."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +52,8 @@ class Ledger:
 
     def __init__(self, directory: Path | None = None, *, at_once: bool = True) -> None:
         self._lines: list[bytes] = []
-        self._by_mark: dict[str, array[int]] = {}
-        self._by_conversation: dict[str, array[int]] = {}
+        self._by_mark: dict[str, _Positions] = {}
+        self._by_conversation: dict[str, _Positions] = {}
         self._events: list[FaultEvent] = []
         self._encode = msgspec.json.Encoder().encode
         self._directory = directory
@@ -137,7 +141,9 @@ class Ledger:
             if name is not None:
                 positions = index.get(name)
                 if positions is None:
-                    index[name] = array("I", (position,))
+                    index[name] = position
+                elif isinstance(positions, int):
+                    index[name] = array("I", (positions, position))
                 else:
                     positions.append(position)
 
@@ -155,14 +161,14 @@ class Ledger:
         positions: Iterator[int]
         if mark is not None:
             # Its # begins the fragment of an address, and is easily lost on the way.
-            positions = iter(self._by_mark.get(mark if mark.startswith("#") else f"#{mark}", ()))
+            positions = iter(_found(self._by_mark, mark if mark.startswith("#") else f"#{mark}"))
         elif conversation is not None:
-            positions = iter(self._by_conversation.get(conversation, ()))
+            positions = iter(_found(self._by_conversation, conversation))
         else:
             # As long as the ledger is now: what is recorded while somebody reads comes with the next query.
             positions = iter(range(max(after, 0), len(self._lines)))
         both = mark is not None and conversation is not None
-        within = set(self._by_conversation.get(conversation or "", ())) if both else None
+        within = set(_found(self._by_conversation, conversation or "")) if both else None
         count = 0
         for position in positions:
             if position < after or (within is not None and position not in within):
@@ -265,3 +271,8 @@ class Ledger:
                 except EvidenceError as error:
                     self.complain(str(error))
         self._writer = self._event_writer = self._directory = None
+
+
+def _found(index: dict[str, _Positions], name: str) -> Sequence[int]:
+    positions = index.get(name)
+    return () if positions is None else (positions,) if isinstance(positions, int) else positions

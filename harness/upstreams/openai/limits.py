@@ -160,5 +160,7 @@ def written(seconds: float) -> str:
     """Return a duration as the API writes it: 120ms, 6.5s, 1m30s."""
     if seconds < 1:
         return f"{math.ceil(1000 * seconds)}ms"
-    minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes)}m{rest:.0f}s" if minutes else f"{round(rest, 3):g}s"
+    if seconds < 60:
+        return f"{round(seconds, 3):g}s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest}s"
