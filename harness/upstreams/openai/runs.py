@@ -374,12 +374,12 @@ class Runs:
         messages = self._api.threads.read_messages(exchange, thread, body.get("additional_messages") or [])
         created_s = int(exchange.wall_s)
         run = Run(
-            id=self._api.new_id("run_"),
-            thread=thread,
-            assistant_id=assistant.id,
-            model=body.get("model") or assistant.model,
-            instructions=_instructions(assistant, body),
-            tools=tools,
+            self._api.new_id("run_"),
+            thread,
+            assistant.id,
+            body.get("model") or assistant.model,
+            _instructions(assistant, body),
+            tools,
             functions=assistant.functions if tools is assistant.tools else functions_in(tools),
             created_s=created_s,
             expires_s=created_s + _EXPIRES_AFTER_S,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from harness.evidence import read_jsonl
 from harness.model import Call, FaultEvent, LedgerEntry
 from harness.upstreams.epoch import Epoch, EpochSettings
-from harness.upstreams.exchange import mark_in
+from harness.upstreams.exchange import Exchange, mark_in
 from harness.upstreams.wire import Request
 
 
@@ -38,6 +39,25 @@ def test_a_caller_that_left_is_noted(epoch: Epoch) -> None:
     finish(epoch, speak(epoch, "x"), status=None, client_gone=True)
     call = epoch.ledger.calls[0]
     assert (call.client_gone, call.status) == (True, None)
+
+
+def test_every_field_of_a_call_is_in_its_own_place() -> None:
+    exchange = Exchange("tts", Request("POST", "/speak", "a=b", {}, b"body"), "POST /speak", {}, 3)
+    kept = [field.name for field in msgspec.structs.fields(Call) if hasattr(exchange, field.name)]
+    for number, name in enumerate(kept):
+        if name not in ("upstream", "route", "begin_ns", "unexpected"):
+            setattr(exchange, name, number if isinstance(getattr(exchange, name), int) else f"{name} {number}")
+    entry = exchange.entry(1, 4, 200, 5, client_gone=True)
+    assert {name: getattr(entry, name) for name in kept} == {name: getattr(exchange, name) for name in kept}
+    rest = {"seq": 1, "path": "/speak?a=b", "end_ns": 4, "status": 200, "request_bytes": 4, "response_bytes": 5}
+    assert {name: getattr(entry, name) for name in rest} == rest
+    assert entry.client_gone
+    assert [field.name for field in msgspec.structs.fields(entry)] == [
+        field.name for field in msgspec.structs.fields(Call)
+    ]
+    exchange.cost_usd, exchange.earlier_answers = 0.5, 2
+    line = msgspec.json.encode(exchange.entry(1, 4, 200, 5, client_gone=True))
+    assert msgspec.json.encode(msgspec.json.decode(line, type=LedgerEntry)) == line  # type: ignore[call-overload]
 
 
 def test_a_call_is_recorded_once(epoch: Epoch) -> None:
