@@ -96,13 +96,20 @@ def _text(text: str) -> dict[str, Any]:
 _CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "get_time", "arguments": "{}"}
 
 
-def _responses(upstream: Upstream, log: KeptLog | None = None) -> ResponsesEngine:
+class NoPlaceToWrite(NoLeftovers):
+    """Leftovers that cannot be written down."""
+
+    async def add(self, kind: str, what: str, owner: str = "") -> None:
+        raise Unavailable("leftovers", "down", never_arrived=True)
+
+
+def _responses(upstream: Upstream, log: KeptLog | None = None, leftovers: NoLeftovers | None = None) -> ResponsesEngine:
     clock, log = HeldClock(), log or KeptLog()
     retries = HardenedRetries(settings(), clock, DocumentedBreaker(), KeptLog(), DocumentedMetrics())
     persona = DocumentedPersona(settings(), DocumentedLocale())
     polling = HardenedPolling(clock, log)
     return ResponsesEngine(
-        settings(), clock, upstream.client(), retries, polling, persona, Toolbox([]), log, NoLeftovers()
+        settings(), clock, upstream.client(), retries, polling, persona, Toolbox([]), log, leftovers or NoLeftovers()
     )
 
 
@@ -224,10 +231,11 @@ async def test_responses_deletes_items_with_the_conversation_and_is_told_what_is
         await generation.next()
 
 
-async def test_responses_one_that_cannot_be_deleted_does_not_spoil_the_answer() -> None:
+@pytest.mark.parametrize("leftovers", [NoLeftovers(), NoPlaceToWrite()], ids=lambda one: type(one).__name__)
+async def test_responses_one_that_cannot_be_deleted_does_not_spoil_the_answer(leftovers: NoLeftovers) -> None:
     upstream, log = _upstream_of_responses(), KeptLog()
     upstream.on("DELETE /responses/resp_1", httpx2.Response(503, json={"error": {"message": "down"}}))
-    generation = _responses(upstream, log).generation("conv_1", HeldClock().deadline(), Books())
+    generation = _responses(upstream, log, leftovers).generation("conv_1", HeldClock().deadline(), Books())
     await generation.begin("hi")
     assert await generation.next() == Replied("はいにゃん")
     assert log.events == ["response_not_deleted"]
