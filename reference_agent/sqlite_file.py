@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import queue
 import sqlite3
+import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +20,58 @@ T = TypeVar("T")
 
 _NO_UPGRADES: Mapping[int, str] = {}
 _BUSY_S = 2.0  # another replica's transaction is waited for; one takes far less than a millisecond
+
+
+_Given = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+
+
+class _Thread:
+    """One thread that does what it is given, in order, whoever waits for it or has stopped waiting.
+
+    An executor does no less, but the way to its thread and back takes 74 us of CPU instead of 28 (measured with nothing
+    to be done there), and every turn goes it six times.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._given: queue.SimpleQueue[_Given | None] = queue.SimpleQueue()
+        self._runs = False
+        self.end = weakref.finalize(self, self._given.put, None)
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """Return what the work returns, or raise what it raises."""
+        if not self.end.alive:
+            msg = f"{self._name} is closed"
+            raise RuntimeError(msg)
+        if not self._runs:
+            self._runs = True
+            threading.Thread(target=_do_all, args=(self._given,), name=self._name, daemon=True).start()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        self._given.put((work, loop, done))
+        return await done
+
+
+def _do_all(given: queue.SimpleQueue[_Given | None]) -> None:
+    while (one := given.get()) is not None:
+        work, loop, done = one
+        result = failure = None
+        try:
+            result = work()
+        except BaseException as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_tell, done, result, failure)
+        del one, work, done, result, failure  # nothing of it is held until the next one comes
+
+
+def _tell(done: asyncio.Future[Any], result: Any, failure: BaseException | None) -> None:
+    if done.done():
+        return
+    if failure is not None:
+        done.set_exception(failure)
+    else:
+        done.set_result(result)
 
 
 class SqliteFile:
@@ -41,7 +96,7 @@ class SqliteFile:
         self._schema = schema
         self._version = version
         self._upgrades = upgrades
-        self._thread = ThreadPoolExecutor(1, name)
+        self._thread = _Thread(name)
         self._db: sqlite3.Connection | None = None
         self.trouble = ""
         """What was wrong when it was last used; empty: nothing."""
@@ -74,7 +129,7 @@ class SqliteFile:
             Unavailable: the file cannot be used.
             TypeError: the work returned a cursor.
         """
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._transaction, work))
+        return await self._thread.do(functools.partial(self._transaction, work))
 
     async def run(self, statement: str, *values: Any) -> None:
         """Carry out one statement, as `do` does its work.
@@ -97,8 +152,8 @@ class SqliteFile:
 
         if self._reader is not None:
             self._reader.close()
-        await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        self._thread.shutdown(wait=False)
+        await self._thread.do(work)
+        self._thread.end()
 
     def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:

@@ -124,7 +124,8 @@ class ChatEngine:
         self._history = history
         self._retries = retries
         self._instructions = persona.instructions()
-        self._request = {"model": settings.model, "tools": toolbox.definitions()}
+        # What is said in `extra_body` the client sends as it is, and does not look through for what it could spell.
+        self._request = {"model": settings.model, "extra_body": {"tools": toolbox.definitions()}}
 
     async def warm_up(self) -> None:
         async def play(api: Any) -> None:

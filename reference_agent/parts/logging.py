@@ -100,12 +100,6 @@ _SHORT_CHARS = 48
 _SHORT_REMEMBERED = 1024
 
 
-class _Pseudonym(str):
-    """A hash of ours: there is nothing in it to be redacted, although it may look like a number."""
-
-    __slots__ = ()
-
-
 _Event = MutableMapping[str, Any]
 
 
@@ -182,26 +176,26 @@ class HardenedLogging:
         return {"log_config": None, "access_log": False}
 
     def request(self, method: str, path: str, status: int, took_s: float) -> None:
-        """A request has been answered; `path` as the route has it, without what the caller put in.
-
-        The one line that whoever is refused costs: it holds nothing but words of ours, so that nothing is looked for.
-        """
-        level, name = (logging.INFO, "info") if method != "GET" else (logging.DEBUG, "debug")
-        if level >= self._level:
-            facts = {"method": method, "path": path, "status": status, "took_s": round(took_s, 4)}
-            self._lines.msg(_rendered(self._line(name, "request") | facts))
+        """A request has been answered; `path` as the route has it, without what the caller put in."""
+        facts = {"method": method, "path": path, "status": status, "took_s": round(took_s, 4)}
+        self._plainly(logging.INFO if method != "GET" else logging.DEBUG, "request", facts)
 
     def now(self) -> float:
         """Return monotonic seconds."""
         return self._clock.now()
 
     def _of_user(self, event: str, user_id: str, text: str) -> None:
-        told = {"text": text} if self._texts else {}
-        self._log.info(event, user=self._pseudonym(user_id), chars=len(text), **told)
+        facts = {"user": self._pseudonym(user_id), "chars": len(text)}
+        self._plainly(logging.INFO, event, facts | {"text": self._clean(text)} if self._texts else facts)
 
     def _pseudonym(self, user_id: str) -> str:
         name = hashlib.blake2b(user_id.encode("utf-8", "replace"), key=self._pseudonym_key, digest_size=6)
-        return _Pseudonym(f"u_{name.hexdigest()}")
+        return f"u_{name.hexdigest()}"
+
+    def _plainly(self, level: int, event: str, facts: dict[str, Any]) -> None:
+        """Write a line in which there is nothing to be found: words of ours, figures, hashes, and what is clean."""
+        if level >= self._level:
+            self._lines.msg(_rendered(self._line(logging.getLevelName(level).lower(), event) | facts))
 
     def _told(self, _: Any, method: str, event: _Event) -> _Event:
         """Put a line together out of what is told, and nothing that must not be."""
@@ -226,7 +220,7 @@ class HardenedLogging:
 
     def _clean(self, text: str) -> str:
         if len(text) <= _SHORT_CHARS:
-            return str(text) if type(text) is _Pseudonym else self._clean_short(text)
+            return self._clean_short(text)
         if len(text) > _TEXT_CHARS:
             text = text[:_TEXT_CHARS] + f"… ({len(text)} characters)"
         return redacted_text(text, self._secrets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -36,3 +37,26 @@ async def test_the_same_statement_from_everywhere_at_once(words: SqliteFile) -> 
 
     await asyncio.gather(*map(add, range(16)))
     assert await words.look("SELECT count(DISTINCT word) FROM words") == (800,)
+
+
+async def test_what_was_asked_for_is_done_also_when_nobody_waits_for_it_any_more(words: SqliteFile) -> None:
+    await words.run(_ADD, "first")
+    may_go_on = threading.Event()
+    held = asyncio.create_task(words.do(lambda db: may_go_on.wait(5)))
+    given_up = asyncio.create_task(words.run(_ADD, "second"))
+    await asyncio.sleep(0)  # both have been handed over
+    given_up.cancel()
+    may_go_on.set()
+    assert await held
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+    await words.run(_ADD, "third")
+    assert await words.look("SELECT group_concat(word) FROM words") == ("first,second,third",)
+
+
+async def test_a_closed_file_says_so(tmp_path: Path) -> None:
+    file = SqliteFile("words", tmp_path / "words.sqlite", _SCHEMA, 1)
+    await file.run(_ADD, "last")
+    await file.close()
+    with pytest.raises(RuntimeError, match="words is closed"):
+        await file.run(_ADD, "too late")
