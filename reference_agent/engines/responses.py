@@ -320,8 +320,8 @@ class _Chain:
 
     async def _create(self, **more: Any) -> Any:
         try:
-            # What is said in `extra_body` the client sends as it is. Its own arguments it holds against each kind of item
-            # and of tool that there is, to see what it has to spell: a quarter of a turn's CPU, for nothing.
+            # What is said in `extra_body` the client sends as it is. Its own arguments it holds against each kind of
+            # item and of tool that there is, to see what it has to spell: a quarter of a turn's CPU, for nothing.
             body = {**self._request, "conversation": self.conversation, "input": self._said}
             return await settled(self._api.responses.create(extra_body=body, **more))
         except openai.NotFoundError as missing:
