@@ -77,7 +77,7 @@ class Handler(Protocol):
 class Ticks:
     """Wakes whom it is told to, in whole milliseconds, all that are due in the same one from one timer.
 
-    uvloop's timers know nothing finer, and one for each of a thousand streams' events cost a fifth of the event.
+    uvloop's timers know nothing finer, and one of them for every event of a thousand streams is a timer too many.
 
     Args:
         loop: whose time counts.
@@ -206,7 +206,7 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # Callers send the same few names with every request: to look one up costs half of writing it in small letters.
+        # Callers send the same few names with every request.
         known = _NAMES.get(name) or _name(name)
         text = self._headers[known] = value.decode("latin-1")
         if known == "expect" and text.lower() == "100-continue" and self._transport is not None:
@@ -317,11 +317,12 @@ class Connection(asyncio.Protocol):
     def _what_is_due(self, steps: Iterator[wire.Step]) -> tuple[list[bytes], int, wire.Step | None]:
         """Return what is due by now, how much of the body it is, and what comes then; None: the reply is over."""
         due: list[bytes] = []
+        bodies: list[bytes] = []
         due_bytes = 0
         then: wire.Step | None = None
         for step in steps:
             if isinstance(step, wire.Data):
-                due += self._data(step.body)
+                bodies.append(step.body)
                 due_bytes += len(step.body)
                 if due_bytes < _AT_ONCE_BYTES:
                     continue
@@ -334,16 +335,20 @@ class Connection(asyncio.Protocol):
                     continue
                 then = step
             elif isinstance(step, wire.Head):
+                due += self._data(bodies)
+                bodies = []
                 self._status = step.status
                 self._chunked = step.length is None
                 due += self._head(step)
                 continue
             elif isinstance(step, wire.End):
-                due += self._end()
+                due += self._data(bodies) + self._end()
+                bodies = []
                 continue
             else:
                 then = step
             break
+        due += self._data(bodies)
         if then is None:
             due += self._end()
         self._sent_bytes += due_bytes
@@ -395,12 +400,16 @@ class Connection(asyncio.Protocol):
                 text += "connection: close\r\n"
         return (text + "\r\n").encode("latin-1")
 
-    def _data(self, body: bytes) -> list[bytes]:
-        """Return the bytes of a piece of the body."""
-        if not body:
+    def _data(self, bodies: list[bytes]) -> list[bytes]:
+        """Return the bytes of pieces of the body."""
+        if not self._chunked:
+            return bodies
+        pieces: list[bytes] = []
+        for body in bodies:
             # A chunk of length 0 would be the last one.
-            return []
-        return [b"%x\r\n" % len(body), body, b"\r\n"] if self._chunked else [body]
+            if body:
+                pieces += (b"%x\r\n" % len(body), body, b"\r\n")
+        return pieces
 
     def _end(self) -> list[bytes]:
         """Return the bytes that end the body."""

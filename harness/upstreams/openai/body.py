@@ -38,7 +38,7 @@ FieldCheck = Callable[[dict[str, Any], str], object]
 def check_fields(body: dict[str, Any], checks: dict[str, FieldCheck]) -> None:
     """Check the fields that a body has.
 
-    Most bodies have few of those that they could have: to go by what is there costs a fifth of asking for each.
+    Most bodies have few of those that they could have: to go by what is there is cheaper than to ask for each.
     """
     for name in body:
         check = checks.get(name)
