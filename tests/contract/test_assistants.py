@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import openai
 import pytest
+
+from tests.contract.assistants_turn import outputs_for, play_with_the_async_client
 
 # The client marks the whole Assistants API as deprecated; it is alive on compatible servers.
 pytestmark = pytest.mark.filterwarnings(
@@ -25,11 +26,6 @@ TOOLS: Any = [
     )
 ]
 THREE_TOOLS = "今何時で、天気はどうで、ついでに運勢も教えて #h12345678"
-
-
-def outputs_for(run: Any) -> Any:
-    calls = run.required_action.submit_tool_outputs.tool_calls
-    return [{"tool_call_id": call.id, "output": json.dumps({"result": "10:00"})} for call in calls]
 
 
 def test_a_turn_with_three_tools(stand: Any) -> None:
@@ -60,17 +56,7 @@ def test_a_turn_with_three_tools(stand: Any) -> None:
 
 async def test_the_same_with_the_async_client(stand: Any) -> None:
     async with stand.async_openai() as client:
-        beta = client.beta
-        assistant = await beta.assistants.create(model="gpt-4o", tools=TOOLS)
-        thread = await beta.threads.create(messages=[{"role": "user", "content": THREE_TOOLS}])
-        run = await beta.threads.runs.create_and_poll(thread_id=thread.id, assistant_id=assistant.id)
-        assert run.status == "requires_action"
-        run = await beta.threads.runs.submit_tool_outputs_and_poll(
-            thread_id=thread.id, run_id=run.id, tool_outputs=outputs_for(run)
-        )
-        assert run.status == "completed"
-        messages = [message async for message in beta.threads.messages.list(thread.id)]
-        assert [message.role for message in messages] == ["assistant", "user"]
+        await play_with_the_async_client(client, THREE_TOOLS, TOOLS)
 
 
 def test_every_other_method(stand: Any) -> None:

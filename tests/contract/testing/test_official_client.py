@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from typing import Any
 
 import httpx2
 import openai
 import pytest
+
+from tests.contract.assistants_turn import outputs_for, play_with_the_async_client
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The Assistants API is deprecated:DeprecationWarning", "ignore:deprecated"
@@ -20,11 +21,6 @@ TOOLS: Any = [
     for name, properties in (("get_time", {}), ("get_weather", {"location": {"type": "string"}}))
 ]
 TWO_TOOLS = "今何時？天気は？ #h12345678"
-
-
-def outputs_for(run: Any) -> Any:
-    calls = run.required_action.submit_tool_outputs.tool_calls
-    return [{"tool_call_id": call.id, "output": json.dumps({"result": "10:00"})} for call in calls]
 
 
 def test_a_whole_turn_of_the_assistants(openai_upstream: Any, ledger: Any) -> None:
@@ -55,17 +51,7 @@ def test_a_whole_turn_of_the_assistants(openai_upstream: Any, ledger: Any) -> No
 
 async def test_the_same_with_the_async_client(openai_upstream: Any) -> None:
     async with openai.AsyncOpenAI(_strict_response_validation=True) as client:
-        beta = client.beta
-        assistant = await beta.assistants.create(model="gpt-4o", tools=TOOLS)
-        thread = await beta.threads.create(messages=[{"role": "user", "content": TWO_TOOLS}])
-        run = await beta.threads.runs.create_and_poll(thread_id=thread.id, assistant_id=assistant.id)
-        assert run.status == "requires_action"
-        run = await beta.threads.runs.submit_tool_outputs_and_poll(
-            thread_id=thread.id, run_id=run.id, tool_outputs=outputs_for(run)
-        )
-        assert run.status == "completed"
-        messages = [message async for message in beta.threads.messages.list(thread.id)]
-        assert [message.role for message in messages] == ["assistant", "user"]
+        await play_with_the_async_client(client, TWO_TOOLS, TOOLS)
 
 
 def test_a_streamed_run(openai_upstream: Any) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tomllib
-import wave
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
@@ -14,18 +12,7 @@ from hypothesis import strategies as st
 
 from harness.model import Outcome
 from harness.target import ReadReply, Target, bare_target, build_request, parse_target, read_reply
-
-
-def wav(length_s: float = 0.1, rate_hz: int = 24000) -> bytes:
-    """Return a WAV as the standard library writes it: mono, 16 bits."""
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate_hz)
-        file.writeframes(b"\1\0" * round(length_s * rate_hz))
-    return out.getvalue()
-
+from tests.unit.target.sound import wav
 
 BARE = bare_target("http://127.0.0.1:8000")
 SPOKEN = {"content-type": "audio/wav", "x-gpt-reply": quote("晴れですにゃん")}
