@@ -441,12 +441,12 @@ class Connection(asyncio.Protocol):
             return
         if self._dialogue is not None:
             self._become_web_socket(self._transport, self._dialogue)
-        elif self._is_refused:
-            self._refuse_bytes()
         elif not self._keep_alive:
             self._transport.close()
         elif self._waiting and self._call is None:
             self._begin(*self._waiting.popleft())
+        elif self._is_refused:
+            self._refuse_bytes()
         elif self._early is not None:
             self._read_on()
 

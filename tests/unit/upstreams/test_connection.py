@@ -76,6 +76,42 @@ def connected(reply: wire.Reply) -> tuple[Connection, Recorded, Calls]:
     return connection, transport, calls
 
 
+class Keeping(Calls):
+    """A handler that keeps what is to be sent until the call is on record."""
+
+    def __init__(self, reply: wire.Reply) -> None:
+        super().__init__(reply)
+        self.kept: list[Callable[[], None]] = []
+
+    def finish(self, call: Any, *, send: Callable[[], None] | None = None, **how: Any) -> None:
+        super().finish(call, send=None if send is None else lambda: self.kept.append(send), **how)
+
+
+async def test_nothing_overtakes_an_answer_that_waits_for_its_record() -> None:
+    calls, transport = Keeping(wire.Reply(200, b"x")), Recorded()
+    connection = Connection(calls, set())
+    connection.connection_made(transport)  # type: ignore[arg-type]
+    connection.data_received(REQUEST + REQUEST + b"no HTTP\r\n\r\n")
+    assert (transport.written, len(calls.kept)) == (b"", 1)
+    calls.kept[0]()
+    assert (transport.written.count(b"HTTP/1.1 200 OK\r\n"), transport.ended, len(calls.kept)) == (1, "", 2)
+    calls.kept[1]()
+    assert transport.written.count(b"HTTP/1.1 200 OK\r\n") == 2
+    assert transport.written.endswith(b"No HTTP/1.1 here.\n")
+    assert transport.ended == "closed"
+
+
+async def test_an_answer_whose_caller_leaves_while_it_waits_is_not_sent() -> None:
+    calls, transport = Keeping(wire.Reply(200, b"x")), Recorded()
+    connection = Connection(calls, set())
+    connection.connection_made(transport)  # type: ignore[arg-type]
+    connection.data_received(REQUEST)
+    connection.connection_lost(None)
+    calls.kept[0]()
+    assert transport.written == b""
+    assert calls.finished == [{"status": 200, "response_bytes": 1, "client_gone": False}]
+
+
 async def test_a_reply_that_breaks_is_shown_and_ends_the_connection(capsys: pytest.CaptureFixture[str]) -> None:
     def broken() -> Iterator[wire.Step]:
         yield wire.Head(200, (), 10)

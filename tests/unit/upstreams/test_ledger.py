@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from harness.evidence import read_jsonl
+from harness.evidence import LEDGER, read_jsonl
 from harness.model import Call, FaultEvent, LedgerEntry
 from harness.upstreams.epoch import Epoch, EpochSettings
 from harness.upstreams.exchange import Exchange, mark_in
+from harness.upstreams.server import Server, UpstreamHandler
 from harness.upstreams.wire import Request
 
 
@@ -145,3 +147,25 @@ def test_a_mistake_of_ours_is_answered_and_recorded_as_such(epoch: Epoch) -> Non
     call = epoch.ledger.calls[0]
     assert call.unexpected
     assert call.error.startswith("The stand-in broke: KeyError('x').")
+
+
+async def test_answers_go_out_when_their_calls_are_in_the_file(tmp_path: Path) -> None:
+    server = Server(record=tmp_path, settings=EpochSettings(name="e", latency_scale=0.0))
+    handler = UpstreamHandler(server, "tts")
+    in_file: list[list[str]] = []
+
+    def send() -> None:
+        in_file.append([entry.text for entry in read_jsonl(tmp_path / "e" / LEDGER, Call)])
+
+    for text in "ab":
+        call = handler.begin(Request("POST", "/speak", body=f'{{"text": "{text}"}}'.encode()))
+        handler.finish(call, status=200, response_bytes=1, client_gone=False, send=send)
+    assert in_file == []
+    await asyncio.sleep(0)
+    assert in_file == [["a", "b"], ["a", "b"]]
+    # What ends without an answer, by a reset, say, is recorded at once: nothing waits for it.
+    call = handler.begin(Request("POST", "/speak", body=b'{"text": "c"}'))
+    handler.finish(call, status=None, response_bytes=0, client_gone=True)
+    send()
+    assert in_file[-1] == ["a", "b", "c"]
+    server.close()
