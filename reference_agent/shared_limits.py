@@ -13,7 +13,7 @@ from reference_agent.redis_link import RedisLink
 Counting = Literal["own", "shared", "own_for_now"]
 """By whom turns are counted: each process for itself; all together; for itself, as the Redis is down."""
 
-_ANSWER_S: Final = 0.1
+ANSWER_S: Final = 0.1
 """A turn waits so long for the others' count, and then goes by its own process's."""
 _REST_S: Final = 1.0
 """A Redis that did not answer is not asked for so long: in an outage one turn in a second waits, not every one."""
@@ -90,12 +90,13 @@ class RedisLimits:
         url: of the database.
         clock: tells when a Redis that was down is asked again.
         logging: is told that it is down.
+        answer_s: seconds that it has to answer.
     """
 
     are_shared = True
 
-    def __init__(self, url: str, clock: Clock, logging: Logging) -> None:
-        self._link = RedisLink(url, "limits", _ANSWER_S)
+    def __init__(self, url: str, clock: Clock, logging: Logging, answer_s: float = ANSWER_S) -> None:
+        self._link = RedisLink(url, "limits", answer_s)
         self._take = self._link.script(_TAKE)
         self._clock = clock
         self._logging = logging
