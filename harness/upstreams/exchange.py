@@ -16,7 +16,7 @@ from harness.upstreams.wire import Reply, Request
 MARK = re.compile(r"#h[0-9a-z]{8,12}")
 TEXT_KEPT = 500
 """Characters of a text that the ledger keeps."""
-_decode = msgspec.json.Decoder().decode
+_decode_any = msgspec.json.Decoder().decode
 # More than 15 arguments by name cost Python a dictionary made and taken apart: an eighth of a call without any work. By
 # their places they cost next to nothing.
 _call = cast(
@@ -48,6 +48,18 @@ def without_marks(text: str) -> str:
 
 def goes_on(at_ns: int) -> None:
     """Let the work of a call whose caller left go on: as runs do, and what is made in the background."""
+
+
+def decoded(body: bytes | str) -> Any:
+    """Return what a body is as JSON.
+
+    Raises:
+        msgspec.DecodeError: it is no JSON, or nested deeper than anybody reads.
+    """
+    try:
+        return _decode_any(body)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def _no_error_reply(status: int, message: str | None) -> Reply:
@@ -103,11 +115,11 @@ class Exchange(msgspec.Struct, eq=False):
         """The body as JSON; an empty body is an empty object.
 
         Raises:
-            msgspec.DecodeError: it is no JSON.
+            msgspec.DecodeError: it is no JSON, or nested deeper than anybody reads.
         """
         body = self._json
         if body is msgspec.UNSET:
-            body = self._json = _decode(self.request.body) if self.request.body else {}
+            body = self._json = decoded(self.request.body) if self.request.body else {}
         return body
 
     @property

@@ -8,20 +8,33 @@ from functools import lru_cache, wraps
 from typing import TypeVar
 
 _T = TypeVar("_T")
-_KEPT = 2048
-_SHORT = 500
-"""Letters: what is kept of the longer ones could fill the memory, and looking at them is not what they cost."""
+_KEPT_LETTERS = 1_000_000
+"""Of all texts together for which one function's results are kept: 4 MB at the most."""
 
 
-def kept_for_short_texts(look: Callable[[str], _T]) -> Callable[[str], _T]:
-    """Keep what a function makes of the short texts that it was given last."""
-    kept = lru_cache(maxsize=_KEPT)(look)
+def kept_for_texts(up_to: int) -> Callable[[Callable[[str], _T]], Callable[[str], _T]]:
+    """Keep what a function makes of the texts that it was given last, so that they cannot fill the memory.
 
-    @wraps(look)
-    def looked_up(text: str) -> _T:
-        return kept(text) if len(text) <= _SHORT else look(text)
+    Args:
+        up_to: letters of a text; longer ones are looked at each time. The shorter, the more are kept.
+    """
 
-    return looked_up
+    def keeping(look: Callable[[str], _T]) -> Callable[[str], _T]:
+        kept = lru_cache(maxsize=_KEPT_LETTERS // up_to)(look)
+
+        @wraps(look)
+        def looked_up(text: str) -> _T:
+            return kept(text) if len(text) <= up_to else look(text)
+
+        return looked_up
+
+    return keeping
+
+
+kept_for_short_texts = kept_for_texts(up_to=500)
+"""For what is said: there are many of them, and looking at the longer ones is not what they cost."""
+kept_for_instructions = kept_for_texts(up_to=10_000)
+"""For what comes with every call: there are few of them."""
 
 
 class Phrase:

@@ -6,15 +6,14 @@ Pure and seeded: the same ask gives the same thought. It asks only for tools tha
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
 
 from harness.upstreams.chance import choice
-from harness.upstreams.exchange import without_marks
+from harness.upstreams.exchange import decoded, without_marks
 from harness.upstreams.language import Language, language_of
-from harness.upstreams.phrase import Phrase, kept_for_short_texts
+from harness.upstreams.phrase import Phrase, kept_for_instructions, kept_for_short_texts
 from harness.upstreams.thought import Ask, Thought, ToolResult, WantedTool
 from harness.upstreams.tool_arguments import arguments_for, text_given
 
@@ -103,17 +102,13 @@ _FACTS: tuple[tuple[Phrase, Phrase], ...] = (
 
 def kind_of(tool: dict[str, Any]) -> Kind | None:
     """Return what an offered tool is for, None where the model does not know its like."""
-    return _kind_of(str(tool.get("name", "")), str(tool.get("description") or ""))
+    return _kind_in(str(tool.get("name", ""))) or _kind_in(str(tool.get("description") or ""))
 
 
 # The same few tools and instructions come with every call.
-@lru_cache(maxsize=1024)
-def _kind_of(name: str, description: str) -> Kind | None:
-    for source in (name, description):
-        for kind, pattern in _TOOL.items():
-            if pattern.search(source):
-                return kind
-    return None
+@kept_for_instructions
+def _kind_in(source: str) -> Kind | None:
+    return next((kind for kind, pattern in _TOOL.items() if pattern.search(source)), None)
 
 
 def kinds_asked(message: str) -> tuple[Kind, ...]:
@@ -169,7 +164,7 @@ def _tools_wanted(ask: Ask) -> tuple[WantedTool, ...]:
     return tuple(WantedTool(tool["name"], arguments_for(tool, ask)) for tool in asked)
 
 
-@lru_cache(maxsize=1024)
+@kept_for_short_texts
 def _words_of(name: str) -> tuple[str, ...]:
     """Return the words of a tool's name: `lookupOrder` and `lookup_order` have two."""
     return tuple(word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_A-Za-z]+", name))
@@ -252,7 +247,7 @@ def _language_wished(plain: str) -> Language | None:
     return next((language for language, phrase in _LANGUAGE_WISHED if phrase.search(plain)), None)
 
 
-@lru_cache(maxsize=1024)
+@kept_for_instructions
 def _language_ordered(instructions: str) -> Language | None:
     last: tuple[int, Language | None] = (-1, None)
     for language, pattern in _LANGUAGE_ORDERED:
@@ -279,7 +274,7 @@ def in_persona(words: str, instructions: str) -> str:
     return body + ending
 
 
-@lru_cache(maxsize=1024)
+@kept_for_instructions
 def _persona(instructions: str) -> tuple[str, int | None]:
     """Return how answers end, and how many characters they may have."""
     limit = _LIMIT.search(instructions)
@@ -402,7 +397,7 @@ def _gist(kind: Kind | None, output: str, language: Language) -> str:
         hour, minute = int(clock.group(1)), int(clock.group(2))
         return {"ja": f"{hour}時{minute}分", "ko": f"{hour}시 {minute}분", "en": f"{hour}:{minute:02}"}[language]
     try:
-        document = msgspec.json.decode(output)
+        document = decoded(output)
     except msgspec.DecodeError:
         return _excerpt(output, 18)
     return _excerpt(_leaf(kind, document), 18)

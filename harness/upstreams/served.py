@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {529: "Site is overloaded"}
 _STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n" for status, reason in _REASONS.items()}
 _NAMES_KEPT = 1024
+_LONGEST_NAME_KEPT = 100
 _SWITCHING_PROTOCOLS = 101
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
 _AT_ONCE_BYTES = 256 * 1024
@@ -520,7 +521,7 @@ _NAMES: dict[bytes, str] = {}
 
 def _name(sent: bytes) -> str:
     name = sent.decode("latin-1").lower()
-    if len(_NAMES) < _NAMES_KEPT:
+    if len(_NAMES) < _NAMES_KEPT and len(sent) <= _LONGEST_NAME_KEPT:
         _NAMES[sent] = name
     return name
 

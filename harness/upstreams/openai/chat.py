@@ -156,10 +156,7 @@ class Chat:
                 new = []
             elif role == "user" or role == "tool":
                 content = message.get("content") or ""
-                try:
-                    text = content if isinstance(content, str) else text_of_content(content)
-                except ApiError:
-                    continue
+                text = content if isinstance(content, str) else text_of_content(content)
                 if role == "tool":
                     new.append(text)
                 else:

@@ -81,10 +81,7 @@ class Conversations:
     def identify(self, exchange: Exchange) -> None:
         """Note what the user says in the items that a call brings."""
         items = exchange.json_object.get("items")
-        try:
-            read = read_items(items, lambda prefix: prefix) if isinstance(items, list) else []
-        except ApiError:
-            return
+        read = read_items(items, lambda prefix: prefix) if isinstance(items, list) else []
         said = [text_of(item) for item in read if item.type == "message" and item.document["role"] == "user"]
         if said:
             exchange.said = said[-1]

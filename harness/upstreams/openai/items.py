@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from harness.upstreams.openai.body import text_of_content
+from harness.upstreams.exchange import decoded
+from harness.upstreams.openai.body import optional_text, text_of_content
 from harness.upstreams.openai.errors import ApiError, missing, wrong_type, wrong_value
 from harness.upstreams.thought import Said, ToolResult
 
@@ -59,6 +60,8 @@ def read_items(source: Any, new_id: Any, param: str = "input") -> list[Item]:
 def _read_item(source: Any, new_id: Any, param: str) -> Item:
     if not isinstance(source, dict):
         raise wrong_type(param, "an object", source)
+    for name in ("id", "status", "encrypted_content"):
+        optional_text(source, name)
     kind = source.get("type", "message")
     if kind == "message":
         role = source.get("role")
@@ -146,10 +149,10 @@ def unpacked(items: list[Item]) -> list[Item]:
             whole.append(item)
             continue
         try:
-            documents = msgspec.json.decode(base64.b64decode(item.document.get("encrypted_content") or ""))
-        except (binascii.Error, msgspec.DecodeError):
+            documents = decoded(base64.b64decode(item.document.get("encrypted_content") or ""))
+            whole += read_items(documents, lambda prefix: prefix)
+        except (binascii.Error, msgspec.DecodeError, ApiError):
             continue
-        whole += [Item(document["id"], document) for document in documents]
     return whole
 
 

@@ -202,11 +202,7 @@ class Responses:
         if previous is not None:
             exchange.conversation, exchange.mark, exchange.said = previous.chain, previous.mark, previous.said
         given = body.get("input") or []
-        try:
-            new, said = ([given], [given]) if isinstance(given, str) else _texts(given)
-        except ApiError:
-            # It will be refused for that; there is nothing to note.
-            return
+        new, said = ([given], [given]) if isinstance(given, str) else _texts(given)
         exchange.text = "\n".join(new)
         exchange.characters = len(exchange.text)
         for text in said:

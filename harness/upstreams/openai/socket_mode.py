@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from harness.upstreams.exchange import decoded
 from harness.upstreams.openai.errors import error_body
 from harness.upstreams.sse import encode
 from harness.upstreams.wire import Request
@@ -42,7 +43,7 @@ class ResponsesDialogue:
     def hear(self, message: str) -> tuple[str, Request]:
         """Return a message's lane and the request that it stands for."""
         try:
-            event = msgspec.json.decode(message)
+            event = decoded(message)
         except msgspec.DecodeError:
             event = None
         if not isinstance(event, dict):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from harness.upstreams.chance import Identifiers
@@ -19,6 +18,7 @@ from harness.upstreams.openai.responses import Responses
 from harness.upstreams.openai.runs import Runs
 from harness.upstreams.openai.single import Single
 from harness.upstreams.openai.threads import Threads
+from harness.upstreams.phrase import kept_for_short_texts
 from harness.upstreams.routing import Routes, routes_of
 from harness.upstreams.wire import Reply, json_reply, with_headers
 
@@ -78,6 +78,14 @@ class OpenAI:
     # --- what every upstream does ------------------------------------------------------------------------------------
 
     def identify(self, exchange: Exchange) -> None:
+        """Note whose call it is, as far as that can be understood."""
+        try:
+            self._identify(exchange)
+        except ApiError:
+            # It will be refused for that when it is answered; there is nothing more to note.
+            return
+
+    def _identify(self, exchange: Exchange) -> None:
         """Note whose call it is: from the thread that its path names, and from what its body says."""
         if not exchange.params:
             identify = self._identified_by.get(exchange.route)
@@ -203,7 +211,7 @@ class OpenAI:
 
 
 # Callers come with the same key every time.
-@lru_cache(maxsize=1024)
+@kept_for_short_texts
 def _bearer(authorization: str) -> str | None:
     """Return the key that a header of this text brings, None where it brings none."""
     scheme, _, key = authorization.partition(" ")

@@ -6,6 +6,7 @@ import copy
 import json
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -131,3 +132,31 @@ def test_no_body_breaks_an_upstream(data: st.DataObject) -> None:
     assert answer.status in (200, 400, 404, 422)
     if answer.status != 200:
         assert answer.json
+
+
+@pytest.mark.parametrize("body", [b'{"model": "\xff"}', b"[" * 100_000, b'{"a":' * 100_000], ids=["latin", "[", "{"])
+@pytest.mark.parametrize(("upstream", "path"), sorted({(upstream, path) for upstream, path, _ in BODIES}))
+def test_a_body_that_nobody_can_read_is_refused(caller: Caller, upstream: str, path: str, body: bytes) -> None:
+    thread, run = caller.begin_run("今何時？")
+    caller.sleep(1)
+    path = path.replace("/threads/{t}", thread).replace("{r}", run.rsplit("/", 1)[1])
+    if path.endswith(("/messages", "/runs")):
+        caller.openai("POST", f"{run}/cancel")
+        caller.sleep(1)
+    assert caller.call(upstream, "POST", path, body, query="speaker=3").status in (
+        (400,) if upstream == "openai" else (400, 422)
+    )
+
+
+@pytest.mark.parametrize("conversation", [5, True, 0.5, [1], ["x"]])
+def test_a_conversation_that_is_none_is_refused(caller: Caller, conversation: Any) -> None:
+    body = {"model": "gpt-4o", "input": "hi", "conversation": conversation}
+    status, message = caller.refused("POST", "/responses", body)
+    assert status == 400
+    assert message.startswith("Invalid type for 'conversation'")
+
+
+@pytest.mark.parametrize("packed", ["", "!", "/w==", "WzFd", "W3sidHlwZSI6NX1d"])
+def test_a_history_that_was_packed_elsewhere_stands_for_nothing(caller: Caller, packed: str) -> None:
+    items = [{"type": "compaction", "encrypted_content": packed}, {"role": "user", "content": "hi"}]
+    assert caller.openai("POST", "/responses", {"model": "m", "input": items})["status"] == "completed"

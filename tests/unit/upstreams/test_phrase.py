@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.upstreams import scripted_model
-from harness.upstreams.phrase import Phrase
+from harness.upstreams.phrase import Phrase, kept_for_texts
+from tests.unit.upstreams.conftest import Caller
 
 PHRASES: tuple[Phrase, ...] = (
     *scripted_model._REQUEST.values(),
@@ -36,3 +38,42 @@ def test_a_phrase_is_found_whatever_the_case() -> None:
     assert found.start() == 4
     assert phrase.search("whether") is None
     assert phrase.search("weathered") is None
+
+
+def test_long_texts_that_come_once_are_not_kept(caller: Caller) -> None:
+    def chat(number: int) -> None:
+        own = f"{number} " + "x" * 100_000
+        function = {"name": "get_time", "description": own}
+        body = {
+            "model": "m",
+            "messages": [{"role": "system", "content": own}, {"role": "user", "content": "hi"}],
+            "tools": [{"type": "function", "function": function}],
+        }
+        headers = {"authorization": f"Bearer {own}"}
+        caller.call("openai", "POST", "/v1/chat/completions", body, headers=headers)
+        caller.epoch.upstreams["openai"].limits.keys.clear()  # type: ignore[attr-defined]
+
+    chat(0)
+    tracemalloc.start()
+    try:
+        for number in range(1, 30):
+            chat(number)
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Six megabytes and more, when even one text of each call stays.
+    assert kept_bytes < 1_000_000
+
+
+def test_what_is_kept_of_short_texts_is_bounded() -> None:
+    looked: list[str] = []
+
+    @kept_for_texts(up_to=1000)
+    def look(text: str) -> int:
+        looked.append(text)
+        return len(text)
+
+    for text in ("a", "a", "a" * 1001, "a" * 1001, *map(str, range(1000)), "a"):
+        assert look(text) == len(text)
+    assert looked.count("a") == 2
+    assert looked.count("a" * 1001) == 2
