@@ -6,12 +6,10 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SEED   ?= 1
 QUIET  := --quiet --disable-pip-version-check
-# Tests that wait for processes more than they compute: twice as many at once as there are cores in CI.
-AGENTS := tests/contract/agent tests/contract/jobs tests/e2e
 WANTED := -c .ci/constraints.txt -e '.[dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test campaigns rest check lint format bench clean
+.PHONY: help setup demo test check lint format bench clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,16 +32,10 @@ demo: $(READY)  ## the six scenarios against both profiles of the reference agen
 	@$(BIN)/harness run --target reference_agent/target.toml --variant documented --variant hardened \
 	  --expected --name demo --seed $(SEED)
 
-test: $(READY)  ## every test: those that start agents, then the campaigns, and everything else beside these
-	@$(BIN)/python -m pytest -q -n 4 --dist loadgroup $(AGENTS) --ignore tests/e2e/campaign
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line campaigns rest
-
-# Campaigns keep time and leave about half of two cores idle. What runs beside them is one process, which gives way.
-campaigns: $(READY)
+test: $(READY)  ## every test: three at a time, then the campaigns by themselves, because they keep time
+	@# Many tests wait for processes of their own, so that three keep two cores busy.
+	@$(BIN)/python -m pytest -q -n 3 --dist loadgroup tests --ignore tests/e2e/campaign --ignore tests/bench
 	@$(BIN)/python -m pytest -q tests/e2e/campaign
-
-rest: $(READY)
-	@nice -n 19 $(BIN)/python -m pytest -q tests --ignore tests/bench $(AGENTS:%=--ignore %)
 
 check: lint  ## format, lint, types, unit and repository tests: before every commit
 	@$(BIN)/python -m pytest -q -n 2 tests/unit tests/repo

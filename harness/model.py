@@ -375,8 +375,7 @@ class MachinePoint(Record, frozen=True, kw_only=True):
     at_ns: int
     cpus: int
     busy_s: float
-    """CPU seconds used by everybody but those who give way (`nice`), what a hypervisor took away included; counted from
-    any beginning."""
+    """CPU seconds used by everybody, what a hypervisor took away included; counted from any beginning."""
     own_s: float
     """CPU seconds used by the run: load, supervisor, upstreams, target, judging; counted from any beginning."""
 

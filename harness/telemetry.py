@@ -169,8 +169,9 @@ class Machine:
         if own is None:
             return None
         times = psutil.cpu_times()
-        # Who waits for a disk leaves the CPU to others, and so does who is nice. Guests are counted as user already.
-        left = sum(getattr(times, name, 0.0) for name in ("idle", "iowait", "nice"))
+        # Who waits for a disk leaves the CPU to others. Who is nice may do so within its session only: it counts.
+        # Guests are counted as user already.
+        left = sum(getattr(times, name, 0.0) for name in ("idle", "iowait"))
         counted_twice = sum(getattr(times, name, 0.0) for name in ("guest", "guest_nice"))
         return MachinePoint(
             at_ns=at_ns,

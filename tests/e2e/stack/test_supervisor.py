@@ -54,7 +54,7 @@ def test_every_scenario_has_a_fresh_target_and_its_own_records(stack: Any, until
     points = stack.records("telemetry", "one")
     assert all(5e6 < point["rss_bytes"] < 200e6 and point["threads"] >= 1 for point in points)
     gaps = [later["at_ns"] - earlier["at_ns"] for earlier, later in itertools.pairwise(points)]
-    assert sorted(gaps)[len(gaps) // 2] == pytest.approx(0.1e9, rel=0.3)
+    assert min(gaps) == pytest.approx(0.1e9, rel=0.3), "a busy machine makes some longer, and none shorter"
     assert 200 in [point.get("health_status") for point in points]
     assert [(line["stream"], line["text"]) for line in stack.records("target", "one")] == [
         ("stdout", "starting in mode ''"),
