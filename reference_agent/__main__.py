@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     config = uvicorn.Config(
         app,
         timeout_graceful_shutdown=_SHUTDOWN_S,
+        ws="none",  # none is served, and to refuse one uvicorn writes down who asked for it, with the whole query
         proxy_headers=False,  # who calls through a proxy is found out by us, and only believed of proxies we know
         **{"access_log": False, **composition.get("logging").take_over()},
     )

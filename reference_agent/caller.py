@@ -52,10 +52,14 @@ def hints_of(
     )
 
 
+_HINT_CHARS = 250  # an Accept-Language that names twenty languages; a hint is kept with its job
+
+
 def _first(*candidates: object) -> str:
+    """Return the first that may mean something: text, of a sensible length, with nothing in it that has no shape."""
     for text in candidates:
-        if isinstance(text, str) and (stripped := text.strip()):
-            return stripped
+        if isinstance(text, str) and len(text) <= _HINT_CHARS and (hint := text.strip()) and hint.isprintable():
+            return hint
     return ""
 
 

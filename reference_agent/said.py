@@ -45,7 +45,8 @@ async def said_in(request: Request, most_bytes: int) -> dict[str, Any]:
             raise Refused(413, "body_too_big", plainly=f"The request is larger than {most_bytes} bytes.")
         more = message.get("more_body", False)
     try:
-        said = json.loads(body)
+        # Bytes would be taken for whatever they look like, UTF-16 and UTF-32 as well.
+        said = json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         raise Refused(400, "not_json", plainly="The request is not JSON in UTF-8.") from None
     if not isinstance(said, dict):

@@ -13,15 +13,19 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from reference_agent.caller import LANGUAGES, Language, Network
 
 PART_PREFIX = "AGENT_PART_"
+_SMALLEST, _LARGEST = 1e-9, 1e9
+"""Of a figure with a fraction: the largest is 30 years of seconds, which every clock and timer still counts with."""
+_TURN_SHARE = 0.85
+"""Of the time after which callers give up: what is left is the way to them."""
 
 
 class BadSetting(Exception):
@@ -31,7 +35,9 @@ class BadSetting(Exception):
 class Settings(BaseSettings):
     """Everything that can be set. Times in seconds, lengths in code points unless they say otherwise."""
 
-    model_config = SettingsConfigDict(env_prefix="AGENT_", extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="AGENT_", extra="ignore", frozen=True, populate_by_name=True, allow_inf_nan=False
+    )
 
     profile: str = Field("documented", description="which variant of every part: documented, proposed or hardened")
     engine: str | None = Field(
@@ -198,6 +204,31 @@ class Settings(BaseSettings):
         kind, _, path = self.cache_database.partition(":")
         return Path(path).expanduser() if kind == "sqlite" else None
 
+    @field_validator("*")
+    @classmethod
+    def _can_be_reckoned_with(cls, given: Any) -> Any:
+        if isinstance(given, float) and given and not _SMALLEST <= abs(given) <= _LARGEST:
+            msg = f"expected 0, or {_SMALLEST:g} to {_LARGEST:g}"
+            raise ValueError(msg)
+        return given
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        for whole, turn_s in (("turn", self.turn_s), ("job", _TURN_SHARE * self.job_s)):
+            if self.speech_reserve_s >= turn_s:
+                msg = (
+                    f"AGENT_SPEECH_RESERVE_S={self.speech_reserve_s:g} leaves nothing of a {whole}, which ends after"
+                    f" {turn_s:g} s: expected less than that."
+                )
+                raise ValueError(msg)
+        if 2 * len(self.reply_ending) > self.reply_chars:
+            msg = (
+                f"AGENT_REPLY_ENDING={self.reply_ending!r} takes more than half of a reply:"
+                f" expected AGENT_REPLY_CHARS to be {2 * len(self.reply_ending)} or more, not {self.reply_chars}."
+            )
+            raise ValueError(msg)
+        return self
+
     @field_validator("session_store")
     @classmethod
     def _is_a_store(cls, written: str) -> str:
@@ -270,7 +301,7 @@ class Settings(BaseSettings):
     @property
     def turn_s(self) -> float:
         """Seconds that a turn may take."""
-        return self.turn_deadline_s if self.turn_deadline_s is not None else 0.85 * self.answer_within_s
+        return self.turn_deadline_s if self.turn_deadline_s is not None else _TURN_SHARE * self.answer_within_s
 
 
 def _expect_an_address(url: str) -> None:
@@ -367,9 +398,11 @@ def read_settings(environ: Mapping[str, str], **given: Any) -> tuple[Settings, d
         settings = Settings.model_validate(values)
     except ValidationError as invalid:
         first = invalid.errors()[0]
+        why = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:  # no single one of them
+            raise BadSetting(why) from None
         field = str(first["loc"][0])
         variable = field if field in names else environment_name(field)
-        why = first["msg"].removeprefix("Value error, ")
         msg = f"{variable}={values.get(fields.get(variable, field))!r} makes no sense: {why}."
         raise BadSetting(msg) from None
     if not settings.openai_api_key:

@@ -31,7 +31,7 @@ for i = 1, #ARGV, 3 do
 end
 if longest_us > 0 then return math.ceil(longest_us) end
 for _, one in ipairs(taken) do
-  redis.call('SET', one[1], string.format('%.0f', one[2]), 'PX', math.ceil((one[2] - now_us) / 1000))
+  redis.call('SET', one[1], string.format('%.0f', one[2]), 'PX', math.max(1, math.ceil((one[2] - now_us) / 1000)))
 end
 return 0
 """

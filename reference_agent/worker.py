@@ -179,5 +179,5 @@ class _Asked(uvicorn.Server):
     """What answers, beside the turns and on their loop."""
 
     def __init__(self, app: FastAPI, listener: socket.socket) -> None:
-        super().__init__(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+        super().__init__(uvicorn.Config(app, ws="none", log_config=None, access_log=False, lifespan="off"))
         self.answering = asyncio.create_task(self.serve(sockets=[listener]))

@@ -310,11 +310,11 @@ class HardenedJobs:
     async def _create(self, request: Request) -> Response:
         key = request.headers.get("idempotency-key", "")
         said = await said_in(request, self._settings.body_bytes)
+        hints = hints_in(request, said, self._settings.proxies)  # first of all: they say how to word what follows
         user, text = self._input_guard.check(said.get("user_id"), said.get("message"))
         if len(key) > _KEY_CHARS:
             msg = f"Idempotency-Key must not be longer than {_KEY_CHARS} characters."
             raise Refused(422, "idempotency_key_too_long", plainly=msg)
-        hints = hints_in(request, said, self._settings.proxies)
         accepted = await self._store.accept(user, text, hints, key=key, most=await self._room_for(user))
         match accepted:
             case KeyTaken():

@@ -89,11 +89,14 @@ def test_every_line_is_json_and_none_quotes_anybody(served: Served) -> None:
     assert (status, len(made or "")) == (400, 32)
     assert served.ask("DELETE", "/users/tama@example.com")[0] == 200
     assert served.ask("GET", "/tama@example.com")[0] == 404
+    handshake = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    handshake["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+    assert served.ask("GET", "/jobs/abc/events?user_id=Taro%20Yamada", **handshake)[0] == 404
     out, err = served.end()
     assert out == ""
     lines: list[dict[str, Any]] = [json.loads(line) for line in (*served.early, *err.splitlines())]
     assert {"at", "event", "level"} <= set.intersection(*map(set, lines))
-    for secret in ("tama@", "タマ", "090", "5678", _KEY):
+    for secret in ("tama@", "タマ", "090", "5678", "Yamada", "127.0.0.1:", _KEY):
         assert secret not in "".join(served.early) + err
     of_turn = [line["event"] for line in lines if line.get("request_id") == "mine-1"]
     assert of_turn[0] == "heard"
@@ -104,6 +107,7 @@ def test_every_line_is_json_and_none_quotes_anybody(served: Served) -> None:
         ("POST", "/chat-agent", 503),
         ("POST", "/chat-agent", 400),
         ("DELETE", "/users/{user_id:path}", 200),
+        ("GET", "(none)", 404),
         ("GET", "(none)", 404),
     ]
     assert {"uvicorn.error"} <= {line.get("logger") for line in lines}

@@ -149,6 +149,32 @@ async def test_the_same_key_is_the_same_job_and_another_text_is_refused(desk: Op
         assert (await here.say("u", "hi", key="k" * 201)).status_code == 422
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"message": "가" * 2001}, "메시지는 2000자까지만 보내 줘요"),
+        ({"message": "", "language": "ko"}, "뭐라도 말해 줘요"),
+    ],
+)
+async def test_what_is_not_taken_in_is_refused_in_the_callers_language(
+    desk: Open, said: dict[str, str], words: str
+) -> None:
+    async with desk() as here:
+        refused = await here.client.post("/jobs", json={"user_id": "u", **said})
+    assert refused.json()["error"]["message"].startswith(words)
+
+
+async def test_hints_that_say_nothing_are_not_kept(desk: Open, redis_url: str) -> None:
+    async with desk() as here:
+        for nonsense in ("x" * 30_000, "\ud800"):
+            said = {"user_id": "u", "message": "hi", "language": nonsense, "profile": {"time_zone": nonsense}}
+            assert (await here.client.post("/jobs", content=json.dumps(said))).status_code == 202
+        with redis.Redis.from_url(redis_url) as client:
+            kept = [client.hgetall(key) for key in client.scan_iter() if client.type(key) == b"hash"]
+        assert kept
+        assert "xxx" not in str(kept)
+
+
 async def test_a_users_jobs_are_played_in_order_by_whoever_gets_the_message(desk: Open) -> None:
     async with desk() as here:
         played: list[str] = []

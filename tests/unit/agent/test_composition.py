@@ -16,7 +16,7 @@ from reference_agent.compose import PROFILES, Composition, choose, variants
 from reference_agent.engines.assistants import AssistantsEngine
 from reference_agent.engines.chat import ChatEngine
 from reference_agent.engines.responses import ResponsesEngine
-from reference_agent.settings import BadSetting, Settings, known_variables, read_settings
+from reference_agent.settings import BadSetting, Settings, environment_name, known_variables, read_settings
 from reference_agent.wire import LoopWire, ThreadWire
 
 _KEY = {"OPENAI_API_KEY": "sk-test"}
@@ -117,11 +117,28 @@ def test_nonsense_is_refused(profile: str, overrides: dict[str, str], sentence: 
         ({**_KEY, "AGENT_PRICES": "gpt-4o"}, "'gpt-4o' is no price; expected MODEL=PRICE"),
         ({**_KEY, "AGENT_PRICES": "gpt-4o=1,o9=-1/nan"}, "'o9=-1/nan' is no price"),
         ({**_KEY, "AGENT_CACHE_DATABASE": "yes"}, "expected none, or sqlite:PATH"),
+        ({**_KEY, "AGENT_TURNS_PER_S": "inf"}, "AGENT_TURNS_PER_S='inf' makes no sense: Input should be a finite"),
+        ({**_KEY, "AGENT_JOB_WAIT_S": "nan"}, "AGENT_JOB_WAIT_S='nan' makes no sense"),
+        ({**_KEY, "AGENT_TURNS_PER_S": "1e300"}, r"'1e300' makes no sense: expected 0, or 1e-09 to 1e\+09"),
+        ({**_KEY, "AGENT_NEWCOMERS_PER_S": "1e-300"}, "AGENT_NEWCOMERS_PER_S='1e-300' makes no sense"),
+        ({**_KEY, "AGENT_SPEECH_RESERVE_S": "100"}, r"^AGENT_SPEECH_RESERVE_S=100 leaves nothing of a turn.* 4.25 s"),
+        ({**_KEY, "AGENT_ANSWER_WITHIN_S": "0.7"}, "AGENT_SPEECH_RESERVE_S=0.6 leaves nothing of a turn"),
+        ({**_KEY, "AGENT_JOB_S": "2", "AGENT_SPEECH_RESERVE_S": "1.8"}, "leaves nothing of a job"),
+        ({**_KEY, "AGENT_REPLY_CHARS": "8", "AGENT_REPLY_ENDING": "12345678"}, "AGENT_REPLY_CHARS to be 16 or more"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(environ: dict[str, str], sentence: str) -> None:
     with pytest.raises(BadSetting, match=sentence):
         read_settings(environ)
+
+
+def test_no_figure_is_endless() -> None:
+    figures = [name for name, info in Settings.model_fields.items() if "float" in str(info.annotation)]
+    assert len(figures) > 30
+    for name in figures:
+        for nonsense in ("inf", "nan", "1e10", "1e-10"):
+            with pytest.raises(BadSetting, match=f"^{environment_name(name)}='{nonsense}' makes no sense"):
+                read_settings({**_KEY, environment_name(name): nonsense})
 
 
 def test_settings_come_from_the_environment_and_are_all_explained() -> None:

@@ -89,13 +89,23 @@ async def test_hardened_one_streams_and_does_without_speech() -> None:
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [(b"{", 400), (b"[]", 422), (b'"\xff"', 400), (b" " * 70_000, 413), (b"[" * 60_000, 400)],
+    [(b"{", 400), (b"[]", 422), (b'"\xff"', 400), (b" " * 70_000, 413), (b"[" * 60_000, 400)]
+    + [
+        (json.dumps({"user_id": "u", "message": "hi"}).encode(other), 400)
+        for other in ("utf-16", "utf-16-le", "utf-32")
+    ],
 )
 async def test_hardened_one_refuses_what_is_no_request(body: bytes, status: int) -> None:
     async with _client(HardenedHandler, _says) as client:
         response = await client.post("/chat-agent", content=body)
     assert response.status_code == status
     assert response.json()["error"]["code"]
+
+
+async def test_a_byte_order_mark_of_utf_8_does_no_harm() -> None:
+    async with _client(HardenedHandler, _says) as client:
+        body = json.dumps({"user_id": "u", "message": "hi"}).encode("utf-8-sig")
+        assert (await client.post("/chat-agent", content=body)).status_code == 200
 
 
 async def test_hardened_one_passes_refusals_on() -> None:

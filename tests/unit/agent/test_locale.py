@@ -120,6 +120,13 @@ def test_what_somebody_chose_goes_before_what_their_program_sends() -> None:
     assert hints_of({"language": 3, "timezone": ["x"], "profile": "none"}, headers) == Hints("en", "Europe/Berlin")
 
 
+@pytest.mark.parametrize("nonsense", ["x" * 60_000, "k\x00o", "\ud800", "ko\nja", " " * 300])
+def test_what_can_be_no_hint_is_dropped(nonsense: str) -> None:
+    headers = {"accept-language": "en"}
+    assert hints_of({"language": nonsense, "timezone": nonsense}, headers) == Hints("en", "")
+    assert hints_of({}, {"accept-language": nonsense, "x-time-zone": nonsense}) == Hints()
+
+
 _PROXIES = settings().proxies
 
 
