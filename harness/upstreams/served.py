@@ -6,7 +6,6 @@ A reply's steps become bytes, timers and socket actions here and nowhere else.
 from __future__ import annotations
 
 import asyncio
-import math
 import socket
 import struct
 import traceback
@@ -15,7 +14,6 @@ from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 from urllib.parse import unquote
-from weakref import WeakKeyDictionary
 
 import httptools
 
@@ -75,42 +73,6 @@ class Handler(Protocol):
         """Take the port's server down for so long; calls that are under way end by this fault."""
 
 
-class Ticks:
-    """Wakes whom it is told to, in whole milliseconds, all that are due in the same one from one timer.
-
-    uvloop's timers know nothing finer, and one of them for every event of a thousand streams is a timer too many.
-
-    Args:
-        loop: whose time counts.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._due: dict[int, list[Connection]] = {}
-
-    def wake(self, connection: Connection, at_s: float) -> int:
-        """Let a connection's `wake` be called at a time of the loop, and return the tick that it is called with."""
-        tick = math.ceil(1000 * at_s)
-        due = self._due.get(tick)
-        if due is None:
-            self._due[tick] = [connection]
-            self._loop.call_at(tick / 1000, self._go_off, tick)
-        else:
-            due.append(connection)
-        return tick
-
-    def _go_off(self, tick: int) -> None:
-        for connection in self._due.pop(tick):
-            try:
-                connection.wake(tick)
-            except Exception:
-                # A mistake of ours with one of them must not keep the others asleep.
-                traceback.print_exc()
-
-
-_TICKS: WeakKeyDictionary[asyncio.AbstractEventLoop, Ticks] = WeakKeyDictionary()
-
-
 class Connection(asyncio.Protocol):
     """One connection: requests are answered one after the other, in the order of their arrival."""
 
@@ -118,7 +80,6 @@ class Connection(asyncio.Protocol):
         self._handler = handler
         self._connections = connections
         self._loop = asyncio.get_running_loop()
-        self._ticks = _TICKS.get(self._loop) or _TICKS.setdefault(self._loop, Ticks(self._loop))
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
@@ -128,8 +89,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[tuple[wire.Request, bool]] = deque()
         self._call: Call | None = None
         self._steps: Iterator[wire.Step] | None = None
-        self._tick: int | None = None
-        """The tick that it waits for."""
+        self._timer: asyncio.TimerHandle | None = None
         self._due_s = 0.0
         self._keep_alive = True
         self._is_head = False
@@ -198,7 +158,7 @@ class Connection(asyncio.Protocol):
         self._writable = True
         if self._web_socket is not None:
             self._web_socket.resume_writing()
-        if self._steps is not None and self._tick is None and self.hangs_on is None:
+        if self._steps is not None and self._timer is None and self.hangs_on is None:
             self._go_on()
 
     # --- httptools ---------------------------------------------------------------------------------------------------
@@ -250,7 +210,7 @@ class Connection(asyncio.Protocol):
         assert reply is not None
         if reply.script is None:
             if reply.after_s > 0:
-                self._tick = self._ticks.wake(self, self._loop.time() + reply.after_s)
+                self._timer = self._loop.call_later(reply.after_s, self._send_whole, reply)
             else:
                 self._send_whole(reply)
         else:
@@ -258,18 +218,9 @@ class Connection(asyncio.Protocol):
             self._due_s = self._loop.time()
             self._go_on()
 
-    def wake(self, tick: int) -> None:
-        """Go on, if this tick is still the one that is waited for: the call may be over, or be another one."""
-        if self._tick != tick:
-            return
-        self._tick = None
-        if self._steps is not None:
-            self._go_on()
-        elif self._call is not None and self._call.reply is not None:
-            self._send_whole(self._call.reply)
-
     def _send_whole(self, reply: wire.Reply) -> None:
         """Send head and body in one piece: the usual case, and the fast one."""
+        self._timer = None
         if self._transport is None:
             return
         self._status = reply.status
@@ -297,6 +248,7 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Carry out steps until one takes time, the transport is full, or the reply is over."""
+        self._timer = None
         while self._steps is not None and self._transport is not None and self._writable:
             try:
                 due, due_bytes, then = self._what_is_due(self._steps)
@@ -310,7 +262,7 @@ class Connection(asyncio.Protocol):
             if due:
                 _write(self._transport, due, due_bytes)
             if isinstance(then, wire.Wait):
-                self._tick = self._ticks.wake(self, self._due_s)
+                self._timer = self._loop.call_at(self._due_s, self._go_on)
                 return
             if self._ends_by(then):
                 return
@@ -455,7 +407,9 @@ class Connection(asyncio.Protocol):
         call, self._call = self._call, None
         self._steps = None
         self.hangs_on = None
-        self._tick = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if call is not None:
             self._handler.finish(
                 call, status=self._status, response_bytes=self._sent_bytes, client_gone=client_gone, send=send
@@ -502,7 +456,9 @@ class Connection(asyncio.Protocol):
         """Read and write nothing any more; a call that is under way hangs on `reason` from now on."""
         if self._call is not None and self._call.fault is None:
             self._call.fault = fault
-        self._tick = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._steps = None
         self.hangs_on = reason
         if self._transport is not None:

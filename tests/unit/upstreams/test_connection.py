@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -177,53 +176,13 @@ async def test_a_stream_that_fell_behind_catches_up(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(loop, "time", lambda: now_s)
     monkeypatch.setattr(loop, "call_at", lambda at_s, *_: timers.append(at_s))
     connection, transport, calls = connected(wire.scripted(stream(10, 1.0)))
-    assert (transport.written.count(b"event"), timers) == (1, [in_whole_ms(now_s + 1)])
+    assert (transport.written.count(b"event"), timers) == (1, [now_s + 1])
     begin_s, now_s = now_s, now_s + 4.5
-    connection.wake(round(1000 * timers[0]))
+    connection._go_on()
     # Four were due by then; the sixth still is when it always was.
     assert (transport.written.count(b"event"), transport.writes) == (5, 2)
-    assert timers == [in_whole_ms(begin_s + 1), in_whole_ms(begin_s + 5)]
+    assert timers == [begin_s + 1, begin_s + 5]
     assert not calls.finished
-
-
-def in_whole_ms(at_s: float) -> float:
-    return math.ceil(1000 * at_s) / 1000
-
-
-async def test_those_that_are_due_in_the_same_millisecond_have_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = asyncio.get_running_loop()
-    now_s = math.floor(loop.time()) + 2.0
-    timers: list[tuple[float, Any]] = []
-    monkeypatch.setattr(loop, "time", lambda: now_s)
-    monkeypatch.setattr(loop, "call_at", lambda at_s, wake, tick: timers.append((at_s, lambda: wake(tick))))
-    first, second, gone = (connected(wire.scripted(stream(3, 1.0))) for _ in range(3))
-    now_s += 0.0004
-    late = connected(wire.scripted(stream(3, 1.0)))
-    assert [at_s for at_s, _ in timers] == [now_s - 0.0004 + 1, in_whole_ms(now_s + 1)]
-    gone[0].connection_lost(None)
-    now_s += 1
-    timers[0][1]()
-    assert [one[1].written.count(b"event") for one in (first, second, gone, late)] == [2, 2, 1, 1]
-
-
-async def test_a_wake_for_a_call_that_is_over_is_not_taken_for_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = asyncio.get_running_loop()
-    now_s = math.floor(loop.time()) + 2.0
-    timers: list[int] = []
-    monkeypatch.setattr(loop, "time", lambda: now_s)
-    monkeypatch.setattr(loop, "call_at", lambda at_s, wake, tick: timers.append(tick))
-    connection, transport, calls = connected(wire.Reply(200, b"x", after_s=5.0))
-    connection.reset()
-    connection.data_received(REQUEST)
-    now_s += 1
-    calls.reply = wire.Reply(200, b"y", after_s=5.0)
-    assert transport.written == b""
-    connection.reset()
-    connection.data_received(REQUEST)
-    connection.wake(timers[0])
-    assert transport.written == b""
-    connection.wake(timers[1])
-    assert transport.written.endswith(b"\r\n\r\ny")
 
 
 async def test_a_reply_without_end_gives_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
