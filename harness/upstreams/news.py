@@ -31,6 +31,7 @@ _HEADLINES: dict[str, tuple[str, ...]] = {
         "Conference on artificial intelligence begins",
     ),
 }
+_NO_KEY = "Your API key is missing. Append this to the URL with the apiKey param, or use the x-api-key HTTP header."
 
 
 class News(Service):
@@ -42,9 +43,13 @@ class News(Service):
 
     @routed("GET /v2/top-headlines")
     def top_headlines(self, exchange: Exchange) -> Reply:
-        """Return headlines; 401 for a key named "invalid", 400 where nothing is said to look for."""
-        query = exchange.query
-        key = query.get("apiKey") or exchange.request.headers.get("x-api-key", "")
+        """Return headlines; 401 without a key or for one named "invalid", 400 where nothing is said to look for."""
+        query, headers = exchange.query, exchange.request.headers
+        key = (
+            query.get("apiKey") or headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
+        )
+        if not key:
+            raise ServiceError(401, _NO_KEY)
         if key == "invalid":
             raise ServiceError(401, "Your API key is invalid or incorrect.")
         if not any(query.get(name) for name in ("country", "category", "sources", "q")):
@@ -82,4 +87,6 @@ class News(Service):
             429: ("rateLimited", "You have made too many requests recently."),
         }
         code, words = codes.get(status, ("unexpectedError", "Something went wrong on our side."))
+        if message == _NO_KEY:
+            code = "apiKeyMissing"
         return json_reply({"status": "error", "code": code, "message": message or words}, status=status)

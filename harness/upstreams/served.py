@@ -10,7 +10,7 @@ import socket
 import struct
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 from urllib.parse import unquote
@@ -104,6 +104,7 @@ class Connection(asyncio.Protocol):
         self._last: tuple[list[bytes], int] | None = None
         """What is left of an answer whose call is not on record yet, and how much of the body that is."""
         self._is_refused = False
+        """Whether what came behind the requests is no HTTP: nothing more is read, and the last answer says so."""
         self._dialogue: wire.Dialogue | None = None
         self._web_socket: WebSocket | None = None
 
@@ -117,6 +118,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._web_socket is not None:
             self._web_socket.receive(data)
+            return
+        if self._is_refused:
             return
         if self._early is not None:
             self._early += data
@@ -137,7 +140,9 @@ class Connection(asyncio.Protocol):
             self._refuse_bytes()
 
     def eof_received(self) -> bool:
-        # A caller that half-closes is taken to have left: no HTTP client does so while it wants an answer.
+        # Who closes and who half-closes look the same until something is sent to them, and no HTTP client half-closes
+        # while it wants an answer: whoever does has left. What is still to be sent by now is not, and the call is
+        # recorded as one whose caller left; an answer without latency is out before.
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -181,6 +186,8 @@ class Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
+        if self._is_refused:
+            return
         path, _, query = self._url.decode("latin-1").partition("?")
         body = self._body
         request = wire.Request(
@@ -192,7 +199,7 @@ class Connection(asyncio.Protocol):
         )
         self._url, self._headers, self._body, self._body_bytes = b"", {}, [], 0
         keep_alive = self._parser.should_keep_alive()
-        if self._call is not None or self._last is not None or self._waiting:
+        if self.is_answering:
             self._waiting.append((request, keep_alive))
         else:
             self._begin(request, keep_alive)
@@ -214,7 +221,7 @@ class Connection(asyncio.Protocol):
             else:
                 self._send_whole(reply)
         else:
-            self._steps = iter(reply.script)
+            self._steps = iter(reply.script) if not self._is_head else _without_body(reply.script)
             self._due_s = self._loop.time()
             self._go_on()
 
@@ -224,7 +231,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         self._status = reply.status
-        self._sent_bytes = len(reply.body)
+        self._sent_bytes = 0 if self._is_head else len(reply.body)
         self._end_with(self._whole(reply), self._sent_bytes)
 
     def _end_with(self, last: list[bytes], size_bytes: int) -> None:
@@ -239,11 +246,7 @@ class Connection(asyncio.Protocol):
         last, self._last = self._last, None
         if last is None or self._transport is None:
             return
-        pieces, size_bytes = last
-        if size_bytes > _COPIED_BYTES:
-            self._transport.writelines(pieces)
-        elif pieces:
-            self._transport.write(b"".join(pieces))
+        _write(self._transport, *last)
         self._next()
 
     def _go_on(self) -> None:
@@ -259,8 +262,7 @@ class Connection(asyncio.Protocol):
             if then is None:
                 self._end_with(due, due_bytes)
                 return
-            if due:
-                _write(self._transport, due, due_bytes)
+            _write(self._transport, due, due_bytes)
             if isinstance(then, wire.Wait):
                 self._timer = self._loop.call_at(self._due_s, self._go_on)
                 return
@@ -291,7 +293,7 @@ class Connection(asyncio.Protocol):
                 due += self._data(bodies)
                 bodies = []
                 self._status = step.status
-                self._chunked = step.length is None
+                self._chunked = step.length is None and not self._is_head
                 due += self._head(step)
                 continue
             elif isinstance(step, wire.End):
@@ -399,7 +401,7 @@ class Connection(asyncio.Protocol):
         elif self._waiting and self._call is None:
             self._begin(*self._waiting.popleft())
         elif self._is_refused:
-            self._refuse_bytes()
+            self._send_refusal()
         elif self._early is not None:
             self._read_on()
 
@@ -416,10 +418,12 @@ class Connection(asyncio.Protocol):
             )
 
     def _refuse_bytes(self) -> None:
-        """Answer what is no HTTP request, after the answer that is about to be sent."""
-        self._is_refused = self._last is not None
-        if self._is_refused:
-            return
+        """Answer what is no HTTP request, behind the answers to all requests before it."""
+        self._is_refused = True
+        if not self.is_answering:
+            self._send_refusal()
+
+    def _send_refusal(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(
                 b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 18\r\n"
@@ -443,7 +447,10 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_answering(self) -> bool:
-        """Whether a call is under way, or is over and the last of its answer not sent."""
+        """Whether an answer is still to be sent: a call is under way, or is over and the last of its answer not sent.
+
+        Requests wait only as long as it is.
+        """
         return self._call is not None or self._last is not None
 
     def end_by(self, fault: str) -> None:
@@ -483,10 +490,15 @@ def _name(sent: bytes) -> str:
 
 
 def _write(transport: asyncio.Transport, pieces: list[bytes], size_bytes: int) -> None:
-    if size_bytes <= _COPIED_BYTES:
-        transport.write(b"".join(pieces))
-    else:
+    if size_bytes > _COPIED_BYTES:
         transport.writelines(pieces)
+    elif pieces:
+        transport.write(b"".join(pieces))
+
+
+def _without_body(steps: Iterable[wire.Step]) -> Iterator[wire.Step]:
+    """Return the steps of a reply to a HEAD: whatever a fault makes of the body, none is sent."""
+    return (step for step in steps if not isinstance(step, wire.Data))
 
 
 class PortInUseError(Exception):

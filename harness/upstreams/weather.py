@@ -21,6 +21,7 @@ _CONDITIONS = (
     (500, "Rain", {"en": "light rain", "ja": "小雨", "kr": "실 비"}, "10d"),
     (600, "Snow", {"en": "light snow", "ja": "小雪", "kr": "가벼운 눈"}, "13d"),
 )
+_NO_KEY = "Invalid API key. Please see https://openweathermap.org/faq#error401 for more info."
 
 
 class Weather(Service):
@@ -34,13 +35,11 @@ class Weather(Service):
     def current(self, exchange: Exchange) -> Reply:
         """Return the weather of a city, or of the known one that is nearest to `lat` and `lon`.
 
-        400 where neither is given, 404 for an unknown city, 401 for a key named "invalid".
+        400 where neither is given, 404 for an unknown city, 401 without a key or for one named "invalid".
         """
         query = exchange.query
-        if query.get("appid", "") == "invalid":
-            raise ServiceError(
-                401, "Invalid API key. Please see https://openweathermap.org/faq#error401 for more info."
-            )
+        if query.get("appid", "") in ("", "invalid"):
+            raise ServiceError(401, _NO_KEY)
         asked = query.get("q", "").strip()
         if asked:
             place = place_named(asked.split(",")[0])
@@ -85,7 +84,7 @@ class Weather(Service):
 
     def error(self, status: int, message: str | None) -> Reply:
         words = {
-            401: "Invalid API key. Please see https://openweathermap.org/faq#error401 for more info.",
+            401: _NO_KEY,
             404: "Internal error",
             429: "Your account is temporary blocked due to exceeding of requests limitation of your subscription type.",
         }

@@ -40,7 +40,7 @@ class Lane(Connection):
 
     def take(self, request: wire.Request) -> None:
         """Answer a request, after those that came before it."""
-        if self._waiting or self.is_answering:
+        if self.is_answering:
             self._waiting.append((request, True))
         else:
             self._begin(request, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import time
 from typing import Any
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:The Assistants API is deprecated:DeprecationWarning", "ignore:deprecated"
 )
 
-WEATHER = b"GET /data/2.5/weather?q=Tokyo HTTP/1.1\r\nHost: x\r\n\r\n"
+WEATHER = b"GET /data/2.5/weather?q=Tokyo&appid=k HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @contextlib.contextmanager
@@ -188,6 +189,81 @@ def test_head_has_no_body(stand: Any) -> None:
         received = everything(connection)
     assert received.startswith(b"HTTP/1.1 404 ")
     assert received.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("fault", "fields"),
+    [
+        ("huge_body", {"megabytes": 1}),
+        ("drip", {"bytes": 1000}),
+        ("garbage", {}),
+        ("keep_alive_closed", {}),
+        ("clock_skew", {}),
+    ],
+)
+def test_head_has_no_body_whatever_a_fault_makes_of_it(stand: Any, fault: str, fields: dict[str, Any]) -> None:
+    stand.arm(fault, upstream="openai", **fields)
+    received = answer_to(
+        stand, b"HEAD /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\n\r\n", upstream="openai"
+    )
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert received.endswith(b"\r\n\r\n")
+    call = stand.calls()[-1]
+    assert (call["fault"], call.get("response_bytes", 0)) == (fault, 0)
+
+
+def statuses(received: bytes) -> list[int]:
+    """Return the statuses of the answers that came over one connection."""
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]
+
+
+GARBAGE = b"garbage\r\n\r\n"
+LAST_WEATHER = WEATHER.replace(b"Host: x", b"Host: x\r\nConnection: close")
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0], ids=["at once", "with latency"])
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (WEATHER + GARBAGE, [200, 400]),
+        (WEATHER + WEATHER + GARBAGE + WEATHER, [200, 200, 400]),
+        (WEATHER + LAST_WEATHER + WEATHER, [200, 200]),
+        (WEATHER + LAST_WEATHER + GARBAGE, [200, 200]),
+    ],
+    ids=["garbage", "two and garbage", "behind the last", "garbage behind the last"],
+)
+def test_what_comes_behind_a_request_leaves_its_answer_whole(
+    stand: Any, scale: float, sent: bytes, expected: list[int]
+) -> None:
+    stand.begin_epoch("behind", latency_scale=scale)
+    with connected(stand.port("weather")) as connection:
+        connection.sendall(sent)
+        assert statuses(everything(connection)) == expected
+    assert [call["status"] for call in stand.calls()] == [200] * expected.count(200)
+
+
+def test_garbage_behind_a_request_waits_for_the_end_of_its_stream(stand: Any) -> None:
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}).encode()
+    with connected(stand.port("openai")) as connection:
+        connection.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\n"
+            b"Content-Length: %d\r\n\r\n%b%b" % (len(body), body, GARBAGE)
+        )
+        stream, _, refusal = everything(connection).partition(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    assert (statuses(stream), statuses(refusal)) == ([200], [400])
+
+
+@pytest.mark.parametrize(
+    ("scale", "answered", "gone"), [(0.0, [200], False), (1.0, [], True)], ids=["at once", "with latency"]
+)
+def test_who_half_closes_is_sent_nothing_more(stand: Any, scale: float, answered: list[int], gone: bool) -> None:
+    stand.begin_epoch("half", latency_scale=scale)
+    with connected(stand.port("weather")) as connection:
+        connection.sendall(WEATHER)
+        connection.shutdown(socket.SHUT_WR)
+        assert statuses(everything(connection)) == answered
+    call = stand.calls()[-1]
+    assert (call["status"], call.get("client_gone", False)) == (answered[0] if answered else None, gone)
 
 
 def test_what_is_no_http_is_refused(stand: Any) -> None:

@@ -20,7 +20,7 @@ from harness.evidence import read_jsonl
 from harness.model import FaultEvent, LedgerEntry
 
 
-def weather(stand: Any, query: str = "q=Tokyo") -> bytes:
+def weather(stand: Any, query: str = "q=Tokyo&appid=k") -> bytes:
     with urllib.request.urlopen(f"{stand.upstreams['weather']}/data/2.5/weather?{query}", timeout=10) as answer:
         body: bytes = answer.read()
         return body
@@ -45,6 +45,21 @@ def test_an_epoch_forgets_and_writes_anew(stand: Any) -> None:
     directory = stand.record / "second"
     assert len(read_jsonl(directory / "ledger.jsonl", LedgerEntry)) == 1
     assert [event.event for event in read_jsonl(directory / "faults.jsonl", FaultEvent)] == ["armed"]
+
+
+def test_epochs_of_the_same_name_have_a_ledger_each(stand: Any) -> None:
+    kept = []
+    for calls in (1, 2, 3):
+        status, answer = stand.ask("POST", "/epoch", {"name": "again", "latency_scale": 0})
+        assert status == 200
+        for _ in range(calls):
+            weather(stand)
+        kept.append(Path(json.loads(answer)["record"]))
+    assert kept == [stand.record / name for name in ("again", "again-2", "again-3")]
+    stand.begin_epoch()
+    for calls, directory in enumerate(kept, 1):
+        entries = read_jsonl(directory / "ledger.jsonl", LedgerEntry)
+        assert [entry.seq for entry in entries] == list(range(1, calls + 1))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +88,7 @@ def test_what_is_not_there(stand: Any) -> None:
 def test_calls_are_on_disk_when_they_are_over_even_if_the_process_is_killed(start_stand: Any) -> None:
     stand = start_stand()
     for number in range(20):
-        weather(stand, f"q=Tokyo&n={number}")
+        weather(stand, f"q=Tokyo&appid=k&n={number}")
     stand.process.kill()
     stand.process.wait(5)
     assert len(read_jsonl(stand.record / "start" / "ledger.jsonl", LedgerEntry)) == 20
@@ -83,7 +98,7 @@ def test_calls_are_on_disk_when_they_are_over_even_if_the_process_is_killed(star
 def test_it_ends_at_once_and_in_order(start_stand: Any, number: signal.Signals) -> None:
     stand = start_stand("--fault", '{"fault": "hang", "upstream": "weather"}')
     with socket.create_connection(("127.0.0.1", stand.port("weather"))) as hanging:
-        hanging.sendall(b"GET /data/2.5/weather?q=Tokyo HTTP/1.1\r\n\r\n")
+        hanging.sendall(b"GET /data/2.5/weather?q=Tokyo&appid=k HTTP/1.1\r\n\r\n")
         time.sleep(0.1)
         begin = time.monotonic()
         os.kill(stand.process.pid, number)

@@ -178,7 +178,7 @@ def test_who_only_offers_another_protocol_is_answered_in_http(stand: Any) -> Non
     import socket
 
     request = (
-        b"GET /data/2.5/weather?q=Tokyo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+        b"GET /data/2.5/weather?q=Tokyo&appid=k HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n"
         b"Upgrade: h2c\r\nHTTP2-Settings: AAA\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", stand.port("weather")), timeout=20) as connection:
@@ -188,7 +188,7 @@ def test_who_only_offers_another_protocol_is_answered_in_http(stand: Any) -> Non
             while not received.endswith(b"}"):
                 received += connection.recv(65536)
             assert received.startswith(b"HTTP/1.1 200 OK\r\n")
-        plain = b"GET /data/2.5/weather?q=Osaka HTTP/1.1\r\nHost: x\r\n\r\n"
+        plain = b"GET /data/2.5/weather?q=Osaka&appid=k HTTP/1.1\r\nHost: x\r\n\r\n"
         connection.sendall(request + request + plain + request + plain)
         received = b""
         while received.count(b"HTTP/1.1 200 OK\r\n") < 5:

@@ -48,7 +48,7 @@ async def test_speech_and_emotion_async(library: ModuleType, speech_upstream: An
 
 def test_a_query(library: ModuleType, weather_upstream: Any) -> None:
     with library.Client(base_url=weather_upstream.url) as client:
-        found = client.get("/data/2.5/weather", params={"q": "東京"})
+        found = client.get("/data/2.5/weather", params={"q": "東京", "appid": "k"})
     assert found.status_code == 200
     assert weather_upstream.calls[0].text == "東京"
 

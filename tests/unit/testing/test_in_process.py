@@ -15,7 +15,7 @@ from harness.testing.in_process import InProcess
 from harness.upstreams import wire
 from harness.upstreams.epoch import EpochSettings
 
-WEATHER = wire.Request(method="GET", path="/data/2.5/weather", query="q=Tokyo")
+WEATHER = wire.Request(method="GET", path="/data/2.5/weather", query="q=Tokyo&appid=k")
 
 
 class Refused(Exception):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.upstreams import wire
+from harness.upstreams import served, wire
 from harness.upstreams.served import Connection
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -98,6 +98,17 @@ async def test_nothing_overtakes_an_answer_that_waits_for_its_record() -> None:
     assert transport.written.count(b"HTTP/1.1 200 OK\r\n") == 2
     assert transport.written.endswith(b"No HTTP/1.1 here.\n")
     assert transport.ended == "closed"
+
+
+async def test_a_body_that_is_too_large_is_refused_and_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "LARGEST_BODY_BYTES", 10)
+    calls, transport = Calls(wire.Reply(200, b"x")), Recorded()
+    connection = Connection(calls, set())
+    connection.connection_made(transport)  # type: ignore[arg-type]
+    connection.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n" + bytes(11) + REQUEST)
+    connection.data_received(REQUEST)
+    assert transport.written.count(b"HTTP/1.1 ") - 1 == transport.written.count(b"HTTP/1.1 400 ") == 1
+    assert (transport.ended, calls.finished) == ("closed", [])
 
 
 async def test_an_answer_whose_caller_leaves_while_it_waits_is_not_sent() -> None:

@@ -18,7 +18,7 @@ def arm(caller: Any, fault: str, **fields: Any) -> str:
 
 
 def weather(caller: Any, city: str = "Tokyo") -> Any:
-    return caller.call("weather", "GET", "/data/2.5/weather", query=f"q={city}")
+    return caller.call("weather", "GET", "/data/2.5/weather", query=f"q={city}&appid=k")
 
 
 def events(caller: Any) -> list[str]:

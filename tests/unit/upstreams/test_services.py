@@ -103,18 +103,22 @@ def test_weather_of_a_city_by_any_of_its_names(caller: Any, city: str) -> None:
 @pytest.mark.parametrize(
     ("query", "status"),
     [
-        ("q=Atlantis", 404),
-        ("", 400),
+        ("q=Atlantis&appid=k", 404),
+        ("appid=k", 400),
         ("q=Tokyo&appid=invalid", 401),
-        ("lat=35.7", 400),
-        ("lat=x&lon=1", 400),
-        ("lat=91&lon=1", 400),
-        ("lat=nan&lon=1", 400),
+        ("q=Tokyo&appid=", 401),
+        ("q=Tokyo", 401),
+        ("", 401),
+        ("lat=35.7&appid=k", 400),
+        ("lat=x&lon=1&appid=k", 400),
+        ("lat=91&lon=1&appid=k", 400),
+        ("lat=nan&lon=1&appid=k", 400),
     ],
 )
 def test_weather_refuses(caller: Any, query: str, status: int) -> None:
     answer = caller.call("weather", "GET", "/data/2.5/weather", query=query)
     assert answer.status == status
+    assert set(answer.json) == {"cod", "message"}
     assert int(answer.json["cod"]) == status
 
 
@@ -122,8 +126,8 @@ def test_weather_refuses(caller: Any, query: str, status: int) -> None:
     ("latitude", "longitude", "city"), [(35.6, 139.9, "Tokyo"), (-40, 170, "Sydney"), (35.1, -179, "Sapporo")]
 )
 def test_weather_of_the_nearest_city(caller: Any, latitude: float, longitude: float, city: str) -> None:
-    found = caller.call("weather", "GET", "/data/2.5/weather", query=f"lat={latitude}&lon={longitude}").json
-    named = caller.call("weather", "GET", "/data/2.5/weather", query=f"q={city}").json
+    found = caller.call("weather", "GET", "/data/2.5/weather", query=f"lat={latitude}&lon={longitude}&appid=k").json
+    named = caller.call("weather", "GET", "/data/2.5/weather", query=f"q={city}&appid=k").json
     assert found == named
     assert (found["name"], found["cod"]) == (city, 200)
 
@@ -134,6 +138,24 @@ def test_news(caller: Any) -> None:
     assert found["totalResults"] == len(found["articles"])
     assert set(found["articles"][0]) >= {"source", "title", "description", "url", "publishedAt"}
     assert caller.call("news", "GET", "/v2/top-headlines", query="apiKey=k").json["code"] == "parametersMissing"
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "code"),
+    [
+        ("country=jp", {}, "apiKeyMissing"),
+        ("country=jp&apiKey=", {}, "apiKeyMissing"),
+        ("country=jp&apiKey=invalid", {}, "apiKeyInvalid"),
+        ("country=jp", {"x-api-key": "invalid"}, "apiKeyInvalid"),
+        ("country=jp", {"x-api-key": "k"}, None),
+        ("country=jp", {"authorization": "Bearer k"}, None),
+    ],
+)
+def test_news_wants_a_key(caller: Any, query: str, headers: dict[str, str], code: str | None) -> None:
+    answer = caller.call("news", "GET", "/v2/top-headlines", query=query, headers=headers)
+    assert answer.status == (401 if code else 200)
+    assert answer.json.get("code") == code
+    assert set(answer.json) == ({"status", "code", "message"} if code else {"status", "totalResults", "articles"})
 
 
 def test_time_of_a_zone(caller: Any) -> None:
@@ -155,7 +177,7 @@ def test_fortune(caller: Any) -> None:
     ("upstream", "method", "path", "query", "body", "documented_s"),
     [
         ("time", "GET", "/api/timezone/Asia/Tokyo", "", None, 1.2),
-        ("weather", "GET", "/data/2.5/weather", "q=Tokyo", None, 3.5),
+        ("weather", "GET", "/data/2.5/weather", "q=Tokyo&appid=k", None, 3.5),
         ("fortune", "GET", "/fortune", "", None, 0.8),
     ],
 )
