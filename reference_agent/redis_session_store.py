@@ -7,10 +7,12 @@ The same table of places as in `session_store.py`, kept in:
     standing           sorted set of those protected: by their last turn, and what they have earned by talking
     creating           sorted set of users by when their creation is given up
     owners             hash: conversation -> user
-    condemned, lost    sorted sets: conversations by since when, lost creations by until when
+    condemned, lost    sorted sets: conversations by when somebody should try, lost creations by until when
+    condemned:owner, condemned:tries   hashes: conversation -> user, -> attempts; condemned:of:<user>   set of theirs
     turn:<user>        who has the turn, for as long as Redis keeps it; waiting:<user>, asked:<user>: who is next
     messages:<conversation>    list of JSON
     spend:<day>, spend:<day>:<user>, spender:<user>    hashes of sums and detail; set of the days of which there is any
+    day-key:<day>, erased:<day>:<pseudonym>     see `pseudonym`; hash of what was spent, and how often they were erased
 
 A script is a transaction, so the number of live conversations is bounded at every moment, over all replicas. Leases of
 turns run by Redis's own clock: machines whose clocks differ still take turns. What Redis forgets when it dies, users
@@ -28,8 +30,12 @@ from typing import Any, Final
 
 from reference_agent.redis_link import PREFIX, RedisLink, Script
 from reference_agent.session_store import (
+    AFTER_MIDNIGHT_S,
     ASKS_AGAIN_WITHIN_S,
+    DAY_S,
+    DELETED_AT_ONCE,
     EARNED_BY_TALKING,
+    LONGEST_REST_S,
     SOMEBODY_IS_AT_IT_S,
     BeingCreated,
     Bounds,
@@ -38,12 +44,17 @@ from reference_agent.session_store import (
     Known,
     MustCreate,
     MustDelete,
+    Spent,
+    new_day_key,
+    pseudonym,
 )
 
 _ANSWER_S: Final = 2.0
 """A Redis that has not answered by then is down, as far as a turn is concerned. One answers within a millisecond."""
 _SPEND_DETAIL_S: Final = 35 * 86400
 """How long it is known on whom what was spent: a month's bill can be looked into until the next one comes."""
+_DAY_KEY_S: Final = round(DAY_S + AFTER_MIDNIGHT_S)
+"""A key is there as long as its day, whenever in it it was made."""
 
 _SHARED: Final = """
 local P = KEYS[1]
@@ -62,9 +73,13 @@ local function drop(user)
   call('DEL', session(user))
 end
 
-local function condemn(user, conversation, since)
-  drop(user)
-  call('ZADD', CONDEMNED, 'NX', since, conversation)
+local function condemned_of(user) return P .. 'condemned:of:' .. user end
+
+local function condemn(user, conversation, due)
+  if call('HGET', session(user), 'conversation') == conversation then drop(user) end
+  if call('ZADD', CONDEMNED, 'NX', due, conversation) == 0 then return end
+  call('HSET', P .. 'condemned:owner', conversation, user)
+  call('SADD', condemned_of(user), conversation)
 end
 
 local function lose(until_, most)
@@ -112,7 +127,7 @@ for _, set in ipairs({ONCE, AGAIN}) do
   until #page < 100
 end
 if not victim then return {'full'} end
-condemn(victim, conversation, now)
+condemn(victim, conversation, now + ARGV[5])
 return {'must delete', conversation}
 """
 
@@ -123,7 +138,7 @@ if call('EXISTS', key) == 1 and call('HSETNX', key, 'conversation', conversation
   call('HSET', OWNERS, conversation, user)
   call('ZREM', CREATING, user)
 else
-  call('ZADD', CONDEMNED, 'NX', 0, conversation)  -- its place was given up: nobody would ever find it
+  condemn(user, conversation, 0)  -- its place was given up: nobody would ever find it
 end
 """
 
@@ -161,18 +176,21 @@ end
 _CONDEMN: Final = """
 local conversation = call('HGET', session(ARGV[1]), 'conversation')
 if conversation then condemn(ARGV[1], conversation, ARGV[2]) end
-return conversation
+return call('SMEMBERS', condemned_of(ARGV[1]))
 """
 
 _FORGET: Final = """
 local user = call('HGET', OWNERS, ARGV[1])
 if user then drop(user) end
+local owner = call('HGET', P .. 'condemned:owner', ARGV[1])
+if owner then call('SREM', condemned_of(owner), ARGV[1]) end
+for _, of in ipairs({'owner', 'tries'}) do call('HDEL', P .. 'condemned:' .. of, ARGV[1]) end
 call('ZREM', CONDEMNED, ARGV[1])
 """
 
 _EXPIRE: Final = """
 local now, probation_s, session_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local overdue = now - tonumber(ARGV[4])
+local at_it_s, longest_s = tonumber(ARGV[4]), tonumber(ARGV[7])
 call('ZREMRANGEBYSCORE', LOST, '-inf', now)
 for _, user in ipairs(call('ZRANGEBYSCORE', CREATING, '-inf', now)) do
   drop(user)
@@ -181,10 +199,15 @@ end
 for set, life_s in pairs({[ONCE] = probation_s, [AGAIN] = session_s, [PROTECTED] = session_s}) do
   for _, user in ipairs(call('ZRANGEBYSCORE', set, '-inf', now - life_s)) do
     local found = call('HMGET', session(user), 'conversation', 'leased_until')
-    if found[1] and tonumber(found[2]) <= now then condemn(user, found[1], overdue) end
+    if found[1] and tonumber(found[2]) <= now then condemn(user, found[1], now) end
   end
 end
-return call('ZRANGEBYSCORE', CONDEMNED, '-inf', overdue)
+local due = call('ZRANGEBYSCORE', CONDEMNED, '-inf', now, 'LIMIT', 0, ARGV[8])
+for _, one in ipairs(due) do
+  local tries = call('HINCRBY', P .. 'condemned:tries', one, 1) - 1
+  call('ZADD', CONDEMNED, now + math.min(at_it_s * 2 ^ tries, longest_s), one)
+end
+return due
 """
 
 _TURN: Final = """
@@ -225,8 +248,28 @@ if call('GET', turn) == holder then call('DEL', turn) end
 leave(holder)
 """
 
+_ERASED: Final = (
+    f"local erased_s = {_DAY_KEY_S}"
+    + """
+local function erased(day, name) return P .. 'erased:' .. day .. ':' .. name end
+local function book_erased(day, name, times, usd)
+  call('HINCRBY', erased(day, name), 'times', times)
+  call('HINCRBYFLOAT', erased(day, name), 'usd', usd)
+  call('EXPIRE', erased(day, name), erased_s)
+end
+"""
+)
+
 _SPEND: Final = """
-local day, user, model, kept_s = ARGV[1], ARGV[2], ARGV[3], ARGV[8]
+local day, user, model, kept_s, erasures, name = ARGV[1], ARGV[2], ARGV[3], ARGV[8], ARGV[9], ARGV[10]
+if erasures ~= '' then
+  if name == '' or call('EXISTS', P .. 'day-key:' .. day) == 0 then
+    user = ''  -- the day is long over, and nobody can tell any more
+  elseif (call('HGET', erased(day, name), 'times') or '0') ~= erasures then
+    user = ''
+    book_erased(day, name, 0, ARGV[7])
+  end
+end
 local detail, spender = P .. 'spend:' .. day .. ':' .. user, P .. 'spender:' .. user
 for i, what in ipairs({'prompt_tokens', 'completion_tokens', 'characters'}) do
   if ARGV[3 + i] ~= '0' then call('HINCRBY', detail, model .. ' ' .. what, ARGV[3 + i]) end
@@ -243,6 +286,10 @@ call('EXPIRE', P .. 'spend:' .. day, kept_s)
 
 _FORGET_SPENDER: Final = """
 local user, kept_s = ARGV[1], ARGV[2]
+for i = 3, #ARGV, 2 do
+  local day, name = ARGV[i], ARGV[i + 1]
+  book_erased(day, name, 1, call('HGET', P .. 'spend:' .. day .. ':' .. user, 'usd') or 0)
+end
 for _, day in ipairs(call('SMEMBERS', P .. 'spender:' .. user)) do
   local detail, nobody = P .. 'spend:' .. day .. ':' .. user, P .. 'spend:' .. day .. ':'
   local booked = call('HGETALL', detail)
@@ -279,8 +326,10 @@ class RedisSessionStore:
         self._begin_turn = self._script(_TURN + _BEGIN_TURN)
         self._keep_turn = self._script(_TURN + _KEEP_TURN)
         self._end_turn = self._script(_TURN + _END_TURN)
-        self._spend = self._script(_SPEND)
-        self._forget_spender = self._script(_FORGET_SPENDER)
+        self._spend = self._script(_ERASED + _SPEND)
+        self._forget_spender = self._script(_ERASED + _FORGET_SPENDER)
+        self._today: tuple[int, bytes] | None = None
+        """The latest day that was asked about, and its key."""
 
     def trouble(self) -> str:
         return self._link.trouble
@@ -289,7 +338,7 @@ class RedisSessionStore:
         return bool(await self._do(self._redis.hexists(f"{PREFIX}session:{user_id}", "conversation")))
 
     async def claim(self, user_id: str, now: float, until: float) -> Claim:
-        what, *more = await self._claim([user_id, now, until, self._bounds.places])
+        what, *more = await self._claim([user_id, now, until, self._bounds.places, SOMEBODY_IS_AT_IT_S])
         match what:
             case "known":
                 return Known(more[0], more[1] if len(more) > 1 else None)
@@ -314,9 +363,8 @@ class RedisSessionStore:
         earns = [EARNED_BY_TALKING, bounds.session_s]
         await self._ended([user_id, now, int(had_a_turn), bounds.protected, *earns, *more])
 
-    async def condemn(self, user_id: str, now: float) -> str | None:
-        conversation: str | None = await self._condemn([user_id, now])
-        return conversation
+    async def condemn(self, user_id: str, now: float) -> list[str]:
+        return list(await self._condemn([user_id, now + SOMEBODY_IS_AT_IT_S]))
 
     async def forget(self, conversation: str) -> None:
         await self._forget([conversation])
@@ -324,7 +372,7 @@ class RedisSessionStore:
     async def expire(self, now: float) -> list[str]:
         bounds = self._bounds
         lives = [bounds.probation_s, bounds.session_s, SOMEBODY_IS_AT_IT_S, bounds.lost_s, bounds.lost]
-        return list(await self._expire([now, *lives]))
+        return list(await self._expire([now, *lives, LONGEST_REST_S, DELETED_AT_ONCE]))
 
     async def begin_turn(self, user_id: str, holder: str, now: float, until: float) -> bool:
         patience_ms = round(ASKS_AGAIN_WITHIN_S * 1000)
@@ -360,19 +408,42 @@ class RedisSessionStore:
         completion_tokens: int,
         characters: int,
         usd: float,
+        erasures: int | None = None,
     ) -> None:
         booked = [day, user_id, model, prompt_tokens, completion_tokens, characters, repr(usd), _SPEND_DETAIL_S]
-        await self._spend(booked)
+        name = ""
+        if erasures is not None and (day_key := await self._day_key_if_kept(day)) is not None:
+            name = pseudonym(day_key, user_id)
+        await self._spend([*booked, "" if erasures is None else erasures, name])
 
-    async def spent(self, day: int, user_id: str) -> tuple[float, float]:
-        async with self._redis.pipeline(transaction=False) as both:
-            both.hget(f"{PREFIX}spend:{day}:{user_id}", "usd")
-            both.hget(f"{PREFIX}spend:{day}", "usd")
-            of_user, of_all = await self._do(both.execute())
-        return float(of_user or 0), float(of_all or 0)
+    async def spent(self, day: int, user_id: str) -> Spent:
+        name = pseudonym(await self._day_key(day), user_id)
+        async with self._redis.pipeline(transaction=False) as all_three:
+            all_three.hget(f"{PREFIX}spend:{day}:{user_id}", "usd")
+            all_three.hget(f"{PREFIX}spend:{day}", "usd")
+            all_three.hmget(f"{PREFIX}erased:{day}:{name}", "usd", "times")
+            of_user, of_all, (of_erased, times) = await self._do(all_three.execute())
+        return Spent(float(of_user or 0) + float(of_erased or 0), float(of_all or 0), int(times or 0))
 
-    async def forget_spender(self, user_id: str) -> None:
-        await self._forget_spender([user_id, _SPEND_DETAIL_S])
+    async def forget_spender(self, user_id: str, day: int) -> None:
+        # A turn of yesterday's may be under way.
+        names = [(one, pseudonym(await self._day_key(one), user_id)) for one in (day - 1, day)]
+        await self._forget_spender([user_id, _SPEND_DETAIL_S, *(part for name in names for part in name)])
+
+    async def _day_key(self, day: int) -> bytes:
+        if self._today is None or self._today[0] != day:
+            async with self._redis.pipeline(transaction=False) as both:
+                both.set(f"{PREFIX}day-key:{day}", new_day_key().hex(), ex=_DAY_KEY_S, nx=True)
+                both.get(f"{PREFIX}day-key:{day}")
+                _, kept = await self._do(both.execute())
+            self._today = day, bytes.fromhex(kept)
+        return self._today[1]
+
+    async def _day_key_if_kept(self, day: int) -> bytes | None:
+        if self._today is not None and self._today[0] == day:
+            return self._today[1]
+        kept = await self._do(self._redis.get(f"{PREFIX}day-key:{day}"))
+        return None if kept is None else bytes.fromhex(kept)
 
     async def close(self) -> None:
         await self._link.close()

@@ -13,10 +13,12 @@ that share the store.
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from reference_agent.sqlite_file import SqliteFile
 
@@ -70,8 +72,51 @@ class Full:
 Claim = Known | MustCreate | MustDelete | BeingCreated | Full
 
 
+class Spent(NamedTuple):
+    """What was spent on a day, US dollars."""
+
+    user_usd: float
+    all_usd: float
+    erasures: int
+    """How often the user has been erased that day. Who is told this as a turn is let in, and hands it on with each
+    booking of that turn, books on nobody from the next erasure on."""
+
+
 SOMEBODY_IS_AT_IT_S = 5.0
 """Whoever condemns a conversation goes on to delete it; so long they are left alone."""
+LONGEST_REST_S = 60.0
+"""What cannot be deleted is left alone for twice as long after each attempt, up to this: others come first."""
+_DOUBLINGS = 10  # further ones change nothing
+DELETED_AT_ONCE = 20
+"""Attempts at deletions under way at once, in one process."""
+
+
+def rest_s(tries: int) -> float:
+    """Return for how many seconds others leave alone what is being tried after so many attempts in vain."""
+    return float(min(SOMEBODY_IS_AT_IT_S * 2 ** min(tries, _DOUBLINGS), LONGEST_REST_S))
+
+
+DAY_S = 86400
+AFTER_MIDNIGHT_S = 3600.0
+"""So long after its end a day's key is kept, for the turns that it ends in the middle of."""
+
+
+def new_day_key() -> bytes:
+    """Return a key for the pseudonyms of a day."""
+    return secrets.token_bytes(32)
+
+
+def pseudonym(day_key: bytes, user_id: str) -> str:
+    """Return under which name a day's budget remembers a user who was erased on it.
+
+    It has to be known for the rest of the day what was spent on them, or an erasure would be a new budget. Nothing but
+    the sum and the number of erasures is kept under it, and as long as there is the key, one has to have the id already
+    to find them. The key is random, and thrown away soon after its day: from then on nobody, whoever has ids to try,
+    can tell of whom a sum was, or that two days' are of the same one; and the sums go with the key.
+    """
+    return hashlib.blake2b(user_id.encode(), key=day_key, digest_size=16).hexdigest()
+
+
 EARNED_BY_TALKING = 10.0
 """Who has talked for a minute is protected as if their last turn had been ten minutes later than it was. Those who are
 protected make room for each other in that order: by the last turn alone, a flood of ids that come twice within a second
@@ -110,8 +155,8 @@ class SessionStore(Protocol):
         """The lease is over; `said` is what has been said in the conversation by now, as in `Known`."""
         ...
 
-    async def condemn(self, user_id: str, now: float) -> str | None:
-        """Part the user from their conversation, which is to be deleted upstream; return it."""
+    async def condemn(self, user_id: str, now: float) -> list[str]:
+        """Part the user from their conversation, which is to be deleted upstream; return all of theirs that are."""
         ...
 
     async def forget(self, conversation: str) -> None:
@@ -119,7 +164,10 @@ class SessionStore(Protocol):
         ...
 
     async def expire(self, now: float) -> list[str]:
-        """Condemn what has outlived its time; return what is to be deleted upstream, and nobody is just deleting."""
+        """Condemn what has outlived its time; return some of what is to be deleted upstream now, oldest attempt first.
+
+        It is the caller's for as long as `rest_s` says, and comes again after that unless it has been forgotten.
+        """
         ...
 
     async def begin_turn(self, user_id: str, holder: str, now: float, until: float) -> bool:
@@ -158,16 +206,29 @@ class SessionStore(Protocol):
         completion_tokens: int,
         characters: int,
         usd: float,
+        erasures: int | None = None,
     ) -> None:
-        """Book what was spent on a user; `day` counts from 1970."""
+        """Book what was spent on a user; on nobody, when the user was erased meanwhile.
+
+        Args:
+            day: of the turn that it was spent in, counted from 1970.
+            user_id: on whom.
+            model: what it was spent for.
+            prompt_tokens: read.
+            completion_tokens: written.
+            characters: spoken.
+            usd: US dollars.
+            erasures: how often the user had been erased that day when the turn was let in; None: the user is known to
+                be here still.
+        """
         ...
 
-    async def spent(self, day: int, user_id: str) -> tuple[float, float]:
-        """Return what was spent that day on the user, and on everybody; US dollars."""
+    async def spent(self, day: int, user_id: str) -> Spent:
+        """Return what was spent that day on the user, erased or not, and on everybody."""
         ...
 
-    async def forget_spender(self, user_id: str) -> None:
-        """Keep what was spent, and forget on whom."""
+    async def forget_spender(self, user_id: str, day: int) -> None:
+        """Keep what was spent, and forget on whom; for the rest of the day `pseudonym` says what is known."""
         ...
 
     async def close(self) -> None:
@@ -175,7 +236,7 @@ class SessionStore(Protocol):
         ...
 
 
-_VERSION = 3  # of the tables; a file of another version is refused, not guessed at
+_VERSION = 4  # of the tables; a file of another version is refused, not guessed at
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
     user_id TEXT PRIMARY KEY,
@@ -190,7 +251,14 @@ CREATE TABLE IF NOT EXISTS sessions (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_age ON sessions (protected, last_turn_at);
 CREATE INDEX IF NOT EXISTS by_standing ON sessions (protected, standing);
-CREATE TABLE IF NOT EXISTS condemned (conversation TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS condemned (
+    conversation TEXT PRIMARY KEY,
+    due REAL NOT NULL,                  -- when somebody should try to delete it
+    owner TEXT NOT NULL DEFAULT '',     -- whose it was, who may ask to have it deleted; '' nobody knows
+    tries INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS condemned_by_owner ON condemned (owner);
+CREATE INDEX IF NOT EXISTS condemned_by_due ON condemned (due);
 CREATE TABLE IF NOT EXISTS lost (until REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS messages (
     number INTEGER PRIMARY KEY, conversation TEXT NOT NULL, role TEXT NOT NULL, text TEXT NOT NULL
@@ -202,6 +270,11 @@ CREATE TABLE IF NOT EXISTS spend (
     PRIMARY KEY (day, user_id, model)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS spend_of_day (day INTEGER PRIMARY KEY, usd REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS day_keys (day INTEGER PRIMARY KEY, key BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS erased (
+    day INTEGER NOT NULL, pseudonym TEXT NOT NULL, times INTEGER NOT NULL, usd REAL NOT NULL,
+    PRIMARY KEY (day, pseudonym)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS turns (
     user_id TEXT PRIMARY KEY, holder TEXT NOT NULL, until REAL NOT NULL
 ) WITHOUT ROWID;
@@ -215,7 +288,12 @@ _UPGRADES = {
 ALTER TABLE sessions ADD COLUMN first_turn_at REAL;
 ALTER TABLE sessions ADD COLUMN standing REAL NOT NULL DEFAULT 0;
 UPDATE sessions SET first_turn_at = last_turn_at, standing = last_turn_at;
-"""
+""",
+    3: """
+ALTER TABLE condemned RENAME COLUMN since TO due;
+ALTER TABLE condemned ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+ALTER TABLE condemned ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
+""",
 }
 _BOOK = """
 INSERT INTO spend VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, user_id, model) DO UPDATE SET
@@ -223,6 +301,10 @@ INSERT INTO spend VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, user_id, model)
     completion_tokens = completion_tokens + excluded.completion_tokens,
     characters = characters + excluded.characters,
     usd = usd + excluded.usd
+"""
+_BOOK_ERASED = """
+INSERT INTO erased VALUES (?, ?, ?, ?)
+    ON CONFLICT (day, pseudonym) DO UPDATE SET times = times + excluded.times, usd = usd + excluded.usd
 """
 
 
@@ -232,6 +314,8 @@ class SqliteSessionStore:
     def __init__(self, path: Path | None, bounds: Bounds) -> None:
         self._bounds = bounds
         self._file = SqliteFile("sessions", path, _SCHEMA, _VERSION, _UPGRADES)
+        self._today: tuple[int, bytes] | None = None
+        """The latest day that was asked about, and its key."""
 
     def trouble(self) -> str:
         return self._file.trouble
@@ -272,12 +356,14 @@ class SqliteSessionStore:
         ).fetchone()
         if victim is None:
             return Full()
-        self._condemn(db, victim[0], victim[1], now)
+        self._condemn(db, victim[0], victim[1], now + SOMEBODY_IS_AT_IT_S)
         return MustDelete(victim[1])
 
-    def _condemn(self, db: sqlite3.Connection, user_id: str, conversation: str, since: float) -> None:
-        db.execute("DELETE FROM sessions WHERE user_id = ?", (user_id,))
-        db.execute("INSERT OR IGNORE INTO condemned VALUES (?, ?)", (conversation, since))
+    def _condemn(self, db: sqlite3.Connection, user_id: str, conversation: str, due: float) -> None:
+        db.execute("DELETE FROM sessions WHERE user_id = ? AND conversation = ?", (user_id, conversation))
+        db.execute(
+            "INSERT OR IGNORE INTO condemned (conversation, due, owner) VALUES (?, ?, ?)", (conversation, due, user_id)
+        )
 
     async def created(self, user_id: str, conversation: str) -> None:
         def work(db: sqlite3.Connection) -> None:
@@ -286,7 +372,7 @@ class SqliteSessionStore:
                 (conversation, user_id),
             )
             if placed.rowcount == 0:  # its place was given up: nobody would ever find it
-                db.execute("INSERT OR IGNORE INTO condemned VALUES (?, 0)", (conversation,))
+                self._condemn(db, user_id, conversation, 0.0)
 
         await self._file.do(work)
 
@@ -334,15 +420,14 @@ class SqliteSessionStore:
 
         await self._file.do(work)
 
-    async def condemn(self, user_id: str, now: float) -> str | None:
-        def work(db: sqlite3.Connection) -> str | None:
+    async def condemn(self, user_id: str, now: float) -> list[str]:
+        def work(db: sqlite3.Connection) -> list[str]:
             row = db.execute(
                 "SELECT conversation FROM sessions WHERE user_id = ? AND conversation IS NOT NULL", (user_id,)
             ).fetchone()
-            if row is None:
-                return None
-            self._condemn(db, user_id, row[0], now)
-            return str(row[0])
+            if row is not None:
+                self._condemn(db, user_id, row[0], now + SOMEBODY_IS_AT_IT_S)
+            return [row[0] for row in db.execute("SELECT conversation FROM condemned WHERE owner = ?", (user_id,))]
 
         return await self._file.do(work)
 
@@ -367,9 +452,17 @@ class SqliteSessionStore:
                 " last_turn_at <= CASE WHEN turns >= 2 THEN ? ELSE ? END",
                 (now, now - self._bounds.session_s, now - self._bounds.probation_s),
             ).fetchall():
-                self._condemn(db, user_id, conversation, now - SOMEBODY_IS_AT_IT_S)
-            overdue = (now - SOMEBODY_IS_AT_IT_S,)
-            return [row[0] for row in db.execute("SELECT conversation FROM condemned WHERE since <= ?", overdue)]
+                self._condemn(db, user_id, conversation, now)
+            for table in ("day_keys", "erased"):
+                db.execute(f"DELETE FROM {table} WHERE day < ?", ((now - AFTER_MIDNIGHT_S) // DAY_S,))
+            due = db.execute(
+                "SELECT conversation, tries FROM condemned WHERE due <= ? ORDER BY due LIMIT ?", (now, DELETED_AT_ONCE)
+            ).fetchall()
+            db.executemany(
+                "UPDATE condemned SET tries = tries + 1, due = ? WHERE conversation = ?",
+                [(now + rest_s(tries), conversation) for conversation, tries in due],
+            )
+            return [conversation for conversation, _ in due]
 
         return await self._file.do(work)
 
@@ -426,9 +519,11 @@ class SqliteSessionStore:
         completion_tokens: int,
         characters: int,
         usd: float,
+        erasures: int | None = None,
     ) -> None:
         def work(db: sqlite3.Connection) -> None:
-            db.execute(_BOOK, (day, user_id, model, prompt_tokens, completion_tokens, characters, usd))
+            owner = user_id if erasures is None else self._still_there(db, day, user_id, erasures, usd)
+            db.execute(_BOOK, (day, owner, model, prompt_tokens, completion_tokens, characters, usd))
             db.execute(
                 "INSERT INTO spend_of_day VALUES (?, ?) ON CONFLICT (day) DO UPDATE SET usd = usd + excluded.usd",
                 (day, usd),
@@ -436,14 +531,39 @@ class SqliteSessionStore:
 
         await self._file.do(work)
 
-    async def spent(self, day: int, user_id: str) -> tuple[float, float]:
-        of_user = "SELECT coalesce(sum(usd), 0) FROM spend WHERE day = ? AND user_id = ?"
-        of_all = "SELECT coalesce(sum(usd), 0) FROM spend_of_day WHERE day = ?"
-        spent: tuple[float, float] = await self._file.look(f"SELECT ({of_user}), ({of_all})", day, user_id, day)
-        return spent
+    def _still_there(self, db: sqlite3.Connection, day: int, user_id: str, erasures: int, usd: float) -> str:
+        """Return on whom to book what a turn took: the user, or nobody, as they were erased since it was let in."""
+        day_key = db.execute("SELECT key FROM day_keys WHERE day = ?", (day,)).fetchone()
+        if day_key is None:  # the day is long over, and nobody can tell any more
+            return ""
+        name = pseudonym(day_key[0], user_id)
+        times = "SELECT times FROM erased WHERE day = ? AND pseudonym = ?"
+        (by_now,) = db.execute(times, (day, name)).fetchone() or (0,)
+        if by_now == erasures:
+            return user_id
+        db.execute(_BOOK_ERASED, (day, name, 0, usd))
+        return ""
 
-    async def forget_spender(self, user_id: str) -> None:
+    async def spent(self, day: int, user_id: str) -> Spent:
+        if self._today is None or self._today[0] != day:
+            self._today = day, await self._file.do(lambda db: _day_key(db, day))
+        name = pseudonym(self._today[1], user_id)
+        of_user = "SELECT coalesce(sum(usd), 0) FROM spend WHERE day = ? AND user_id = ?"
+        of_erased = "FROM erased WHERE day = ? AND pseudonym = ?"
+        of_all = "SELECT coalesce(sum(usd), 0) FROM spend_of_day WHERE day = ?"
+        row = await self._file.look(
+            f"SELECT ({of_user}) + coalesce((SELECT usd {of_erased}), 0), ({of_all}),"
+            f" coalesce((SELECT times {of_erased}), 0)",
+            *(day, user_id, day, name, day, day, name),
+        )
+        return Spent(*row)
+
+    async def forget_spender(self, user_id: str, day: int) -> None:
         def work(db: sqlite3.Connection) -> None:
+            for one in (day - 1, day):  # a turn of yesterday's may be under way
+                usd = "SELECT coalesce(sum(usd), 0) FROM spend WHERE day = ? AND user_id = ?"
+                (spent_usd,) = db.execute(usd, (one, user_id)).fetchone()
+                db.execute(_BOOK_ERASED, (one, pseudonym(_day_key(db, one), user_id), 1, spent_usd))
             for row in db.execute("SELECT * FROM spend WHERE user_id = ?", (user_id,)).fetchall():
                 db.execute(_BOOK, (row[0], "", *row[2:]))
             db.execute("DELETE FROM spend WHERE user_id = ?", (user_id,))
@@ -452,6 +572,12 @@ class SqliteSessionStore:
 
     async def close(self) -> None:
         await self._file.close()
+
+
+def _day_key(db: sqlite3.Connection, day: int) -> bytes:
+    db.execute("INSERT OR IGNORE INTO day_keys VALUES (?, ?)", (day, new_day_key()))
+    (day_key,) = db.execute("SELECT key FROM day_keys WHERE day = ?", (day,)).fetchone()
+    return bytes(day_key)
 
 
 def _take_turn(

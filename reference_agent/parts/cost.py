@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from contextvars import ContextVar
 from typing import NamedTuple, Protocol
 
 from reference_agent.clock import Clock
@@ -11,7 +12,7 @@ from reference_agent.conversation import Usage
 from reference_agent.errors import Refused, Unavailable
 from reference_agent.parts.logging import Logging
 from reference_agent.parts.metrics import Metrics
-from reference_agent.session_store import SessionStore
+from reference_agent.session_store import DAY_S, SessionStore
 from reference_agent.settings import Settings
 
 
@@ -48,7 +49,6 @@ class DocumentedCost:
         pass
 
 
-_DAY_S = 86400
 SPEECH = "speech"
 """What speech is booked under, where thoughts are booked under their model."""
 
@@ -68,6 +68,18 @@ class _Booking(NamedTuple):
     completion_tokens: int
     characters: int
     usd: float
+    erasures: int | None
+
+
+class _LetIn(NamedTuple):
+    """Whose turn this is, of which day, and how often they had been erased on it."""
+
+    user_id: str
+    day: int
+    erasures: int | None
+
+
+_LET_IN: ContextVar[_LetIn | None] = ContextVar("let_in", default=None)
 
 
 class HardenedCost:
@@ -76,6 +88,9 @@ class HardenedCost:
     A turn is let in while there is budget left, so that the last one may overdraw it by what one turn costs. An answer
     that is there is not withheld because it cannot be booked: that is done later, before the next turn is let in. Only
     what may have been booked after all (a Redis that took it and did not say so) is not booked again, but logged.
+
+    What a turn takes is booked on who its user was as it was let in, on the day of that: speech, repeats and what comes
+    late find an erasure that was in between, and are booked on nobody. The budget of the day holds all the same.
     """
 
     needs_loop = True
@@ -91,10 +106,12 @@ class HardenedCost:
         self._late: deque[_Booking] = deque(maxlen=_LATE)
 
     async def allow(self, user_id: str) -> None:
-        user_usd, all_usd = await self._store.spent(self._day(), user_id)
+        day = self._day()
+        user_usd, all_usd, erasures = await self._store.spent(day, user_id)
         if self._late:
             await self._book_late()
-            user_usd, all_usd = await self._store.spent(self._day(), user_id)
+            user_usd, all_usd, erasures = await self._store.spent(day, user_id)
+        _LET_IN.set(_LetIn(user_id, day, erasures))
         if all_usd >= self._settings.budget_usd:
             self._logging.warned("budget_spent", usd=round(all_usd, 4))
             raise Refused(429, "budget_spent", self._until_tomorrow_s())
@@ -105,13 +122,12 @@ class HardenedCost:
         of_prompt, of_completion = self._prices_of(usage.model)
         usd = (usage.prompt_tokens * of_prompt + usage.completion_tokens * of_completion) / 1000
         self._metrics.spent(usage.model, usage.prompt_tokens + usage.completion_tokens, usd)
-        tokens = (usage.prompt_tokens, usage.completion_tokens)
-        await self._book(_Booking(self._day(), user_id, usage.model, *tokens, 0, usd))
+        await self._book(user_id, usage.model, usage.prompt_tokens, usage.completion_tokens, 0, usd)
 
     async def spoke(self, user_id: str, characters: int) -> None:
         usd = characters * self._settings.usd_per_1k_spoken / 1000
         self._metrics.spent(SPEECH, characters, usd)
-        await self._book(_Booking(self._day(), user_id, SPEECH, 0, 0, characters, usd))
+        await self._book(user_id, SPEECH, 0, 0, characters, usd)
 
     def _prices_of(self, model: str) -> tuple[float, float]:
         usual = self._settings.usd_per_1k_tokens
@@ -119,7 +135,13 @@ class HardenedCost:
         # An upstream may say which snapshot of a model it was: gpt-4o-2024-08-06.
         return table.get(model) or table.get(_SNAPSHOT.sub("", model)) or (usual, usual)
 
-    async def _book(self, booking: _Booking) -> None:
+    async def _book(self, user_id: str, *what: *tuple[str, int, int, int, float]) -> None:
+        let_in = _LET_IN.get()
+        if let_in is None or let_in.user_id != user_id:  # no turn: what was left of a job that is still there
+            let_in = _LetIn(user_id, self._day(), None)
+        await self._write(_Booking(let_in.day, user_id, *what, let_in.erasures))
+
+    async def _write(self, booking: _Booking) -> None:
         try:
             await self._store.spend(*booking)
         except Unavailable as failure:
@@ -130,13 +152,13 @@ class HardenedCost:
 
     async def _book_late(self) -> None:
         for booking in [self._late.popleft() for _ in range(len(self._late))]:
-            await self._book(booking)
+            await self._write(booking)
 
     def _day(self) -> int:
-        return int(self._clock.wall() // _DAY_S)
+        return int(self._clock.wall() // DAY_S)
 
     def _until_tomorrow_s(self) -> float:
-        return _DAY_S - self._clock.wall() % _DAY_S
+        return DAY_S - self._clock.wall() % DAY_S
 
 
 VARIANTS = {

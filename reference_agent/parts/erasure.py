@@ -20,7 +20,7 @@ from reference_agent.parts.jobs import Jobs
 from reference_agent.parts.logging import Logging
 from reference_agent.parts.turn_order import TurnOrder
 from reference_agent.said import asked_by
-from reference_agent.session_store import SessionStore
+from reference_agent.session_store import DAY_S, SessionStore
 from reference_agent.settings import Settings
 
 
@@ -105,10 +105,10 @@ class HardenedErasure:
         await self._forget_jobs(user_id, deadline)
         async with self._turn_order.turn_of(user_id, deadline):
             await self._leftovers.add("cache", user_id, user_id)
-            conversation = await self._store.condemn(user_id, self._clock.wall())
-            if conversation is not None:
+            now = self._clock.wall()
+            for conversation in await self._store.condemn(user_id, now):
                 await self._leftovers.add("conversation", conversation, user_id)
-            await self._store.forget_spender(user_id)
+            await self._store.forget_spender(user_id, int(now // DAY_S))
             left = await self._leftovers.clear(user_id)
         if left:
             self._logging.warned("erasure_incomplete", left=left)

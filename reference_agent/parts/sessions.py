@@ -263,15 +263,23 @@ class HardenedSessions:
             await self._clock.sleep(_KEEP_HOUSE_S)
             try:
                 await self.keep_house_once()
-            except (Unavailable, OutOfTime):
-                continue  # the upstream is down; what is condemned waits
+            except Unavailable:
+                continue  # the store is down; what is condemned waits
             except Exception as bug:
                 self._logging.bug("housekeeping", bug)
 
     async def keep_house_once(self) -> None:
         """Delete what is condemned or has expired, and give back the places of lost creations."""
-        for conversation in await self._store.expire(self._clock.wall()):
+        while some := await self._store.expire(self._clock.wall()):
+            await asyncio.gather(*map(self._delete_if_possible, some))
+
+    async def _delete_if_possible(self, conversation: str) -> None:
+        try:
             await self._delete(conversation, Deadline.after(self._clock, _DELETE_S))
+        except (Unavailable, OutOfTime):
+            pass  # the upstream or the store is down; it waits
+        except Exception as bug:  # it rests, longer each time, and none of the others has to wait for it
+            self._logging.bug("housekeeping", bug)
 
 
 VARIANTS = {"documented": DocumentedSessions, "proposed": ProposedSessions, "hardened": HardenedSessions}

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -70,3 +75,41 @@ def test_what_could_not_be_deleted_is_deleted_by_the_next_process(
     agent.restart()
     until(lambda: not list(_left(agent)), agent.log.read_text)
     assert agent.client.delete("/users/u").json() == {"erased": True, "left": []}
+
+
+def _rows(sessions: Path, query: str) -> list[Any]:
+    with contextlib.closing(sqlite3.connect(sessions)) as db:
+        return db.execute(query).fetchall()
+
+
+def test_what_is_spent_after_an_erasure_is_booked_on_nobody(start_agent: Callable[..., Agent], tmp_path: Path) -> None:
+    sessions = tmp_path / "sessions.sqlite"
+    agent = start_agent("responses", AGENT_SESSION_STORE=f"sqlite:{sessions}", AGENT_TTS_FIRST_BYTE_S="30")
+    agent.chat("v", "こんにちは")
+    agent.stand.arm("slow", upstream="tts", delay_s=3.0)
+    speaking = threading.Thread(target=agent.chat, args=("u", "今何時？"))
+    speaking.start()
+    # What it thought is booked, and its turn is over: only the speech is waited for.
+    until(lambda: _rows(sessions, "SELECT 1 FROM spend WHERE user_id = 'u'"), agent.log.read_text)
+    assert agent.client.delete("/users/u").json() == {"erased": True, "left": []}
+    speaking.join()
+    of_speech = _rows(sessions, "SELECT user_id FROM spend WHERE model = 'speech'")
+    assert of_speech == [("",), ("v",)]
+    assert not _rows(sessions, "SELECT 1 FROM spend WHERE user_id = 'u'")
+
+
+@pytest.mark.parametrize("sessions", ["a file", "redis"])
+def test_what_expired_while_it_could_not_be_deleted_is_left_until_it_is_gone(
+    sessions: str, start_agent: Callable[..., Agent], redis_url: str
+) -> None:
+    store = {"AGENT_SESSION_STORE": redis_url} if sessions == "redis" else {}
+    agent = start_agent("responses", AGENT_PROBATION_S="1", **store)
+    agent.chat("u", "合言葉は山です")
+    route = "DELETE /v1/conversations/{conversation_id}"
+    down = agent.stand.arm("status", upstream="openai", route=route, status=503)
+    until(lambda: any(call["route"] == route for call in agent.stand.calls()), agent.log.read_text)
+    response = agent.client.delete("/users/u")
+    assert (response.status_code, response.json()) == (202, {"erased": False, "left": ["conversation"]})
+    agent.stand.lift(down)
+    until(lambda: agent.client.delete("/users/u").status_code == 200, agent.log.read_text)
+    assert not list(_left(agent))

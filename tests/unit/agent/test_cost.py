@@ -41,8 +41,8 @@ async def test_hardened_one_books_by_user_and_day() -> None:
     await cost.thought("u", _TURN)
     await cost.spoke("u", 40)
     await cost.thought("v", _TURN)
-    assert await store.spent(0, "u") == pytest.approx((0.0606, 0.0906))
-    assert await store.spent(1, "u") == (0, 0)
+    assert await store.spent(0, "u") == pytest.approx((0.0606, 0.0906, 0))
+    assert await store.spent(1, "u") == (0, 0, 0)
     await store.close()
 
 
@@ -78,11 +78,11 @@ async def test_an_answer_outlives_the_store_and_is_booked_once_it_is_back(
     await cost.spoke("u", 40)
     assert log.events == ["spend_not_booked"] * 2
     await cost.allow("v")
-    assert await store.spent(0, "u") == (0, 0), "tried once more, and still down"
+    assert await store.spent(0, "u") == (0, 0, 0), "tried once more, and still down"
     store.failure = None
     for _ in range(2):
         await cost.allow("v")
-        assert await store.spent(0, "u") == pytest.approx((spent_usd, spent_usd)), "never twice"
+        assert await store.spent(0, "u") == pytest.approx((spent_usd, spent_usd, 0)), "never twice"
     await store.close()
 
 
@@ -109,4 +109,37 @@ async def test_a_spent_budget_refuses_everybody() -> None:
     with pytest.raises(Refused) as refused:
         await cost.allow("u")
     assert refused.value.code == "budget_spent"
+    await store.close()
+
+
+async def test_what_is_booked_after_an_erasure_is_nobodys_and_of_the_budget_all_the_same() -> None:
+    clock = HeldClock()
+    chosen = settings(user_budget_usd=0.05)
+    store = StoreThatIsDown(None, bounds(chosen))
+    cost = HardenedCost(chosen, clock, store, KeptLog(), DocumentedMetrics())
+
+    async def booked_on() -> list[str]:
+        spenders = "SELECT DISTINCT user_id FROM spend"
+        return await store._file.do(lambda db: [row[0] for row in db.execute(spenders)])
+
+    await cost.allow("u")
+    await cost.thought("u", _TURN)
+    assert await booked_on() == ["u"]
+    store.failure = Unavailable("sessions", "down", never_arrived=True)
+    await cost.spoke("u", 40)
+    store.failure = None
+    await store.forget_spender("u", 0)
+    clock.time = 86400.0  # and midnight passes
+    await cost.spoke("u", 40)
+    await cost.allow("v")  # books what is late
+    assert await booked_on() == [""]
+    clock.time = 0.0
+    await cost.allow("u")
+    await cost.thought("u", _TURN)
+    assert sorted(await booked_on()) == ["", "u"], "who comes back is somebody again"
+    for _ in range(3):
+        await store.forget_spender("u", 0)
+        with pytest.raises(Refused) as refused:
+            await cost.allow("u")
+        assert refused.value.code == "user_budget_spent", "an erasure is no new budget"
     await store.close()

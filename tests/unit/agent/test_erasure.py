@@ -81,7 +81,9 @@ async def test_hardened_one_deletes_here_and_upstream_as_often_as_one_likes() ->
     assert house.engine.deleted == ["thread_1"]
     assert not await house.store.knows("u/with a slash")
     assert await house.store.knows("v")
-    assert await house.store.spent(0, "u/with a slash") == (0, 0.02), "what was spent stays, on whom does not"
+    assert await house.store.spent(0, "u/with a slash") == (0.01, 0.02, 2), "the budget of the day holds"
+    spenders = await house.store._file.do(lambda db: db.execute("SELECT user_id FROM spend").fetchall())
+    assert spenders == [("",), ("v",)], "what was spent stays, on whom does not"
     await house.store.close()
 
 

@@ -8,12 +8,17 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from reference_agent.redis_session_store import RedisSessionStore
 from reference_agent.session_store import (
+    AFTER_MIDNIGHT_S,
     ASKS_AGAIN_WITHIN_S,
+    DAY_S,
+    DELETED_AT_ONCE,
     BeingCreated,
     Bounds,
     Full,
@@ -206,13 +211,58 @@ async def test_what_is_in_use_does_not_expire(open_store: Stores) -> None:
 async def test_what_somebody_is_just_deleting_is_left_to_them_for_a_while(open_store: Stores) -> None:
     store = open_store()
     await turn(store, "u", NOW)
-    assert await store.condemn("u", NOW) == "of u"
-    assert await store.condemn("u", NOW) is None
-    assert await store.condemn("nobody", NOW) is None
+    assert await store.condemn("u", NOW) == ["of u"]
+    assert await store.condemn("nobody", NOW) == []
     assert await store.expire(NOW + 4) == []
     assert await store.expire(NOW + 5) == ["of u"]
     await store.forget("of u")
-    assert await store.expire(NOW + 6) == []
+    assert await store.expire(NOW + 100) == []
+
+
+@pytest.mark.parametrize("why", ["erased", "expired", "evicted", "created too late"])
+async def test_whose_a_condemned_conversation_was_is_known_until_it_is_deleted(open_store: Stores, why: str) -> None:
+    here, there = open_store(), open_store()
+    match why:
+        case "erased":
+            await turn(here, "u", NOW)
+            await here.condemn("u", NOW)
+        case "expired":
+            await turn(here, "u", NOW)
+            assert await here.expire(NOW + 601) == ["of u"]
+        case "evicted":
+            for user in ("u", "v", "w", "x"):
+                await turn(here, user, NOW)
+            assert await here.claim("new", NOW, NOW + 10) == MustDelete("of u")
+        case _:
+            assert await here.claim("u", NOW, NOW + 10) == MustCreate()
+            await here.not_created("u", None)
+            await here.created("u", "of u")
+    assert not await there.knows("u")
+    for _ in range(2):
+        assert await there.condemn("u", NOW + 700) == ["of u"]
+    assert await turn(there, "u", NOW + 700) == "of u", "the name is the same; the conversation is another one"
+    await here.forget("of u")
+    assert await there.condemn("u", NOW + 700) == []
+
+
+async def test_what_cannot_be_deleted_rests_longer_each_time_and_lets_the_others_go_first(open_store: Stores) -> None:
+    here, there = open_store(places=100), open_store(places=100)
+    for i in range(DELETED_AT_ONCE + 5):
+        await turn(here, f"u{i}", NOW)
+    first = await here.expire(NOW + 601)
+    assert len(first) == DELETED_AT_ONCE
+    others = await there.expire(NOW + 601)
+    assert len(others) == 5
+    assert not set(first) & set(others), "each is one replica's at a time"
+    assert await there.expire(NOW + 601) == []
+    for conversation in first[1:] + others:
+        await here.forget(conversation)
+    at, tried_at = 601.0, []
+    while len(tried_at) < 7:
+        at += 1
+        if await there.expire(NOW + at):
+            tried_at.append(at)
+    assert [later - earlier for earlier, later in pairwise([601.0, *tried_at])] == [5, 10, 20, 40, 60, 60, 60]
 
 
 async def test_a_conversation_that_is_gone_upstream_frees_its_place(open_store: Stores) -> None:
@@ -281,7 +331,7 @@ async def test_everything_survives_the_replica_that_wrote_it(open_store: Stores)
         await open_store.close(first)
     assert await second.claim("u", NOW, NOW + 10) == Known("of u", "a key")
     assert await second.messages("c", 9) == [("user", "こんにちは😀")]
-    assert await second.spent(1, "u") == (0.25, 0.25)
+    assert await second.spent(1, "u") == (0.25, 0.25, 0)
 
 
 # --- turns ----------------------------------------------------------------------------------------------------------
@@ -382,11 +432,68 @@ async def test_what_is_spent_at_once_in_two_replicas_is_booked_to_the_cent(open_
         await asyncio.gather(
             *(stores[i % 2].spend(7, f"u{i % 4}", ("m", "speech")[i % 2], 3, 2, 1, 0.0125) for i in range(20))
         )
-    assert await stores[0].spent(7, "u1") == pytest.approx((0.625, 2.5), abs=1e-9)
-    assert await stores[1].spent(8, "u1") == (0.0, 0.0)
-    await stores[0].forget_spender("u1")
-    assert await stores[1].spent(7, "u1") == pytest.approx((0.0, 2.5), abs=1e-9), "on somebody, but on whom?"
-    await stores[0].forget_spender("nobody")
+    assert await stores[0].spent(7, "u1") == pytest.approx((0.625, 2.5, 0), abs=1e-9)
+    assert await stores[1].spent(8, "u1") == (0.0, 0.0, 0)
+
+
+async def test_an_erasure_keeps_the_budget_of_the_day_and_nothing_that_names_the_user(open_store: Stores) -> None:
+    here, there = open_store(), open_store()
+    for day in (5, 6, 7):
+        await here.spend(day, "u", "m", 3, 2, 1, 0.5)
+    _, _, before = await here.spent(7, "u")
+    await there.forget_spender("u", 7)
+    assert not await _holds(here, "u"), "on somebody, but on whom?"
+    assert await here.spent(7, "u") == (0.5, 0.5, before + 1)
+    assert await here.spent(6, "u") == (0.5, 0.5, 1), "a turn of yesterday's may be under way"
+    await here.spend(7, "u", "m", 3, 2, 1, 0.25, before)
+    await here.spend(6, "u", "m", 3, 2, 1, 0.25, 0)
+    assert not await _holds(there, "u"), "booked by turns that the erasure came into the middle of"
+    assert await there.spent(7, "u") == (0.75, 0.75, 1)
+    await here.spend(7, "u", "m", 3, 2, 1, 0.25, 1)
+    assert await _holds(there, "u"), "who comes back is somebody again"
+    assert await there.spent(7, "u") == (1.0, 1.0, 1)
+    await there.forget_spender("u", 7)
+    assert await here.spent(7, "u") == (1.0, 1.0, 2)
+    assert await here.spent(8, "u") == (0.0, 0.0, 0)
+    await here.spend(3, "u", "m", 3, 2, 1, 0.25, 0)
+    assert not await _holds(here, "u"), "of a day whose key is gone nobody can tell any more"
+
+
+async def _holds(store: SessionStore, user: str) -> bool:
+    """Return whether anything was booked by the name of the user."""
+    if isinstance(store, SqliteSessionStore):
+        booked = await store._file.do(lambda db: db.execute("SELECT user_id FROM spend").fetchall())
+        return (user,) in booked
+    assert isinstance(store, RedisSessionStore)
+    return any(user in str(key).split(":") for key in await store._redis.keys("*spend*"))
+
+
+async def test_a_days_key_goes_soon_after_its_day_and_the_sums_of_the_erased_with_it(tmp_path: Path) -> None:
+    store = SqliteSessionStore(tmp_path / "sessions.sqlite", BOUNDS)
+    await store.spend(0, "u", "m", 3, 2, 1, 0.5)
+    await store.forget_spender("u", 0)
+
+    async def rows() -> list[int]:
+        count = "SELECT (SELECT count(*) FROM day_keys WHERE day = 0), (SELECT count(*) FROM erased WHERE day = 0)"
+        return await store._file.do(lambda db: list(db.execute(count).fetchone()))
+
+    await store.expire(DAY_S + AFTER_MIDNIGHT_S - 1)
+    assert await rows() == [1, 1]
+    await store.expire(DAY_S + AFTER_MIDNIGHT_S)
+    assert await rows() == [0, 0]
+    await store.close()
+
+
+async def test_a_days_key_goes_out_of_redis_by_itself(redis_url: str) -> None:
+    store = open_session_store(redis_url, BOUNDS)
+    assert isinstance(store, RedisSessionStore)
+    await store.spend(7, "u", "m", 3, 2, 1, 0.5)
+    await store.forget_spender("u", 7)
+    keys = [key for kind in ("day-key", "erased") for key in await store._redis.keys(f"*{kind}:7*")]
+    assert len(keys) == 2
+    for key in keys:
+        assert 0 < await store._redis.ttl(key) <= DAY_S + AFTER_MIDNIGHT_S
+    await store.close()
 
 
 async def test_a_file_of_the_version_before_is_gone_on_with(tmp_path: Path) -> None:
@@ -398,9 +505,14 @@ async def test_a_file_of_the_version_before_is_gone_on_with(tmp_path: Path) -> N
                 protected INTEGER NOT NULL DEFAULT 0, last_turn_at REAL NOT NULL, leased_until REAL NOT NULL
             ) WITHOUT ROWID;
             INSERT INTO sessions VALUES ('u', 'of u', NULL, 2, 1, 5.0, 0);
+            CREATE TABLE condemned (conversation TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID;
+            INSERT INTO condemned VALUES ('old', 5.0);
             PRAGMA user_version = 2;"""
         )
     for _ in range(2):
         store = SqliteSessionStore(path, BOUNDS)
         assert await turn(store, "u", NOW) == "of u"
         await store.close()
+    store = SqliteSessionStore(path, BOUNDS)
+    assert await store.expire(NOW) == ["old"]
+    await store.close()
