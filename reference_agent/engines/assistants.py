@@ -8,18 +8,20 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import openai
 
 from reference_agent.clock import Clock, Deadline
 from reference_agent.conversation import Asks, Failed, Generation, Listener, Replied, Spent, Step, ToolOutput
 from reference_agent.engines.assistants_api import ACTIVE, AssistantsApi, RunSeen, heard
-from reference_agent.engines.stream import events_of
+from reference_agent.engines.sent import Sent
+from reference_agent.engines.stream import events_of, next_event
 from reference_agent.errors import Gone, Unavailable
 from reference_agent.parts.assistant import Assistant
 from reference_agent.parts.polling import Polling
 from reference_agent.parts.retries import Retries
+from reference_agent.settings import Settings
 from reference_agent.trace import TRACE
 
 T = TypeVar("T")
@@ -33,8 +35,15 @@ class AssistantsEngine:
     """A conversation is a thread; a generation is a run."""
 
     def __init__(
-        self, clock: Clock, assistants_api: AssistantsApi, assistant: Assistant, retries: Retries, polling: Polling
+        self,
+        settings: Settings,
+        clock: Clock,
+        assistants_api: AssistantsApi,
+        assistant: Assistant,
+        retries: Retries,
+        polling: Polling,
     ) -> None:
+        self._call_s = settings.openai_call_s
         self._clock = clock
         self._api = assistants_api
         self._api.load()
@@ -49,6 +58,8 @@ class AssistantsEngine:
         return await self._retries.call("openai", self._api.create_thread, deadline, repeatable=False)
 
     async def delete_conversation(self, conversation: str, deadline: Deadline) -> None:
+        await self._polling.over_in(conversation)  # without its thread, a run that goes on cannot be ended
+
         async def attempt() -> None:
             with contextlib.suppress(Gone):  # what an earlier attempt came to, perhaps
                 await self._api.delete_thread(conversation)
@@ -78,8 +89,17 @@ class AssistantsEngine:
             self._assistant,
             self._retries,
             self._polling,
+            Sent(self._call_s, is_carried_through=self._polling.carries_through),
             listener,
         )
+
+
+class _Begun(NamedTuple):
+    """A run that has been started."""
+
+    run: RunSeen
+    stream: Any = None
+    """What it tells further; None: it has to be looked at."""
 
 
 class _Run:
@@ -93,8 +113,10 @@ class _Run:
         assistant: Assistant,
         retries: Retries,
         polling: Polling,
+        sent: Sent[_Begun],
         listener: Listener | None,
     ) -> None:
+        self._sent = sent
         self._listener = listener
         self._stream: Any = None
         self.conversation = conversation
@@ -132,23 +154,28 @@ class _Run:
 
     async def _start(self, assistant_id: str) -> None:
         self._may_be_open = True
-        create = self._api.create_run if self._listener is None else self._api.stream_run
+        start = self._begin if self._listener is None else self._begin_stream
         try:
-            run = await self._call(lambda: create(self.conversation, assistant_id), repeatable=False)
+            begun = await self._call(lambda: self._sent.answer(start(assistant_id)), repeatable=False)
         except (Gone, openai.APIStatusError):
             self._may_be_open = False
             raise
         except Unavailable as failure:
             self._may_be_open = not failure.never_arrived
             raise
-        if self._listener is None:
-            await self._is(run.id)
-        else:
-            self._stream = run
+        self._run_id, self._stream = begun.run.id, begun.stream
+        await TRACE.get().runs(begun.run.id)
 
-    async def _is(self, run_id: str) -> None:
-        self._run_id = run_id
-        await TRACE.get().runs(run_id)
+    async def _begin(self, assistant_id: str) -> _Begun:
+        return _Begun(await self._api.create_run(self.conversation, assistant_id))
+
+    async def _begin_stream(self, assistant_id: str) -> _Begun:
+        stream = await self._api.stream_run(self.conversation, assistant_id)
+        while event := await next_event(stream):
+            if isinstance(run := heard(event), RunSeen):
+                return _Begun(run, stream)
+        upstream = "openai"
+        raise Unavailable(upstream, "stream without a run", never_arrived=False)
 
     async def resume(self, generation: str, text: str) -> None:
         if not generation:
@@ -180,6 +207,7 @@ class _Run:
         return reply or None
 
     def disown(self) -> None:
+        self._sent.disown()
         self._may_be_open = False
 
     async def next(self) -> Step:
@@ -204,17 +232,10 @@ class _Run:
                 told = heard(event)
                 if isinstance(told, RunSeen):
                     run = told
-                    if self._run_id is None:
-                        await self._is(run.id)
                 elif told:
                     await listener.said(told)
         except Unavailable:
-            if self._run_id is None:
-                raise
             return None
-        if self._run_id is None:
-            upstream = "openai"
-            raise Unavailable(upstream, "stream without a run", never_arrived=False)
         return run if run is not None and _wants_something(run) else None
 
     async def give(self, outputs: list[ToolOutput]) -> None:
@@ -231,6 +252,9 @@ class _Run:
         return self._may_be_open
 
     async def end(self) -> None:
+        late = await self._sent.late_answer()
+        if late is not None:
+            self._run_id, self._stream = late.run.id, late.stream
         deadline = Deadline.after(self._clock, _END_S)
         if self._stream is not None:
             await self._stream.close()
@@ -238,7 +262,7 @@ class _Run:
         if self._run_id is not None:
             runs = [self._run_id]
         else:
-            # The answer to its creation was lost: whether there is a run, only its thread knows.
+            # The answer to its creation is lost: whether there is a run, only its thread knows.
             found = await self._retries.call(
                 "openai", lambda: self._api.active_runs(self.conversation), deadline, repeatable=True
             )

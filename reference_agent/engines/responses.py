@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import openai
 
@@ -29,7 +29,8 @@ from reference_agent.conversation import (
     Usage,
 )
 from reference_agent.engines.rehearsal import rehearse
-from reference_agent.engines.stream import events_of
+from reference_agent.engines.sent import Sent
+from reference_agent.engines.stream import events_of, next_event
 from reference_agent.errors import Gone, OutOfTime, Unavailable
 from reference_agent.leftovers import Leftovers
 from reference_agent.parts.logging import Logging
@@ -102,6 +103,7 @@ class ResponsesEngine:
         self._logging = logging
         # Both clients have the same methods; `settled` takes what either returns.
         self._api: Any = openai_client
+        self._call_s = settings.openai_call_s
         self._retries = retries
         self._request = {
             "model": settings.model,
@@ -134,7 +136,11 @@ class ResponsesEngine:
         return await self._retries.call("openai", attempt, deadline, repeatable=False)
 
     async def delete_conversation(self, conversation: str, deadline: Deadline) -> None:
-        """Delete the items, then the conversation: its deletion alone would leave them."""
+        """Delete the items, then the conversation: its deletion alone would leave them.
+
+        Not before what is under way in it has been ended: a response that is made late would keep what was said.
+        """
+        await self._polling.over_in(conversation)
         items = self._api.conversations.items
 
         async def there(attempt: Callable[[], Awaitable[T] | T]) -> T | None:
@@ -192,8 +198,17 @@ class ResponsesEngine:
             self._logging,
             self._leftovers,
             self._request,
+            Sent(self._call_s, is_carried_through=self._polling.carries_through),
             listener,
         )
+
+
+class _Begun(NamedTuple):
+    """A response that is being made."""
+
+    response: Any
+    stream: Any = None
+    """What it tells further; None: it has to be looked at."""
 
 
 class _Chain:
@@ -209,8 +224,10 @@ class _Chain:
         logging: Logging,
         leftovers: Leftovers,
         request: dict[str, Any],
+        sent: Sent[_Begun],
         listener: Listener | None,
     ) -> None:
+        self._sent = sent
         self._listener = listener
         self.conversation = conversation
         self._deadline = deadline
@@ -273,6 +290,7 @@ class _Chain:
         return Replied(_text_of(latest))
 
     def disown(self) -> None:
+        self._sent.disown()
         self._response_id = None
         self._unanswered = ()
 
@@ -280,12 +298,8 @@ class _Chain:
         if self._found is not None:
             found, self._found = self._found, None
             return found
-        if self._response_id is None and self._listener is not None:
-            response = await self._hear(self._listener)
-        elif self._response_id is None:
-            response = await self._call(self._create, self._deadline, repeatable=False)
-            self._response_id = response.id
-            await TRACE.get().runs(response.id)
+        if self._response_id is None:
+            response = await self._made()
         else:
             response = await self._look()
         if response.status in _ACTIVE:
@@ -297,26 +311,37 @@ class _Chain:
             await self._listener.asked(tuple(call.name for call in self._unanswered))
         return Asks(self._unanswered) if self._unanswered else Replied(response.output_text)
 
-    async def _hear(self, listener: Listener) -> Any:
+    async def _made(self) -> Any:
+        """Make a response and return it as it is when it was made, or when its stream has ended."""
+        make = self._begin if self._listener is None else self._begin_stream
+        begun = await self._call(lambda: self._sent.answer(make()), self._deadline, repeatable=False)
+        self._response_id = begun.response.id
+        await TRACE.get().runs(begun.response.id)
+        if self._listener is None:
+            return begun.response
+        response = await self._hear(begun, self._listener)
+        return response if response.status not in _ACTIVE else await self._look()
+
+    async def _begin(self) -> _Begun:
+        return _Begun(await self._create())
+
+    async def _begin_stream(self) -> _Begun:
+        stream = await self._create(stream=True)
+        while event := await next_event(stream):
+            if (response := getattr(event, "response", None)) is not None:
+                return _Begun(response, stream)
+        upstream = "openai"
+        raise Unavailable(upstream, "stream without a response", never_arrived=False)
+
+    async def _hear(self, begun: _Begun, listener: Listener) -> Any:
         """Return the response as it was when its stream ended; a stream that breaks off is no harm, as it goes on."""
-        stream = await self._call(lambda: self._create(stream=True), self._deadline, repeatable=False)
-        response = None
-        try:
-            async for event in events_of(stream, self._deadline):
+        response = begun.response
+        with contextlib.suppress(Unavailable):
+            async for event in events_of(begun.stream, self._deadline):
                 if event.type == "response.output_text.delta":
                     await listener.said(event.delta)
-                elif (seen := getattr(event, "response", None)) is not None:
-                    response = seen
-                    if self._response_id is None:
-                        self._response_id = seen.id
-                        await TRACE.get().runs(seen.id)
-        except Unavailable:
-            if self._response_id is None:
-                raise
-        if self._response_id is None:
-            upstream = "openai"
-            raise Unavailable(upstream, "stream without a response", never_arrived=False)
-        return response if response is not None and response.status not in _ACTIVE else await self._look()
+                response = getattr(event, "response", None) or response
+        return response
 
     async def _create(self, **more: Any) -> Any:
         try:
@@ -362,10 +387,15 @@ class _Chain:
         self._unanswered = ()
 
     def is_open(self) -> bool:
-        return self._response_id is not None or bool(self._unanswered)
+        return self._sent.is_on_its_way() or self._response_id is not None or bool(self._unanswered)
 
     async def end(self) -> None:
         """Cancel what runs, and answer what was asked for: a call without an output would spoil the next turn."""
+        late = await self._sent.late_answer()
+        if late is not None:
+            self._response_id = late.response.id
+            if late.stream is not None:
+                await late.stream.close()
         deadline = Deadline.after(self._clock, _END_S)
         if self._response_id is not None:
             await self._over(await self._cancelled(self._response_id, deadline), deadline)

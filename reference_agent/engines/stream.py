@@ -14,30 +14,39 @@ _OPENAI = "openai"
 
 
 async def events_of(stream: Any, deadline: Deadline) -> AsyncIterator[Any]:
-    """Yield the events of a stream of the openai client, and close it in the end.
+    """Yield the (further) events of a stream of the openai client, and close it in the end.
 
     Raises:
         Unavailable: it broke off, or what came is no event.
         OutOfTime: the deadline passed before the next event.
     """
-    source = aiter(stream)
     try:
         while True:
             try:
                 async with asyncio.timeout(deadline.remaining_s()):
-                    event = await anext(source)
-            except StopAsyncIteration:
-                return
+                    event = await next_event(stream)
             except TimeoutError:
                 what = "the model"
                 raise OutOfTime(what) from None
-            except ValueError as nonsense:
-                raise Unavailable(_OPENAI, "stream not understood", never_arrived=False) from nonsense
-            except Exception as failure:
-                trouble = trouble_in(failure)
-                if trouble is None:
-                    raise
-                raise Unavailable(_OPENAI, trouble.reason, never_arrived=False) from failure
+            if event is None:
+                return
             yield event
     finally:
         await stream.close()
+
+
+async def next_event(stream: Any) -> Any:
+    """Return the next event of a stream of the openai client; None: it is over.
+
+    Raises:
+        Unavailable: it broke off, or what came is no event.
+    """
+    try:
+        return await anext(stream, None)
+    except ValueError as nonsense:
+        raise Unavailable(_OPENAI, "stream not understood", never_arrived=False) from nonsense
+    except Exception as failure:
+        trouble = trouble_in(failure)
+        if trouble is None:
+            raise
+        raise Unavailable(_OPENAI, trouble.reason, never_arrived=False) from failure

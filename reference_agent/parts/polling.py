@@ -20,6 +20,8 @@ class Polling(Protocol):
 
     ends_orphans: bool
     """Whether a run whose process has died is ended by whoever finds it in the way."""
+    carries_through: bool
+    """Whether a call that starts a run goes on, to be told which run it is, when nobody waits for its answer."""
 
     async def until(self, look: Callable[[], Awaitable[T]], done: Callable[[T], bool], deadline: Deadline) -> T:
         """Look again and again until it is done.
@@ -33,6 +35,14 @@ class Polling(Protocol):
         """Return the context in which a generation lives."""
         ...
 
+    async def over_in(self, conversation: str) -> None:
+        """Return when nothing is being ended in a conversation any more.
+
+        Raises:
+            Unavailable: it takes too long to wait for it now.
+        """
+        ...
+
     async def close(self) -> None:
         """Let go, when the process ends."""
         ...
@@ -42,6 +52,7 @@ class DocumentedPolling:
     """Once a second, for ever; what is left open stays open, and costs."""
 
     ends_orphans = False
+    carries_through = False
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -56,6 +67,9 @@ class DocumentedPolling:
     @asynccontextmanager
     async def watching(self, generation: Generation) -> AsyncIterator[None]:
         yield
+
+    async def over_in(self, conversation: str) -> None:
+        pass
 
     async def close(self) -> None:
         pass
@@ -72,12 +86,15 @@ _TRY_AGAIN_S = (0.1, 0.5)  # first and longest pause between attempts to end wha
 class HardenedPolling:
     """Backs off, gives up at the deadline, and leaves nothing running: on the way out, an open run is ended.
 
-    On every way out: an answer too late, an error, a caller who hung up. Where it cannot be ended now (the upstream
-    is down) somebody keeps trying in the background, and the conversation's next turn waits for that first.
+    On every way out: an answer too late, an error, a caller who hung up, while the run was being started above all.
+    Where it cannot be ended at once (the upstream is slow, or down) somebody keeps trying in the background, and the
+    conversation's next turn waits for that first, and so does its deletion. A turn that nobody waits for stays under
+    way meanwhile: for the user's next turn on another replica, and for the end of this process.
     """
 
     needs_loop = True
     ends_orphans = True
+    carries_through = True
 
     def __init__(self, clock: Clock, logging: Logging) -> None:
         self._clock = clock
@@ -99,20 +116,33 @@ class HardenedPolling:
 
     @asynccontextmanager
     async def watching(self, generation: Generation) -> AsyncIterator[None]:
-        unfinished = self._endings.get(generation.conversation)
+        await self.over_in(generation.conversation)
+        nobody_waits = False
+        try:
+            yield
+        except asyncio.CancelledError:
+            nobody_waits = True
+            raise
+        finally:
+            if generation.is_open():
+                ending = self._begin_to_end(generation)
+                if nobody_waits:
+                    await asyncio.wait({ending}, timeout=_END_S)
+
+    async def over_in(self, conversation: str) -> None:
+        unfinished = self._endings.get(conversation)
         if unfinished is not None:
             await asyncio.wait({unfinished}, timeout=_END_S)
             if not unfinished.done():
                 upstream = "openai"
                 raise Unavailable(upstream, "an earlier run could not be ended yet", never_arrived=True)
-        try:
-            yield
-        finally:
-            if generation.is_open():
-                # A task of its own: the caller may be gone, and this coroutine cancelled, before it is through.
-                ending = asyncio.create_task(self._end(generation))
-                self._endings[generation.conversation] = ending
-                ending.add_done_callback(lambda _: self._endings.pop(generation.conversation, None))
+
+    def _begin_to_end(self, generation: Generation) -> asyncio.Task[None]:
+        # A task of its own: the caller may be gone, and this coroutine cancelled, before it is through.
+        ending = asyncio.create_task(self._end(generation))
+        self._endings[generation.conversation] = ending
+        ending.add_done_callback(lambda _: self._endings.pop(generation.conversation, None))
+        return ending
 
     async def close(self) -> None:
         if self._endings:

@@ -40,7 +40,7 @@ def _engine(server: AssistantsServer) -> AssistantsEngine:
     assistant = HardenedAssistant(
         settings(), clock, Toolbox([]), persona, api, retries, log, DocumentedMetrics(), DocumentedTurnOrder()
     )
-    return AssistantsEngine(clock, api, assistant, retries, HardenedPolling(clock, log))
+    return AssistantsEngine(settings(), clock, api, assistant, retries, HardenedPolling(clock, log))
 
 
 async def test_a_turn_with_a_tool() -> None:

@@ -84,6 +84,29 @@ async def test_hardened_one_keeps_trying_and_the_next_turn_waits() -> None:
     await polling.close()
 
 
+async def test_hardened_one_keeps_the_turn_of_who_hung_up_until_it_is_ended() -> None:
+    """A next turn, on another replica above all, would meet it."""
+    polling = HardenedPolling(HeldClock(), KeptLog())
+    generation = ScriptedGeneration([asks("a")])
+    generation.failures_of_end = [Unavailable("openai", "slow", never_arrived=False) for _ in range(3)]
+    with pytest.raises(asyncio.CancelledError):
+        async with polling.watching(generation):
+            raise asyncio.CancelledError
+    assert not generation.is_open()
+
+
+async def test_hardened_one_says_when_nothing_is_being_ended_any_more() -> None:
+    polling = HardenedPolling(HeldClock(), KeptLog())
+    generation = ScriptedGeneration([asks("a")])
+    async with polling.watching(generation):
+        pass
+    await polling.over_in("another conversation")
+    assert generation.is_open()
+    await polling.over_in(generation.conversation)
+    assert not generation.is_open()
+    await polling.close()
+
+
 async def test_hardened_one_writes_down_what_it_cannot_explain() -> None:
     log = KeptLog()
     polling = HardenedPolling(HeldClock(), log)
