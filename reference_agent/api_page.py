@@ -35,9 +35,13 @@ def said_so(
 
 
 _RETRY_AFTER = {"headers": {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}}
-_FAILURES: Answers = {
+UNREAD: Answers = {
     400: said_so("no JSON", "not_json", "The request is not JSON in UTF-8."),
+    408: said_so("not all there in time", "body_too_slow", "The request was not all there in time."),
     413: said_so("too long, or too big", "message_too_long", most=2000),
+}
+_FAILURES: Answers = {
+    **UNREAD,
     422: said_so("not to be worked on", "user_id_missing", "user_id must be a text that is not empty."),
     429: {
         **said_so("too many, too fast, or too dear", "rate_limited", **_LATER),

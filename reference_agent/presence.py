@@ -1,4 +1,4 @@
-"""Is there still somebody for whom a turn is played, and somebody to play it?"""
+"""Is there still somebody for whom a request is read and its turn played, and somebody to do it?"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from reference_agent.duty import Duty, left_alone
+from reference_agent.errors import Refused
 
 
 async def hung_up(receive: Receive) -> None:
@@ -17,11 +18,78 @@ async def hung_up(receive: Receive) -> None:
         pass
 
 
-class Presence:
+class _Endable:
+    """A context that something else than its own task may end, for a reason, which is raised where it ends.
+
+    Nothing is watched before the task waits for something: most requests are refused before they ever do.
+    """
+
+    _ended_by: Exception | None = None
+    _over = False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._begin = asyncio.get_running_loop().call_soon(self._watch)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._over = True
+        self._begin.cancel()
+        self._look_away()
+        # As asyncio.timeout does it: only our own cancellation is ours to turn into something else.
+        if self._ended_by is not None and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise self._ended_by from None
+
+    def _watch(self) -> None:
+        raise NotImplementedError
+
+    def _look_away(self) -> None:
+        raise NotImplementedError
+
+    def _end(self, why: Exception) -> None:
+        if self._ended_by is None and not self._over:
+            self._ended_by = why
+            self._task.cancel()
+
+
+class Arrival(_Endable):
+    """The context in which the body of a request is read, for as long as there is patience.
+
+    Args:
+        duty: tells when the process is about to end: what is not all there by then will not be worked on.
+        within_s: seconds in which it has to be there.
+
+    Raises:
+        Refused: it was not there in time, or the process is about to end.
+    """
+
+    def __init__(self, duty: Duty, within_s: float) -> None:
+        self._duty = duty
+        self._within_s = within_s
+        self._patience: asyncio.Task[bool] | None = None
+
+    def _watch(self) -> None:
+        self._patience = asyncio.create_task(self._duty.pause(self._within_s))
+        self._patience.add_done_callback(self._lost)
+
+    def _look_away(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+
+    def _lost(self, patience: asyncio.Task[bool]) -> None:
+        if not patience.cancelled():
+            plainly = "The request was not all there in time."
+            self._end(left_alone() if patience.result() else Refused(408, "body_too_slow", plainly=plainly))
+
+
+class Presence(_Endable):
     """The context in which a turn is played in its request's own task, for as long as its caller stays.
 
-    Nobody is watched before the turn waits for something: most who are refused never make it wait. The request has to
-    be read to its end before.
+    The request has to be read to its end before.
 
     Raises:
         ClientDisconnect: the caller has hung up; the turn was cancelled.
@@ -33,36 +101,23 @@ class Presence:
         self._receive = receive
         self._turn: asyncio.Future[None] | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._ended_by: Exception | None = None
-        self._over = False
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
         if self._duty.is_leaving:
             raise left_alone()
-        self._task = task
-        self._cancelling = task.cancelling()
-        self._begin = asyncio.get_running_loop().call_soon(self._watch)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._over = True
-        self._begin.cancel()
-        if self._watching is not None:
-            self._watching.cancel()
-        if self._turn is not None and not self._turn.done():
-            self._turn.set_result(None)
-        # As asyncio.timeout does it: only our own cancellation is ours to turn into something else.
-        if self._ended_by is not None and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise self._ended_by from None
+        super().__enter__()
 
     def _watch(self) -> None:
         self._turn = self._duty.attend()
         self._turn.add_done_callback(self._cut_off)
         self._watching = asyncio.create_task(hung_up(self._receive))
         self._watching.add_done_callback(self._left)
+
+    def _look_away(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
 
     def _left(self, watching: asyncio.Task[None]) -> None:
         if not watching.cancelled():
@@ -72,8 +127,3 @@ class Presence:
     def _cut_off(self, turn: asyncio.Future[None]) -> None:
         if turn.cancelled():
             self._end(left_alone())
-
-    def _end(self, why: Exception) -> None:
-        if self._ended_by is None and not self._over:
-            self._ended_by = why
-            self._task.cancel()

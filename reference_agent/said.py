@@ -19,6 +19,7 @@ from reference_agent.caller import (
     is_unknown_proxy,
 )
 from reference_agent.errors import Refused
+from reference_agent.presence import Arrival
 
 
 def asked_by(request: Request) -> None:
@@ -27,23 +28,29 @@ def asked_by(request: Request) -> None:
     ASKING.set(Asking(accepted.decode("latin-1")))
 
 
-async def said_in(request: Request, most_bytes: int) -> dict[str, Any]:
+async def said_in(request: Request, most_bytes: int, arrival: Arrival) -> dict[str, Any]:
     """Return the JSON object that a request carries.
 
+    Args:
+        request: read to its end.
+        most_bytes: of its body.
+        arrival: how long that is waited for.
+
     Raises:
-        Refused: it is too big, or no JSON, or no object.
+        Refused: it is too big or too slow, or no JSON, or no object.
     """
     asked_by(request)
     body = b""
     more = True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        body += message.get("body", b"")
-        if len(body) > most_bytes:
-            raise Refused(413, "body_too_big", plainly=f"The request is larger than {most_bytes} bytes.")
-        more = message.get("more_body", False)
+    with arrival:
+        while more:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            body += message.get("body", b"")
+            if len(body) > most_bytes:
+                raise Refused(413, "body_too_big", plainly=f"The request is larger than {most_bytes} bytes.")
+            more = message.get("more_body", False)
     try:
         # Bytes would be taken for whatever they look like, UTF-16 and UTF-32 as well.
         said = json.loads(body.decode("utf-8-sig"))

@@ -139,6 +139,7 @@ class Settings(BaseSettings):
     shutdown_s: float = Field(8.0, ge=0, le=600, description="turns under way may finish, told to end, within")
     heartbeat_s: float = Field(10.0, gt=0, description="a stream that has nothing to tell says so every")
     body_bytes: int = Field(65536, ge=256, description="size of a request, at most (bytes)")
+    body_s: float = Field(10.0, gt=0, description="a request that is not all there is given up after")
     message_chars: int = Field(2000, ge=1, description="length of a message, at most")
     user_id_chars: int = Field(200, ge=1, description="length of a user id, at most")
     emotion_chars: int = Field(500, ge=1, description="length of a text that the emotion server is given, at most")

@@ -44,6 +44,7 @@ class DocumentedFailures:
 _CALLER_LEFT = 499  # as nginx writes it down; nobody is there to read it
 
 
+_TOO_SLOW = 408
 _KEPT_WORDS = 500  # codes by languages are a hundred
 
 
@@ -93,6 +94,8 @@ class HardenedFailures:
         if retry_after_s is not None:
             error["retry_after_s"] = round(retry_after_s, 3)
             headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
+        if status == _TOO_SLOW:
+            headers["Connection"] = "close"  # what is still to come on it is the rest of a request that was given up
         return Response(msgspec.json.encode({"error": error}), status, headers, "application/json")
 
     def _put_into_words(self, code: str, language: Language, **figures: int) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -15,10 +18,11 @@ from starlette.types import Receive, Scope, Send
 from reference_agent.api_page import READ, SPOKEN
 from reference_agent.door import post_straight
 from reference_agent.duty import Duty
+from reference_agent.errors import Refused
 from reference_agent.event_stream import EventStream, Told, result_of
 from reference_agent.parts.audio import Speech
 from reference_agent.parts.failures import Failures
-from reference_agent.presence import Presence, hung_up
+from reference_agent.presence import Arrival, Presence, hung_up
 from reference_agent.said import hints_in, said_in
 from reference_agent.settings import Settings
 from reference_agent.turn import Answer, Turn
@@ -118,6 +122,7 @@ class HardenedHandler:
         self._heartbeat_s = settings.heartbeat_s
         self._duty = duty
         self._body_bytes = settings.body_bytes
+        self._body_s = settings.body_s
         self._proxies = settings.proxies
         self._turn = turn
         self._failures = failures
@@ -126,7 +131,7 @@ class HardenedHandler:
         async def chat_agent(request: Request) -> Response:
             """Say something, and hear the answer."""
             try:
-                said = await said_in(request, self._body_bytes)
+                said = await said_in(request, self._body_bytes, Arrival(self._duty, self._body_s))
                 asked = said.get("user_id"), said.get("message"), hints_in(request, said, self._proxies)
                 with Presence(self._duty, request.receive):
                     answer = await self._turn.answer(*asked)
@@ -140,7 +145,7 @@ class HardenedHandler:
         async def chat_agent_stream(request: Request) -> Response:
             """Say something, and read the answer while it is made: server-sent events."""
             try:
-                said = await said_in(request, self._body_bytes)
+                said = await said_in(request, self._body_bytes, Arrival(self._duty, self._body_s))
                 return await self._read_along(request, said)
             except Exception as failure:
                 response = self._failures.answer(failure)
@@ -148,9 +153,27 @@ class HardenedHandler:
                     raise
                 return response
 
+        @app.exception_handler(HTTPException)
+        async def not_there(request: Request, refused: HTTPException) -> Response:
+            code, plainly = _NOT_THERE.get(refused.status_code, ("refused", refused.detail))
+            return self._refused(Refused(refused.status_code, code, plainly=plainly), refused.headers)
+
+        @app.exception_handler(RequestValidationError)
+        async def not_understood(request: Request, refused: RequestValidationError) -> Response:
+            where, *name = map(str, refused.errors()[0]["loc"])
+            plainly = f"{'.'.join(name)} is missing in the {where}, or makes no sense there."
+            return self._refused(Refused(422, "parameter_missing", plainly=plainly))
+
         page = {"response_class": Response, "openapi_extra": {"requestBody": BODY_SCHEMA}}
         post_straight(app, PATH, chat_agent, responses=SPOKEN, **page)
         post_straight(app, STREAM_PATH, chat_agent_stream, responses=READ, **page)
+
+    def _refused(self, why: Refused, headers: Mapping[str, str] | None = None) -> Response:
+        """Return what the framework refuses, said as all else is said."""
+        response = self._failures.answer(why)
+        assert response is not None
+        response.headers.update(headers or {})
+        return response
 
     async def _read_along(self, request: Request, said: dict[str, Any]) -> Response:
         """Return the stream once there is something to tell, or the failure when that is what comes first."""
@@ -177,6 +200,11 @@ class HardenedHandler:
                 turn.cancel()
                 await asyncio.wait({turn})
 
+
+_NOT_THERE = {
+    404: ("no_such_path", "There is nothing at this path; /docs shows what there is."),
+    405: ("method_not_allowed", "This path does not know this method; the header Allow says which it knows."),
+}
 
 BODY_SCHEMA = {
     "required": True,

@@ -44,10 +44,11 @@ class DocumentedHealth:
 class HardenedHealth:
     """`/health`: alive. `/status`: ready (503 while it is not), and how the upstreams are, as the breakers saw them.
 
-    Both say what is known already and wait for nobody, so that they are as fast in an outage as ever. An outage of the
-    model's upstream makes the agent not ready, and so does one of the session store; one of any other upstream does
-    not, as it answers without. `limits` says by whom turns are counted: `shared` by all replicas together, `own` by
-    each for itself, `own_for_now` while the Redis that they share is down.
+    Both answer HEAD as well, which is how some balancers ask. They say what is known already and wait for nobody, so
+    that they are as fast in an outage as ever. An outage of the model's upstream makes the agent not ready, and so
+    does one of the session store; one of any other upstream does not, as it answers without. `limits` says by whom
+    turns are counted: `shared` by all replicas together, `own` by each for itself, `own_for_now` while the Redis that
+    they share is down.
 
     A balancer sends nobody to an agent that is not ready, and without anybody to answer, nothing would ever be found
     out again. Whoever asks for the status of an agent that is not ready therefore makes it look for itself, one look
@@ -83,11 +84,13 @@ class HardenedHealth:
         }
 
     def install(self, app: FastAPI) -> None:
+        @app.head("/health", include_in_schema=False)
         @app.get("/health")
         async def health() -> dict[str, str]:
             """Whether the process is alive."""
             return {"status": "ok"}
 
+        @app.head("/status", include_in_schema=False)
         @app.get("/status", responses=STATUS)
         async def status() -> Response:
             """Whether a balancer should send anybody, and how the upstreams are."""

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from reference_agent.api_page import said_so
+from reference_agent.api_page import UNREAD, Answers, said_so
 from reference_agent.clock import Clock
 from reference_agent.door import post_straight
 from reference_agent.duty import Duty, left_alone
@@ -27,6 +27,7 @@ from reference_agent.parts.input_guard import InputGuard
 from reference_agent.parts.logging import Logging
 from reference_agent.parts.metrics import Metrics
 from reference_agent.parts.sessions import Sessions
+from reference_agent.presence import Arrival
 from reference_agent.said import asked_by, hints_in, said_in
 from reference_agent.server_sent import MEDIA_TYPE, STILL_THERE, STREAM_HEADERS, event, told
 from reference_agent.settings import Settings
@@ -163,24 +164,29 @@ _DONE = {
 }
 
 
-_NOT_THERE: dict[int | str, dict[str, Any]] = {
-    404: said_so("this user has no such job", "no_such_job", "This user has no such job, or not any more.")
+_TOO_MANY_STREAMS = "Ask for the job itself, or come back later."
+_DOWN = said_so("the queue cannot be reached", "jobs_unavailable", retry_after_s=1.0)
+_NOT_SHOWN: Answers = {
+    404: said_so("this user has no such job", "no_such_job", "This user has no such job, or not any more."),
+    422: said_so("whose?", "parameter_missing", "user_id is missing in the query, or makes no sense there."),
+    503: _DOWN,
 }
-_CREATED: dict[int | str, dict[str, Any]] = {
+_CREATED: Answers = {
+    **UNREAD,
     202: {"description": "taken in", "content": {"application/json": {"example": _WAITING}}},
     422: said_so("not to be worked on", "idempotency_key_reused", "This Idempotency-Key stands for another message."),
     429: said_so("no room; Retry-After says when there is", "queue_full", retry_after_s=1.0),
-    503: said_so("the queue cannot be reached", "jobs_unavailable", retry_after_s=1.0),
+    503: _DOWN,
 }
-_LOOKED: dict[int | str, dict[str, Any]] = {
+_LOOKED: Answers = {
     200: {"description": "as it is now", "content": {"application/json": {"example": _DONE}}},
-    **_NOT_THERE,
+    **_NOT_SHOWN,
 }
-_HEARD: dict[int | str, dict[str, Any]] = {
+_HEARD: Answers = {
     200: {"description": "the spoken reply; the text is in X-GPT-Reply", "content": {"audio/wav": {}}},
-    **_NOT_THERE,
+    **_NOT_SHOWN,
 }
-_WATCHED: dict[int | str, dict[str, Any]] = {
+_WATCHED: Answers = {
     200: {
         "description": (
             "one event for each state; `gone`: the job was erased; `come_back`: it goes on, and this stream does not,"
@@ -188,7 +194,8 @@ _WATCHED: dict[int | str, dict[str, Any]] = {
         ),
         "content": {"text/event-stream": {"example": told(("waiting", _WAITING), ("done", _DONE))}},
     },
-    **_NOT_THERE,
+    **_NOT_SHOWN,
+    429: said_so("too many streams", "too_many_streams", _TOO_MANY_STREAMS, retry_after_s=1.0),
 }
 _KEY = [
     {
@@ -280,6 +287,7 @@ class HardenedJobs:
         self._queue.prepare()
 
         async def create(request: Request) -> Response:
+            """Say something, and ask for the answer later."""
             return await self._answered(request, self._create(request))
 
         page = {"requestBody": BODY_SCHEMA, "parameters": _KEY}
@@ -287,14 +295,17 @@ class HardenedJobs:
 
         @app.get(PATH + "/{job_id}", responses=_LOOKED)
         async def look(request: Request, job_id: str, user_id: str = _USER) -> Response:
+            """How a job is, and its reply when there is one."""
             return await self._answered(request, self._look(job_id, user_id))
 
         @app.get(PATH + "/{job_id}/audio", responses=_HEARD)
         async def listen(request: Request, job_id: str, user_id: str = _USER) -> Response:
+            """The reply, spoken."""
             return await self._answered(request, self._listen(job_id, user_id))
 
         @app.get(PATH + "/{job_id}/events", responses=_WATCHED)
         async def watch(request: Request, job_id: str, user_id: str = _USER) -> Response:
+            """Each state of a job as it comes, to its end: server-sent events."""
             return await self._answered(request, self._watch(job_id, user_id))
 
     async def _answered(self, request: Request, answer: Awaitable[Response]) -> Response:
@@ -309,7 +320,8 @@ class HardenedJobs:
 
     async def _create(self, request: Request) -> Response:
         key = request.headers.get("idempotency-key", "")
-        said = await said_in(request, self._settings.body_bytes)
+        arrival = Arrival(self._duty, self._settings.body_s)
+        said = await said_in(request, self._settings.body_bytes, arrival)
         hints = hints_in(request, said, self._settings.proxies)  # first of all: they say how to word what follows
         user, text = self._input_guard.check(said.get("user_id"), said.get("message"))
         if len(key) > _KEY_CHARS:
@@ -358,7 +370,7 @@ class HardenedJobs:
         if self._duty.is_leaving:
             raise left_alone()
         if self._streams >= _STREAMS:
-            raise Refused(429, "too_many_streams", 1.0, plainly="Ask for the job itself, or come back later.")
+            raise Refused(429, "too_many_streams", 1.0, plainly=_TOO_MANY_STREAMS)
         job = await self._job(job_id, user_id)
         return StreamingResponse(self._events(job), media_type=MEDIA_TYPE, headers=STREAM_HEADERS)
 

@@ -178,7 +178,7 @@ class HardenedLogging:
     def request(self, method: str, path: str, status: int, took_s: float) -> None:
         """A request has been answered; `path` as the route has it, without what the caller put in."""
         facts = {"method": method, "path": path, "status": status, "took_s": round(took_s, 4)}
-        self._plainly(logging.INFO if method != "GET" else logging.DEBUG, "request", facts)
+        self._plainly(logging.INFO if method not in ("GET", "HEAD") else logging.DEBUG, "request", facts)
 
     def now(self) -> float:
         """Return monotonic seconds."""

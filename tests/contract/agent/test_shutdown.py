@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -78,6 +79,29 @@ def test_the_second_signal_does_not_wait(start_agent: Callable[..., Agent]) -> N
         agent.process.send_signal(signal.SIGINT)
         assert _ends(agent) == 0, agent.log.read_text()
     assert not agent.open_upstream()
+
+
+def test_a_request_that_is_not_all_there_is_sent_away_at_once(start_agent: Callable[..., Agent]) -> None:
+    agent = start_agent(AGENT_SHUTDOWN_S="600", AGENT_BODY_S="600", AGENT_LOG_LEVEL="debug")
+    with socket.create_connection(("127.0.0.1", agent.port), timeout=_BOUND_S) as half:
+        half.sendall(b"POST /chat-agent HTTP/1.1\r\nHost: agent\r\nContent-Length: 500\r\n\r\n{")
+        # Whoever comes later is answered later: by then the half of it has arrived.
+        assert agent.client.get("/health").status_code == 200
+        agent.process.send_signal(signal.SIGTERM)
+        answer = b"".join(iter(lambda: half.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b'"shutting_down"' in answer
+    assert _ends(agent) == 0, agent.log.read_text()
+    assert "CancelledError" not in agent.log.read_text()
+
+
+def test_a_connection_whose_request_does_not_come_is_closed(start_agent: Callable[..., Agent]) -> None:
+    agent = start_agent(AGENT_BODY_S="0.1")
+    with socket.create_connection(("127.0.0.1", agent.port), timeout=_BOUND_S) as half:
+        half.sendall(b"POST /chat-agent HTTP/1.1\r\nHost: agent\r\nContent-Length: 500\r\n\r\n{")
+        answer = b"".join(iter(lambda: half.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"body_too_slow"' in answer
 
 
 def test_one_with_nothing_to_do_ends_at_once(start_agent: Callable[..., Agent]) -> None:
