@@ -164,6 +164,7 @@ _DONE = {
 }
 
 
+_KEY_REUSED = "This Idempotency-Key stands for another message: send a new key with a new message."
 _TOO_MANY_STREAMS = "Ask for the job itself, or come back later."
 _DOWN = said_so("the queue cannot be reached", "jobs_unavailable", retry_after_s=1.0)
 _NOT_SHOWN: Answers = {
@@ -174,7 +175,7 @@ _NOT_SHOWN: Answers = {
 _CREATED: Answers = {
     **UNREAD,
     202: {"description": "taken in", "content": {"application/json": {"example": _WAITING}}},
-    422: said_so("not to be worked on", "idempotency_key_reused", "This Idempotency-Key stands for another message."),
+    422: said_so("not to be worked on", "idempotency_key_reused", _KEY_REUSED),
     429: said_so("no room; Retry-After says when there is", "queue_full", retry_after_s=1.0),
     503: _DOWN,
 }
@@ -330,8 +331,7 @@ class HardenedJobs:
         accepted = await self._store.accept(user, text, hints, key=key, most=await self._room_for(user))
         match accepted:
             case KeyTaken():
-                msg = "This Idempotency-Key stands for another message: send a new key with a new message."
-                raise Refused(422, "idempotency_key_reused", plainly=msg)
+                raise Refused(422, "idempotency_key_reused", plainly=_KEY_REUSED)
             case NoRoom(of_user, oldest_s):
                 wait_s = min(_LATEST_S, max(1.0, oldest_s * _ROOM_AGAIN))
                 if of_user:
