@@ -8,7 +8,7 @@ import math
 import pkgutil
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,6 +23,9 @@ from harness.faults.fault import (
     UpstreamFault,
 )
 from harness.faults.manner import AS_USUAL, Manner
+
+if TYPE_CHECKING:
+    from harness.proxy.faults import LineFault
 
 __all__ = [
     "AS_USUAL",
@@ -79,6 +82,18 @@ class TimedFault(msgspec.Struct, frozen=True, kw_only=True):
     for_s: float | None = None
     """Seconds that it stays in force; None: until it is lifted."""
 
+    def __post_init__(self) -> None:
+        if not (_is_figure(self.from_s) and self.from_s >= 0):
+            msg = f"`from_s` is {self.from_s!r}, expected seconds, 0 or more."
+            raise FaultError(msg)
+        if self.for_s is not None and not (_is_figure(self.for_s) and self.for_s > 0):
+            msg = f"`for_s` is {self.for_s!r}, expected seconds, more than 0; without it, it stays until it is lifted."
+            raise FaultError(msg)
+
+
+def _is_figure(given: Any) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
+
 
 def parse_timed(spec: Mapping[str, Any], known: Mapping[str, type[Fault]] | None = None) -> TimedFault:
     """Return the fault that a description names, and when: `{"fault": ..., "from_s": 5, "for_s": 10, ...}`.
@@ -92,15 +107,7 @@ def parse_timed(spec: Mapping[str, Any], known: Mapping[str, type[Fault]] | None
     """
     if not isinstance(spec, Mapping):
         return TimedFault(fault=parse(spec, known))
-    times: dict[str, Any] = {}
-    for name in ("from_s", "for_s"):
-        value = spec.get(name)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            msg = f"`{name}` is {value!r}, expected seconds, 0 or more."
-            raise FaultError(msg)
-        times[name] = float(value)
+    times = {name: spec[name] for name in ("from_s", "for_s") if spec.get(name) is not None}
     fields = {name: value for name, value in spec.items() if name not in ("from_s", "for_s")}
     return TimedFault(fault=parse(fields, known), **times)
 
@@ -110,7 +117,7 @@ def _nearest(word: str, known: list[str]) -> str:
     return f" Did you mean `{near[0]}`?" if near else ""
 
 
-def _of_a_line() -> Mapping[str, type[Fault]]:
+def _of_a_line() -> Mapping[str, type[LineFault]]:
     # Their names are partly those of the upstreams' faults, which do the same to one answer.
     from harness.proxy.faults import LINE_FAULTS
 
@@ -134,11 +141,18 @@ def parse(spec: Mapping[str, Any], known: Mapping[str, type[Fault]] | None = Non
     if not isinstance(spec, Mapping):
         msg = f'A fault is described by an object such as {{"fault": "hang", "upstream": "openai"}}, not by {spec!r}.'
         raise FaultError(msg)
+    is_of_an_upstream = known is None and "proxy" not in spec
     if known is None:
-        known = _of_a_line() if "proxy" in spec else catalogue()
+        known = catalogue() if is_of_an_upstream else _of_a_line()
     name = spec.get("fault")
     if not isinstance(name, str):
         msg = f'The description has no fault\'s name: expected "fault": one of {", ".join(known)}.'
+        raise FaultError(msg)
+    if name not in known and is_of_an_upstream and name in _of_a_line():
+        msg = (
+            f"`{name}` is a fault of a line: it wants the `proxy` in which it is to be."
+            f" To an upstream's answers, `{_of_a_line()[name].to_answers}` does the same."
+        )
         raise FaultError(msg)
     if name not in known:
         near = _nearest(name, list(known))

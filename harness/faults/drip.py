@@ -1,4 +1,4 @@
-"""Drip: the body comes a byte at a time."""
+"""Drip: the body comes a few bytes at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class Drip(UpstreamFault, frozen=True, kw_only=True, tag="drip"):
-    """Each `bytes` bytes of the body are followed by a wait of `every_s`."""
+    """The body comes in drops of `bytes` bytes, each followed by a wait of `every_s`.
+
+    An event of a stream is a body of its own: it is at least one drop, however large they are.
+    """
 
     every_s: float = 0.1
     """Seconds between two drops, above 0."""

@@ -67,6 +67,10 @@ class MatchedFault(Fault, frozen=True, kw_only=True):
 
     def validate(self) -> None:
         check_share(self.probability, self.times)
+        for name, given in (("text", self.text), ("caller", self.caller)):
+            if given == "":
+                msg = f"`{name}` is empty, expected some text, or nothing to meet every call."
+                raise ValueError(msg)
 
 
 class UpstreamFault(MatchedFault, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from harness.faults import FaultError, parse_timed
+from harness.faults import FaultError, TimedFault, parse_timed
 from harness.model import FaultEvent
 from harness.proxy.faults import LINE_FAULTS, LineFault
 from harness.proxy.link import PIECE_BYTES, Armed, Link, Streams
@@ -181,8 +181,10 @@ class FaultProxy:
         Raises:
             FaultError: there is no such fault or field, or a value makes no sense; the message says what would.
         """
-        described = {"fault": fault, "from_s": from_s, "for_s": for_s, **fields}
-        record = parse_timed(described, LINE_FAULTS).fault if isinstance(fault, str) else fault
+        if isinstance(fault, str):
+            record = parse_timed({"fault": fault, "from_s": from_s, "for_s": for_s, **fields}, LINE_FAULTS).fault
+        else:
+            record = TimedFault(fault=fault, from_s=from_s, for_s=for_s).fault
         if not isinstance(record, LineFault):
             msg = f"`{record.name}` is no fault of a line; expected one of {', '.join(LINE_FAULTS)}."
             raise FaultError(msg)

@@ -54,6 +54,8 @@ class LineFault(Fault, frozen=True, kw_only=True):
     """Parent of what a line can suffer."""
 
     family: ClassVar[Family] = "network"
+    to_answers: ClassVar[str]
+    """The fault that does to an upstream's answers what this one does to a line."""
 
     proxy: str | None = None
     """Which of the target's proxies; a proxy by itself does not ask."""
@@ -88,6 +90,8 @@ class LineFault(Fault, frozen=True, kw_only=True):
 class Latency(LineFault, frozen=True, kw_only=True, tag="latency"):
     """Whatever is sent arrives later. The line stays as wide as it was: pieces travel side by side."""
 
+    to_answers = "slow"
+
     delay_s: float
     """Seconds, one way."""
     jitter_s: float = 0.0
@@ -105,6 +109,8 @@ class Latency(LineFault, frozen=True, kw_only=True, tag="latency"):
 class Bandwidth(LineFault, frozen=True, kw_only=True, tag="bandwidth"):
     """So many bytes a second and no more, for each connection and each way; who sends more has to wait."""
 
+    to_answers = "bandwidth"
+
     bytes_per_s: float
 
     def validate(self) -> None:
@@ -117,6 +123,8 @@ class Bandwidth(LineFault, frozen=True, kw_only=True, tag="bandwidth"):
 
 class Reset(LineFault, frozen=True, kw_only=True, tag="reset"):
     """A true RST to both sides, at once or when so many bytes have passed since the fault met the connection."""
+
+    to_answers = "reset"
 
     after_bytes: int = 0
     """Counted in the direction that is concerned; with `both`, in each by itself."""
@@ -132,6 +140,8 @@ class Reset(LineFault, frozen=True, kw_only=True, tag="reset"):
 class Blackhole(LineFault, frozen=True, kw_only=True, tag="blackhole"):
     """Nothing arrives and nobody is told. What was sent meanwhile arrives when it is lifted, as TCP sends it again."""
 
+    to_answers = "blackhole"
+
     def effect(self, draw: float) -> Effect:
         return Effect(holds=True)
 
@@ -143,6 +153,8 @@ class HalfOpen(LineFault, frozen=True, kw_only=True, tag="half_open"):
     host that has come back and knows nothing of them.
     """
 
+    to_answers = "hang"
+
     def validate(self) -> None:
         LineFault.validate(self)
         if self.direction != "both":
@@ -153,7 +165,7 @@ class HalfOpen(LineFault, frozen=True, kw_only=True, tag="half_open"):
         return Effect(loses_far_side=True)
 
 
-LINE_FAULTS: dict[str, type[Fault]] = {
+LINE_FAULTS: dict[str, type[LineFault]] = {
     str(one.__struct_config__.tag): one for one in sorted(LineFault.__subclasses__(), key=lambda one: one.__name__)
 }
 """By the names that JSON calls them."""

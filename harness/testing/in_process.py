@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from harness.faults import Fault, FaultError, parse_timed
+from harness.faults import Fault, FaultError, TimedFault, parse_timed
 from harness.model import Call, FaultEvent, Generation, LedgerEntry
 from harness.testing.clock import JumpingClock, RealClock
 from harness.testing.flight import Errors, Flight, Patience
@@ -313,6 +313,9 @@ class ArmedFault:
         ]
         return f"{self.fault.name}({', '.join(said)})"
 
+    def __repr__(self) -> str:
+        return f"<fault {self.id} {self}, fired {self.fired} times>"
+
 
 class Faults:
     """The faults of one test."""
@@ -348,7 +351,7 @@ class Faults:
             if fields:
                 msg = f"`{fault.name}` was given whole; its fields ({', '.join(fields)}) belong into it."
                 raise FaultError(msg)
-            record = fault
+            record = TimedFault(fault=fault, from_s=from_s, for_s=for_s).fault
         else:
             record = parse_timed({"fault": fault, "from_s": from_s, "for_s": for_s, **fields}).fault
         home, faults = self._home, self._home.epoch.faults

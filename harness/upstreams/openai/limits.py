@@ -157,10 +157,13 @@ def headers_of(key: Key) -> tuple[tuple[str, str], ...]:
 
 
 def written(seconds: float) -> str:
-    """Return a duration as the API writes it: 120ms, 6.5s, 1m30s."""
-    if seconds < 1:
-        return f"{math.ceil(1000 * seconds)}ms"
-    if seconds < 60:
-        return f"{round(seconds, 3):g}s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}m{rest}s"
+    """Return a duration as the API writes it: 120ms, 6.5s, 1m30s, 1h0m0s."""
+    # Rounded first: what comes to a full second, minute or hour is written as one.
+    milliseconds = math.ceil(1000 * seconds) if seconds < 1 else round(1000 * seconds)
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
+    if milliseconds < 60_000:
+        return f"{milliseconds / 1000:g}s"
+    minutes, rest = divmod(round(milliseconds / 1000), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s"

@@ -150,7 +150,7 @@ def test_a_target_with_its_upstream_s_address_built_in_finds_the_proxy_there(sta
         ({"fault": "latency", "proxy": "eko", "delay_s": 1}, "There is no proxy 'eko' of the target: there are echo."),
         ({"fault": "latncy", "proxy": "echo"}, "Did you mean `latency`?"),
         ({"fault": "latency", "proxy": "echo"}, "delay_s"),
-        ({"fault": "reset", "proxy": "echo", "for_s": -1}, "expected seconds, 0 or more"),
+        ({"fault": "reset", "proxy": "echo", "for_s": -1}, "expected seconds, more than 0"),
     ],
 )
 def test_nonsense_is_refused(stack: Any, echo: str, spec: dict[str, Any], said: str) -> None:

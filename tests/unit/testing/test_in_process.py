@@ -105,6 +105,16 @@ def test_patience_is_counted_between_two_arrivals(home: InProcess) -> None:
     assert whole.endswith(b"}")
 
 
+def test_times_are_checked_of_whole_faults_too_and_an_armed_one_shows_itself(home: InProcess) -> None:
+    whole = catalogue()["hang"](upstream="weather", times=1)  # type: ignore[call-arg]
+    with pytest.raises(FaultError, match="`for_s` is 0, expected seconds, more than 0"):
+        home.faults.arm(whole, for_s=0)
+    with pytest.raises(FaultError, match="`from_s` is -1, expected seconds, 0 or more"):
+        home.faults.arm(whole, from_s=-1)
+    assert home.faults.armed == []
+    assert repr(home.faults.arm(whole)) == "<fault f1 hang(upstream='weather', times=1), fired 0 times>"
+
+
 def test_a_call_that_is_left_is_recorded(home: InProcess) -> None:
     flight = home.call("weather", WEATHER, ERRORS, Patience())
     life = iter(flight)

@@ -65,6 +65,13 @@ def test_the_first_faults_are_there() -> None:
             {"fault": "hang", "proxy": "db"},
             "There is no fault `hang`. Known: bandwidth, blackhole, half_open, latency, reset.",
         ),
+        ({"fault": "hang", "text": ""}, "The fault `hang`: `text` is empty, expected some text, or nothing to meet "),
+        ({"fault": "stuck", "caller": ""}, "The fault `stuck`: `caller` is empty, expected some text, or nothing to "),
+        (
+            {"fault": "latency", "upstream": "openai", "delay_s": 1},
+            "`latency` is a fault of a line: it wants the `proxy` in which it is to be."
+            " To an upstream's answers, `slow` does the same.",
+        ),
         ({"fault": "kill", "replica": -1}, "The fault `kill`: `replica` is -1, expected 0 or more."),
     ],
 )
@@ -93,11 +100,24 @@ def test_a_fault_with_its_times() -> None:
 
 @pytest.mark.parametrize(
     "spec",
-    [{"fault": "hang", "from_s": -1}, {"fault": "hang", "from_s": math.inf}, {"fault": "hang", "for_s": "x"}, []],
+    [
+        {"fault": "hang", "from_s": -1},
+        {"fault": "hang", "from_s": math.inf},
+        {"fault": "hang", "from_s": True},
+        {"fault": "hang", "for_s": "x"},
+        {"fault": "hang", "for_s": -1},
+        {"fault": "hang", "for_s": 0},
+        [],
+    ],
 )
 def test_times_that_make_no_sense(spec: Any) -> None:
-    with pytest.raises(FaultError, match=r"expected seconds, 0 or more|described by an object"):
+    with pytest.raises(FaultError, match=r"expected seconds, (0 or more|more than 0)|described by an object"):
         faults.parse_timed(spec)
+
+
+def test_every_fault_of_a_line_names_one_of_an_upstreams_answers() -> None:
+    likes = {faults.catalogue()[one.to_answers].family for one in LINE_FAULTS.values()}
+    assert likes == {"upstream", "network"}
 
 
 def test_where_a_proxy_is_named_the_fault_is_one_of_its_line() -> None:

@@ -34,6 +34,16 @@ def test_slow_adds_to_the_latency(caller: Any) -> None:
     assert caller.epoch.ledger.calls[-1].fault == "slow"
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_every_event_of_a_stream_that_drips_is_a_drop_at_least(caller: Any, stream: bool) -> None:
+    arm(caller, "drip", upstream="openai", bytes=1_000_000, every_s=0.5)
+    body = {"model": "m", "messages": [{"role": "user", "content": "hello"}], "stream": stream}
+    steps = caller.call("openai", "POST", "/v1/chat/completions", body).steps
+    drops = [number for number, step in enumerate(steps) if isinstance(step, wire.Data)]
+    assert len(drops) > 3 if stream else len(drops) == 1
+    assert all(steps[number + 1] == wire.Wait(0.5) for number in drops)
+
+
 def test_hang_says_nothing_and_does_nothing(caller: Any) -> None:
     arm(caller, "hang", upstream="openai")
     assert caller.call("openai", "POST", "/v1/threads").steps == [wire.Hang()]

@@ -76,7 +76,27 @@ def test_keys_are_revoked_accepted_again_and_limited(caller: Any) -> None:
     assert ask(caller).status == 200
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.12, "120ms"), (0, "0ms"), (6.5, "6.5s"), (90, "1m30s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0ms"),
+        (0.0001, "1ms"),
+        (0.12, "120ms"),
+        (0.999, "999ms"),
+        (0.9999, "1s"),
+        (1, "1s"),
+        (6.5, "6.5s"),
+        (59.999, "59.999s"),
+        (59.9996, "1m0s"),
+        (90, "1m30s"),
+        (119.4, "1m59s"),
+        (119.6, "2m0s"),
+        (3599.4, "59m59s"),
+        (3599.6, "1h0m0s"),
+        (3600, "1h0m0s"),
+        (90061, "25h1m1s"),
+    ],
+)
 def test_durations_are_written_as_the_api_does(seconds: float, text: str) -> None:
     assert written(seconds) == text
 
