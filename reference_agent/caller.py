@@ -139,6 +139,8 @@ class Asking(NamedTuple):
     """As in `Hints`."""
     text: object = ""
     """What they say, as it came."""
+    user_id: object = ""
+    """Who they say they are, as it came."""
 
 
 ASKING: ContextVar[Asking] = ContextVar("asking", default=Asking())  # noqa: B039 - it is frozen

@@ -21,6 +21,14 @@ _SCRIPTS: tuple[tuple[Script, re.Pattern[str], float], ...] = (
     ("latin", re.compile(r"[A-Za-zÀ-ɏ]"), 1 / 3),
 )
 _QUOTED = re.compile(r"「[^」]*」|“[^”]*”|\"[^\"]*\"|#\w+")
+_ADDRESS_OR_KEY = re.compile(
+    r"(?<![A-Za-z0-9._%+-])(?:"  # from the beginning of such a word only: each is looked at once
+    r"https?://[!-~]+|www\.[!-~]+"
+    r"|[A-Za-z0-9._%+-]++@[A-Za-z0-9.-]+"
+    r"|(?:sk|pk|rk)[-_][A-Za-z0-9_-]+"
+    r"|(?=[A-Za-z_-]*+[0-9])[A-Za-z0-9_-]+)"  # numbers, and whatever has one in it
+)
+_IN_ADDRESSES_AND_KEYS = re.compile(r"[0-9@:._-]")  # where there is none of these, there is nothing to look for
 
 _LATIN: dict[Language, LinguaLanguage] = {
     "en": LinguaLanguage.ENGLISH,
@@ -35,11 +43,16 @@ _FEWEST_LETTERS = 5
 
 
 def script_of(text: str) -> Script | None:
-    """Return the script that most of a text is in, quotations and hashtags left out; None: it has no letters."""
-    bare = _QUOTED.sub(" ", text[:_SCRIPT_CHARS])
+    """Return the script that most of a text is in, but for quotations, addresses and keys; None: it has no letters."""
+    bare = _own_words(text[:_SCRIPT_CHARS])
     weights = {script: len(letters.findall(bare)) * weight for script, letters, weight in _SCRIPTS}
     script = max(weights, key=weights.__getitem__)
     return script if weights[script] else None
+
+
+def _own_words(text: str) -> str:
+    bare = _QUOTED.sub(" ", text)
+    return _ADDRESS_OR_KEY.sub(" ", bare) if _IN_ADDRESSES_AND_KEYS.search(bare) else bare
 
 
 def script_for(language: Language) -> Script:
@@ -72,7 +85,7 @@ class LatinLanguages:
         """Return the language of a text; None: it does not tell, or nothing was loaded."""
         if self._detector is None:
             return None
-        bare = _QUOTED.sub(" ", text[:_LOOKED_AT_CHARS])
+        bare = _own_words(text[:_LOOKED_AT_CHARS])
         if sum(map(str.isalpha, bare)) < _FEWEST_LETTERS:
             return None
         best = self._detector.compute_language_confidence_values(bare)[0]

@@ -75,7 +75,7 @@ def hints_in(request: Request, said: Mapping[str, Any], proxies: tuple[Network, 
         caller_address(peer, forwarded_for, proxies),
         by_unknown_proxy=is_unknown_proxy(peer, forwarded_for, proxies),
     )
-    ASKING.set(Asking(hints.language, said.get("message")))
+    ASKING.set(Asking(hints.language, said.get("message"), said.get("user_id")))
     return hints
 
 

@@ -141,7 +141,7 @@ class Turn:
             async with self._rate_limit.admit(user, standing, hints.address):
                 self._logging.heard(user, text)
                 await self._cost.allow(user)
-                caller = self._locale.caller(text, hints)
+                caller = self._locale.caller(text, hints, user)
                 CALLER.set(caller)
                 self._metrics.heard(text, caller)
                 yield user, text, caller

@@ -110,6 +110,7 @@ class HardenedHealth:
 
     async def _look_again(self) -> None:
         try:
+            await self._rate_limit.look_again()
             if self._store.trouble():
                 await self._store.knows(_NOBODY)
             if self._engine.is_ready():

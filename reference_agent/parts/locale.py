@@ -20,8 +20,8 @@ class Locale(Protocol):
     time_properties: dict[str, Any]
     """Arguments of the tool that tells the time."""
 
-    def caller(self, text: str, hints: Hints) -> Caller:
-        """Return who said `text`."""
+    def caller(self, text: str, hints: Hints, user_id: str = "") -> Caller:
+        """Return who said `text`, in a turn that has been let in."""
         ...
 
     def at_first_sight(self, asking: Asking) -> Language:
@@ -43,7 +43,7 @@ class DocumentedLocale:
     language_order = "日本語で"
     time_properties: dict[str, Any] = {}  # noqa: RUF012
 
-    def caller(self, text: str, hints: Hints) -> Caller:
+    def caller(self, text: str, hints: Hints, user_id: str = "") -> Caller:
         return Caller()
 
     def at_first_sight(self, asking: Asking) -> Language:
@@ -70,6 +70,9 @@ _ZONES: dict[Language, str] = {
 class HardenedLocale:
     """What the request says, else the script of what was said, else its words; the zone as the request says, else by
     language. A place that the caller names goes to the tool as an argument, through the model.
+
+    Somebody who writes in the Latin script is refused in the language of their earlier turns in this process; somebody
+    of whom it has played none, in the first of that script that is spoken.
     """
 
     language_order = "相手が使う言語で"
@@ -84,10 +87,18 @@ class HardenedLocale:
         self._languages = settings.spoken_languages
         self._of_latin: Language = next((one for one in self._languages if script_for(one) == "latin"), "en")
         self._latin = LatinLanguages(self._languages)
+        self._speaks: dict[int, Language] = {}
+        """What those who write in the Latin script were last sure to speak, by a hash that no other process makes."""
         self._known_header = functools.lru_cache(_HEADERS)(self._accepted)
 
-    def caller(self, text: str, hints: Hints) -> Caller:
-        language = self._accepted(hints.language) or self._spoken(text) or self._languages[0]
+    def caller(self, text: str, hints: Hints, user_id: str = "") -> Caller:
+        told = self._accepted(hints.language)
+        script = None if told else script_of(text)
+        if script == "latin":
+            told = self._latin.of(text)
+        if told is not None and script_for(told) == "latin":
+            self._remember(user_id, told)
+        language = told or self._in_script(script) or self._languages[0]
         return Caller(language, zone_named(hints.time_zone) or _ZONES[language])
 
     def at_first_sight(self, asking: Asking) -> Language:
@@ -96,6 +107,10 @@ class HardenedLocale:
         if accepted is not None:
             return accepted
         script = script_of(asking.text[:_GLANCE_CHARS]) if isinstance(asking.text, str) else None
+        if script == "latin" and isinstance(asking.user_id, str):
+            known = self._speaks.get(hash(asking.user_id))
+            if known is not None:
+                return known
         return self._in_script(script) or self._languages[0]
 
     def is_in(self, text: str, language: Language) -> bool:
@@ -110,9 +125,11 @@ class HardenedLocale:
     def warm_up(self) -> None:
         self._latin.load()
 
-    def _spoken(self, text: str) -> Language | None:
-        script = script_of(text)
-        return (self._latin.of(text) if script == "latin" else None) or self._in_script(script)
+    def _remember(self, user_id: str, language: Language) -> None:
+        self._speaks.pop(hash(user_id), None)
+        self._speaks[hash(user_id)] = language
+        if len(self._speaks) > _SPEAKERS:
+            del self._speaks[next(iter(self._speaks))]
 
     def _in_script(self, script: Script | None) -> Language | None:
         """Return the language that a script tells of those we speak, the usual one where several are written in it."""
@@ -142,6 +159,7 @@ def _by_preference(header: str) -> list[str]:
 
 
 _GLANCE_CHARS = 60  # of a header, and of a message, before anything is known of who sends them
+_SPEAKERS = 10_000  # the latest ones; 1 MB
 _HEADERS = 200  # of those who are refused; most people's are the same few
 _MOST_LANGUAGES = 20
 _QUALITY = re.compile(r"q\s*=\s*([01](?:\.\d{0,3})?)")

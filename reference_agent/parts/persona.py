@@ -98,6 +98,7 @@ _SAFE: dict[Language, str] = {
     "es": "Te escucho",
 }
 _SENTENCE_END = re.compile(r"(?<=[。！？!?\n])|(?<=\.\s)")
+_WORD_END = re.compile(r"(?<=\s)(?=\S)")
 _TELLING_CHARS = 5  # fewer do not tell a language
 _TAIL = " 。．.、,!！?？〜～♪…\n"
 
@@ -173,9 +174,11 @@ def _joined(sentences: Sequence[str], language: Language) -> str:
 
 
 def _shortened(text: str, room: int) -> str:
-    """Return as much of the beginning as fits: whole sentences, else whole phrases, else what there is room for."""
+    """Return as much of the beginning as fits: whole sentences, else whole phrases (words, where there are spaces
+    between them), else what there is room for."""
     text = text[: 2 * room]  # what comes after cannot fit, and finding phrases takes time in proportion to the length
-    for parts in (_SENTENCE_END.split(text), _phrases().parse(text)):
+    phrases = _phrases().parse(text) if script_of(text) == "ja" else _WORD_END.split(text)
+    for parts in (_SENTENCE_END.split(text), phrases):
         kept = ""
         for part in parts:
             if len(kept) + len(part) > room:

@@ -36,7 +36,11 @@ class RateLimit(Protocol):
         ...
 
     def counting(self) -> Counting | Literal["none"]:
-        """Return by whom turns are counted now."""
+        """Return by whom turns are counted now, as far as was last seen."""
+        ...
+
+    async def look_again(self) -> None:
+        """Find out by whom they are."""
         ...
 
 
@@ -48,6 +52,9 @@ class DocumentedRateLimit:
 
     def counting(self) -> Literal["none"]:
         return "none"
+
+    async def look_again(self) -> None:
+        pass
 
 
 class ProposedRateLimit:
@@ -67,6 +74,9 @@ class ProposedRateLimit:
 
     def counting(self) -> Literal["own"]:
         return "own"
+
+    async def look_again(self) -> None:
+        pass
 
 
 _PROPOSED_WINDOW_S = 60.0
@@ -192,6 +202,9 @@ class HardenedRateLimit:
 
     def counting(self) -> Counting:
         return self._shared.counting()
+
+    async def look_again(self) -> None:
+        await self._shared.wait_s([])
 
     def _newcomer_places(self) -> float:
         lag_s = self._loop_lag.seconds()

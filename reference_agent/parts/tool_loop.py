@@ -51,7 +51,7 @@ def _over(step: Replied | Failed, outcome: Outcome) -> Outcome:
 
 
 _CONFUSED: dict[Language, str] = {
-    "ja": "考えがぐるぐるしちゃったにゃん",
+    "ja": "考えがぐるぐるしちゃった",
     "ko": "생각이 빙글빙글 돌고 있어요",
     "en": "My thoughts go round in circles",
     "de": "Ich drehe mich im Kreis",

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from agent_stage import HeldClock, KeptLog, PlainRetries, asks, settings, wire_to
 
-from reference_agent.caller import CALLER, LANGUAGES, Caller, Hints, Language, caller_address, hints_of
+from reference_agent.caller import CALLER, LANGUAGES, Asking, Caller, Hints, Language, caller_address, hints_of
 from reference_agent.conversation import BadArguments
 from reference_agent.errors import Unavailable
 from reference_agent.language import LatinLanguages, script_of
@@ -111,6 +111,49 @@ def test_replies_are_held_to_the_language(hardened: HardenedLocale, text: str, l
 def test_a_quotation_is_not_the_speakers_language() -> None:
     assert script_of("「hello how are you today」だね") == "ja"
     assert script_of("123 !?") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [
+        ("私は山田太郎です。090-1234-5678 taro.yamada@example.co.jp 4111111111111111 sk-abcdefghijklmnopqrstuv", "ja"),
+        ("見て https://www.example.com/some/very/long/path?with=a&query=string", "ja"),
+        ("내 메일은 somebody.somewhere@example.com 입니다", "ko"),
+        ("メールはtaro.yamada.from.tokyo@example.co.jpです", "ja"),
+        ("sk-proj-abcdefgh taro@x.jp 0x1234abcdef www.example.com", None),
+        ("My mail is taro@x.jp, and my flat is 4b", "latin"),
+        ("a-" * 250, "latin"),
+        ("hello #ねこが大好きなひと", "latin"),
+    ],
+)
+def test_addresses_keys_and_numbers_are_in_no_language(hardened: HardenedLocale, text: str, script: str | None) -> None:
+    assert script_of(text) == script
+    language = hardened.caller(text, Hints()).language
+    assert (language if language in ("ja", "ko") else "latin") == (script or "ja")
+
+
+def test_who_writes_in_the_latin_script_is_refused_in_the_language_of_earlier_turns() -> None:
+    locale = HardenedLocale(settings())
+    locale.warm_up()
+    assert locale.at_first_sight(Asking(text="Wie spät ist es?", user_id="hans")) == "en", "nobody knows them yet"
+    for said in ("Wie spät ist es gerade bei euch?", "ok"):
+        locale.caller(said, Hints(), "hans")
+        assert locale.at_first_sight(Asking(text="Und morgen?", user_id="hans")) == "de"
+    assert locale.at_first_sight(Asking(text="Und morgen?", user_id="another")) == "en"
+    assert locale.at_first_sight(Asking(text="今何時？", user_id="hans")) == "ja"
+    assert locale.at_first_sight(Asking("fr", "Und morgen?", "hans")) == "fr"
+    assert locale.at_first_sight(Asking(text="hello", user_id=["hans"])) == "en"
+    locale.caller("What time is it over there?", Hints(), "hans")
+    assert locale.at_first_sight(Asking(text="And now?", user_id="hans")) == "en"
+
+
+def test_of_how_many_a_language_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reference_agent.parts.locale._SPEAKERS", 3)
+    locale = HardenedLocale(settings())
+    for user in ("a", "b", "c", "a", "d"):
+        locale.caller("hi", Hints("de"), user)
+    spoken = {user: locale.at_first_sight(Asking(text="hi", user_id=user)) for user in "abcd"}
+    assert spoken == {"a": "de", "b": "en", "c": "de", "d": "de"}
 
 
 def test_what_somebody_chose_goes_before_what_their_program_sends() -> None:

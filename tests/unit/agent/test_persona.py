@@ -62,6 +62,22 @@ async def test_hardened_one_shortens_between_phrases() -> None:
     assert heard == "今日はとてもいい天気だから散歩に行くといいし帰ってきたらおやつを食べてからにゃん"
 
 
+@pytest.mark.parametrize(
+    ("language", "reply", "heard"),
+    [
+        ("en", '"What do you say now", that is good to hear', '"What do you say now", that is goodにゃん'),
+        ("ko", "“오늘은 날씨가 아주 좋네요 산책하러 나가고 싶어요 정말로”라고요, 알겠어요", None),
+        ("de", "x" * 50, "x" * 37 + "にゃん"),
+    ],
+)
+async def test_hardened_one_shortens_between_words_where_there_are_spaces(
+    language: Language, reply: str, heard: str | None
+) -> None:
+    said = await _hardened().in_character(reply, Caller(language), Model())
+    assert said == heard or (heard is None and reply.startswith(said.removesuffix("にゃん") + " ")), said
+    assert len(said) <= 40
+
+
 async def test_hardened_one_asks_once_more_for_another_language() -> None:
     model = Model("元気ですか")
     assert await _hardened().in_character("Hello! How can I help you?", Caller(), model) == "元気ですかにゃん"

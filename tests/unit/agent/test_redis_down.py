@@ -9,6 +9,7 @@ import pytest
 from agent_stage import CountedEngine, KeptLog, settings
 
 from reference_agent.clock import Deadline, LoopClock
+from reference_agent.compose import Composition
 from reference_agent.errors import Unavailable
 from reference_agent.parts.metrics import DocumentedMetrics
 from reference_agent.parts.sessions import HardenedSessions, bounds
@@ -70,6 +71,20 @@ async def test_one_that_stands_still_is_given_up_in_time_and_goes_on(own_redis: 
     own_redis.resume()
     assert not await store.knows("somebody else")
     await store.close()
+
+
+async def test_limits_that_nobody_can_ask_for_are_not_called_shared(own_redis: Any) -> None:
+    """No turn finds out: without its sessions, none gets as far as the limits."""
+    composition = Composition(settings(profile="hardened", engine="chat", session_store=own_redis.url), {})
+    health, limit = composition.get("health"), composition.get("rate_limit")
+    assert limit.counting() == "shared"
+    own_redis.pause()
+    with pytest.raises(Unavailable):
+        await composition.get("sessions").standing("u")
+    await health._look_again()
+    assert health.status()["limits"] == "own_for_now"
+    own_redis.resume()
+    await composition.close()
 
 
 async def test_what_a_caller_began_is_finished_though_the_caller_leaves(redis_url: str) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import httpx2
 import pytest
-from agent_stage import KeptLog, asks
+from agent_stage import KeptLog, asks, settings
 
-from reference_agent.caller import CALLER, Caller
+from reference_agent.caller import CALLER, LANGUAGES, Caller, Language
 from reference_agent.conversation import BadArguments, UnknownTool
 from reference_agent.errors import OutOfTime, Unavailable
 from reference_agent.parts.tool_fallback import DocumentedToolFallback, HardenedToolFallback, ProposedToolFallback
@@ -49,7 +49,7 @@ async def test_an_outage_is_an_outage(failure: Exception) -> None:
 async def test_a_bug_of_ours_is_noticed_and_costs_nobody_an_answer() -> None:
     log = KeptLog()
     said = await HardenedToolFallback(log).output(asks("get_time").calls[0], _failing(NameError("a typing mistake")))
-    assert said == "時計が見られないにゃん"
+    assert said == "何時かわからない"
     assert log.events == ["bug:tool_failed"]
 
 
@@ -63,7 +63,7 @@ async def test_a_model_that_is_mistaken_is_told_so(failure: Exception) -> None:
 
 @pytest.mark.parametrize(
     ("language", "said"),
-    [("ja", "天気情報は現在利用できませんにゃん"), ("ko", "날씨 정보는"), ("en", "The weather is unavailable")],
+    [("ja", "いま不明"), ("ko", "지금 알 수 없어요"), ("en", "unknown")],
 )
 async def test_a_fallback_is_in_the_callers_language(language: str, said: str) -> None:
     async def fail() -> str:
@@ -75,3 +75,13 @@ async def test_a_fallback_is_in_the_callers_language(language: str, said: str) -
     assert json.loads(await fallback.output(asks("analyze_emotion").calls[0], fail))["emotion"] == "中立"
     assert await fallback.output(asks("calculate").calls[0], fail)
     CALLER.reset(token)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_a_fallback_leaves_room_for_the_rest_and_the_ending_to_the_persona(language: Language) -> None:
+    token = CALLER.set(Caller(language))
+    said = [await HardenedToolFallback(KeptLog()).output(call, _failing(_DOWN)) for call in asks(*_TOOLS).calls]
+    CALLER.reset(token)
+    for words in said[:4] + said[5:]:
+        assert len(words) <= settings().reply_chars // 2
+        assert settings().reply_ending not in words
