@@ -148,7 +148,11 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--requests-per-minute", type=number, help="What OpenAI takes from each key. [default: all]"),
             click.option("--tokens-per-minute", type=number, help="The same, in tokens. [default: all]"),
             click.option(
-                "--adopt-unknown-ids", is_flag=True, help="Threads and the like that nobody created come to life."
+                "--adopt-unknown-ids",
+                is_flag=True,
+                help="Assistants, threads and conversations that nobody created come to life, and any"
+                " previous_response_id is gone on from. What has contents of its own (messages, runs, responses,"
+                " completions) is 404 as ever.",
             ),
             click.option("--script", type=file, help="Rules for the model (TOML), before what it does by itself."),
             click.option("--upstream", "described", type=file, multiple=True, help="An upstream of your own (TOML)."),

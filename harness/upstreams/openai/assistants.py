@@ -71,11 +71,11 @@ class Assistants:
         self._api = api
         self.known: dict[str, Assistant] = {}
 
-    def get(self, id_: str) -> Assistant:
+    def get(self, id_: str, now_ns: int) -> Assistant:
         """Return an assistant; raises ApiError 404."""
         found = self.known.get(id_)
-        if found is None and self._api.epoch.settings.adopt_unknown_ids:
-            found = self.known[id_] = Assistant(id=id_, created_s=int(self._api.epoch.wall_s(0)), model="gpt-4o")
+        if found is None and self._api.adopts(id_):
+            found = self.known[id_] = Assistant(id=id_, created_s=self._api.wall_s(now_ns), model="gpt-4o")
         if found is None:
             raise not_found("assistant", id_)
         return found
@@ -100,12 +100,12 @@ class Assistants:
     @routed("GET /v1/assistants/{assistant_id}")
     def retrieve(self, exchange: Exchange) -> Reply:
         """Return one."""
-        return self._api.ok(exchange, self.get(exchange.params["assistant_id"]).document())
+        return self._api.ok(exchange, self.get(exchange.params["assistant_id"], exchange.begin_ns).document())
 
     @routed("POST /v1/assistants/{assistant_id}")
     def update(self, exchange: Exchange) -> Reply:
         """Change what the body names, leave the rest."""
-        assistant = self.get(exchange.params["assistant_id"])
+        assistant = self.get(exchange.params["assistant_id"], exchange.begin_ns)
         body = body_of(exchange)
         changed = msgspec.structs.replace(assistant, model=optional_text(body, "model") or assistant.model)
         _fill(changed, body)
@@ -116,8 +116,9 @@ class Assistants:
     @routed("DELETE /v1/assistants/{assistant_id}")
     def delete(self, exchange: Exchange) -> Reply:
         """Delete one."""
-        assistant = self.get(exchange.params["assistant_id"])
+        assistant = self.get(exchange.params["assistant_id"], exchange.begin_ns)
         del self.known[assistant.id]
+        self._api.was_deleted(assistant.id)
         return self._api.ok(exchange, {"id": assistant.id, "object": "assistant.deleted", "deleted": True}, "write")
 
 

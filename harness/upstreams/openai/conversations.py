@@ -62,21 +62,19 @@ class Conversations:
     def __init__(self, api: OpenAI) -> None:
         self._api = api
         self.known: dict[str, Conversation] = {}
-        self._deleted: set[str] = set()
-        """Kept only where unknown ids are adopted, so that what was deleted does not come to life again."""
 
-    def get(self, id_: str) -> Conversation:
+    def get(self, id_: str, now_ns: int) -> Conversation:
         """Return a conversation; raises ApiError 404."""
         found = self.known.get(id_)
-        if found is None and self._api.epoch.settings.adopt_unknown_ids and id_ not in self._deleted:
-            found = self.known[id_] = Conversation(id=id_, created_s=int(self._api.epoch.wall_s(0)), metadata={})
+        if found is None and self._api.adopts(id_):
+            found = self.known[id_] = Conversation(id=id_, created_s=self._api.wall_s(now_ns), metadata={})
             self._api.epoch.ledger.conversation_began(id_)
         if found is None:
             raise ApiError(404, f"Conversation with id '{id_}' not found.")
         return found
 
     def _one(self, exchange: Exchange) -> Conversation:
-        return self.get(exchange.params["conversation_id"])
+        return self.get(exchange.params["conversation_id"], exchange.begin_ns)
 
     def identify(self, exchange: Exchange) -> None:
         """Note what the user says in the items that a call brings."""
@@ -131,8 +129,7 @@ class Conversations:
         """Delete a conversation. Its responses, and so what was said in them, stay."""
         conversation = self._one(exchange)
         del self.known[conversation.id]
-        if self._api.epoch.settings.adopt_unknown_ids:
-            self._deleted.add(conversation.id)
+        self._api.was_deleted(conversation.id)
         self._api.epoch.ledger.conversation_ended(conversation.id)
         document = {"id": conversation.id, "object": "conversation.deleted", "deleted": True}
         return self._api.ok(exchange, document, "write")

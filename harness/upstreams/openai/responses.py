@@ -380,7 +380,7 @@ class Responses:
                 code="mutually_exclusive_parameters",
             )
         if conversation_id:
-            conversation = self._api.conversations.get(conversation_id)
+            conversation = self._api.conversations.get(conversation_id, exchange.begin_ns)
             self._api.conversations.check_unlocked(conversation)
             return conversation, list(conversation.items), conversation.id
         if previous_id:

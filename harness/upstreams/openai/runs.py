@@ -369,7 +369,7 @@ class Runs:
         check_fields(body, _FIELDS)
         if thread.active is not None:
             raise ApiError(400, f"Thread {thread.id} already has an active run {thread.active.id}.")
-        assistant = self._api.assistants.get(text_field(body, "assistant_id"))
+        assistant = self._api.assistants.get(text_field(body, "assistant_id"), exchange.begin_ns)
         tools = assistant.tools if body.get("tools") is None else body["tools"]
         messages = self._api.threads.read_messages(exchange, thread, body.get("additional_messages") or [])
         created_s = int(exchange.wall_s)
@@ -417,7 +417,7 @@ class Runs:
     @routed("POST /v1/threads/{thread_id}/runs")
     def create(self, exchange: Exchange) -> Reply:
         """Start a run."""
-        thread = self._api.threads.get(exchange.params["thread_id"])
+        thread = self._api.threads.get(exchange.params["thread_id"], exchange.begin_ns)
         body = body_of(exchange)
         run, messages = self._read(exchange, thread, body)
         self._begin(exchange, run, messages)
@@ -438,7 +438,7 @@ class Runs:
         return self._begun(exchange, run, body, created)
 
     def _one(self, exchange: Exchange) -> Run:
-        thread = self._api.threads.get(exchange.params["thread_id"])
+        thread = self._api.threads.get(exchange.params["thread_id"], exchange.begin_ns)
         id_ = exchange.params["run_id"]
         # The one asked for is nearly always the latest.
         for run in reversed(thread.runs):
@@ -465,7 +465,7 @@ class Runs:
     @routed("GET /v1/threads/{thread_id}/runs")
     def list_runs(self, exchange: Exchange) -> Reply:
         """List a thread's runs, newest first."""
-        thread = self._api.threads.get(exchange.params["thread_id"])
+        thread = self._api.threads.get(exchange.params["thread_id"], exchange.begin_ns)
         return self._api.ok(exchange, page(thread.runs, exchange.query, Run.document))
 
     @routed("GET /v1/threads/{thread_id}/runs/{run_id}")

@@ -108,14 +108,12 @@ class Threads:
     def __init__(self, api: OpenAI) -> None:
         self._api = api
         self.known: dict[str, Thread] = {}
-        self._deleted: set[str] = set()
-        """Kept only where unknown ids are adopted, so that what was deleted does not come to life again."""
 
-    def get(self, id_: str) -> Thread:
+    def get(self, id_: str, now_ns: int) -> Thread:
         """Return a thread; raises ApiError 404."""
         found = self.known.get(id_)
-        if found is None and self._api.epoch.settings.adopt_unknown_ids and id_ not in self._deleted:
-            found = self.known[id_] = Thread(id=id_, created_s=int(self._api.epoch.wall_s(0)))
+        if found is None and self._api.adopts(id_):
+            found = self.known[id_] = Thread(id=id_, created_s=self._api.wall_s(now_ns))
             self._api.epoch.ledger.conversation_began(id_)
         if found is None:
             raise not_found("thread", id_)
@@ -184,12 +182,12 @@ class Threads:
     @routed("GET /v1/threads/{thread_id}")
     def retrieve(self, exchange: Exchange) -> Reply:
         """Return a thread."""
-        return self._api.ok(exchange, self.get(exchange.params["thread_id"]).document())
+        return self._api.ok(exchange, self.get(exchange.params["thread_id"], exchange.begin_ns).document())
 
     @routed("POST /v1/threads/{thread_id}")
     def update(self, exchange: Exchange) -> Reply:
         """Change a thread's metadata."""
-        thread = self.get(exchange.params["thread_id"])
+        thread = self.get(exchange.params["thread_id"], exchange.begin_ns)
         body = body_of(exchange)
         if "metadata" in body:
             thread.metadata = metadata_of(body)
@@ -201,10 +199,9 @@ class Threads:
     @routed("DELETE /v1/threads/{thread_id}")
     def delete(self, exchange: Exchange) -> Reply:
         """Delete a thread. A run that is under way in it goes on, unseen: it was not cancelled."""
-        thread = self.get(exchange.params["thread_id"])
+        thread = self.get(exchange.params["thread_id"], exchange.begin_ns)
         del self.known[thread.id]
-        if self._api.epoch.settings.adopt_unknown_ids:
-            self._deleted.add(thread.id)
+        self._api.was_deleted(thread.id)
         self._api.epoch.ledger.conversation_ended(thread.id)
         return self._api.ok(exchange, {"id": thread.id, "object": "thread.deleted", "deleted": True}, "write")
 
@@ -248,7 +245,7 @@ class Threads:
     @routed("POST /v1/threads/{thread_id}/messages")
     def add_message(self, exchange: Exchange) -> Reply:
         """Append a message; refused while a run is under way."""
-        thread = self.get(exchange.params["thread_id"])
+        thread = self.get(exchange.params["thread_id"], exchange.begin_ns)
         if thread.active is not None:
             raise ApiError(400, f"Can't add messages to {thread.id} while a run {thread.active.id} is active.")
         message = self._message(exchange, thread, body_of(exchange))
@@ -259,13 +256,13 @@ class Threads:
     @routed("GET /v1/threads/{thread_id}/messages")
     def list_messages(self, exchange: Exchange) -> Reply:
         """List a thread's messages, newest first; `run_id` gives those of one run."""
-        thread = self.get(exchange.params["thread_id"])
+        thread = self.get(exchange.params["thread_id"], exchange.begin_ns)
         run_id = exchange.query.get("run_id")
         messages = [one for one in thread.messages if run_id is None or one.run_id == run_id]
         return self._api.ok(exchange, page(messages, exchange.query, Message.document))
 
     def _one(self, exchange: Exchange) -> tuple[Thread, Message]:
-        thread = self.get(exchange.params["thread_id"])
+        thread = self.get(exchange.params["thread_id"], exchange.begin_ns)
         id_ = exchange.params["message_id"]
         for message in thread.messages:
             if message.id == id_:

@@ -40,6 +40,8 @@ class OpenAI:
     def __init__(self, epoch: Epoch) -> None:
         self.epoch = epoch
         self._answers = 0
+        self._deleted: set[str] = set()
+        """Kept only where unknown ids are adopted."""
         self.new_id = Identifiers(epoch.seed).new
         """prefix -> an id that was not given before in this epoch."""
         self.due = Due()
@@ -162,6 +164,15 @@ class OpenAI:
     def ok(self, exchange: Exchange, document: Any, doing: str = "read") -> Reply:
         """Return a success, after as long as `doing` takes."""
         return json_reply(document, after_s=self.epoch.takes(exchange, doing))
+
+    def adopts(self, id_: str) -> bool:
+        """Return whether what nobody created under this id comes to life: not what was deleted."""
+        return self.epoch.settings.adopt_unknown_ids and id_ not in self._deleted
+
+    def was_deleted(self, id_: str) -> None:
+        """Note that what had this id is gone for good."""
+        if self.epoch.settings.adopt_unknown_ids:
+            self._deleted.add(id_)
 
     def wall_s(self, at_ns: int) -> int:
         """Return whole seconds since 1970, as the API writes times."""

@@ -163,6 +163,24 @@ def test_open_generations_and_tool_calls_of_a_turn(caller: Any) -> None:
 # --- ids that come from elsewhere -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("path", ["assistants/asst_old", "threads/thread_old", "conversations/conv_old"])
+def test_what_is_adopted_was_created_at_that_moment(path: str) -> None:
+    caller = Caller(Epoch(EpochSettings(adopt_unknown_ids=True), wall_anchor_s=1.7e9, monotonic_anchor_ns=0))
+    caller.sleep(86_400)
+    adopted = caller.openai("GET", f"/{path}")
+    assert adopted["created_at"] == caller.epoch.wall_s_at_zero + caller.now_ns // 10**9 == 1_700_086_401
+    caller.sleep(60)
+    assert caller.openai("GET", f"/{path}") == adopted
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["threads/thread_old/messages/msg_old", "threads/thread_old/runs/run_old", "responses/r", "chat/completions/c"],
+)
+def test_what_has_contents_of_its_own_is_not_adopted(path: str) -> None:
+    assert with_settings(adopt_unknown_ids=True).refused("GET", f"/{path}")[0] == 404
+
+
 def test_unknown_ids_come_to_life_where_that_is_wanted() -> None:
     caller = with_settings(adopt_unknown_ids=True)
     caller.openai("POST", "/threads/thread_old/messages", {"role": "user", "content": "今何時？"})
@@ -171,6 +189,8 @@ def test_unknown_ids_come_to_life_where_that_is_wanted() -> None:
     caller.openai("POST", "/responses", {"model": "m", "input": "x", "conversation": "conv_old"})
     caller.openai("POST", "/responses", {"model": "m", "input": "x", "previous_response_id": "resp_old"})
     assert caller.epoch.ledger.summary().live_conversations == 2
+    caller.openai("DELETE", "/assistants/asst_old")
+    assert caller.refused("GET", "/assistants/asst_old")[0] == 404
     caller.openai("DELETE", "/threads/thread_old")
     caller.openai("DELETE", "/conversations/conv_old")
     assert caller.refused("GET", "/threads/thread_old")[0] == 404
