@@ -102,7 +102,9 @@ ERASED: Answers = {
         "description": "something is left; it is being tried again until it is gone",
         "content": {"application/json": {"example": {"erased": False, "left": ["conversation"]}}},
     },
-    429: said_so("too many of this user's turns wait already", "one_at_a_time", **_LATER),
+    422: said_so("no user id", "user_id_missing", "user_id must be a text that is not empty."),
+    429: said_so("too many from one address, or too many turns of this user wait already", "rate_limited", **_LATER),
+    500: said_so("a mistake of ours", "internal"),
     503: said_so("nothing can be written down now", "sessions_unavailable", **_LATER),
     504: said_so("a turn of the user is still under way; ask again", "out_of_time", **_LATER),
 }

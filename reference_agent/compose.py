@@ -198,7 +198,7 @@ class Composition:
 
             notes = RedisNotes(settings.session_store)
         else:
-            notes = FileNotes(settings.beside_sessions("leftovers.sqlite"))
+            notes = FileNotes(settings.beside_sessions("leftovers.sqlite"), self.get("clock"))
         return StoredLeftovers(notes, self.get("clock"), self.get("logging"))
 
     def _cache_levels(self) -> list[Level]:

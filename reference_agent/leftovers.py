@@ -7,13 +7,16 @@ next goes on. Deleting something twice is no harm.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from reference_agent.clock import Clock
+from reference_agent.clock import Clock, Deadline
 from reference_agent.errors import OutOfTime, Unavailable
 from reference_agent.parts.logging import Logging
+from reference_agent.session_store import DELETED_AT_ONCE, SOMEBODY_IS_AT_IT_S, rest_s
 from reference_agent.sqlite_file import SqliteFile
 
 Delete = Callable[[str], Awaitable[bool]]
@@ -31,8 +34,11 @@ class Leftovers(Protocol):
         """Write down that something is to be deleted, for the sake of an owner."""
         ...
 
-    async def clear(self, owner: str | None = None) -> list[str]:
-        """Delete what there is of one owner, or what is due of all; return the kinds of what is left of it."""
+    async def clear(self, owner: str | None = None, deadline: Deadline | None = None) -> list[str]:
+        """Delete what there is of one owner, or what is due of all; return the kinds of what is left of it.
+
+        Each is tried on its own. What is still being tried at the deadline is left.
+        """
         ...
 
     async def start(self) -> None:
@@ -53,7 +59,7 @@ class NoLeftovers:
     async def add(self, kind: str, what: str, owner: str = "") -> None:
         pass
 
-    async def clear(self, owner: str | None = None) -> list[str]:
+    async def clear(self, owner: str | None = None, deadline: Deadline | None = None) -> list[str]:
         return []
 
     async def start(self) -> None:
@@ -84,7 +90,10 @@ class Notes(Protocol):
         ...
 
     async def due(self) -> list[Note]:
-        """Return what somebody should try now."""
+        """Return some of what somebody should try now, oldest attempt first.
+
+        It is the caller's for as long as `rest_s` says, and comes again after that unless it is done.
+        """
         ...
 
     async def done(self, note: Note) -> None:
@@ -98,12 +107,20 @@ class Notes(Protocol):
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS leftovers (
-    kind TEXT NOT NULL, what TEXT NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (kind, what)
+    kind TEXT NOT NULL, what TEXT NOT NULL, owner TEXT NOT NULL,
+    due REAL NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (kind, what)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS leftovers_by_due ON leftovers (due);
+CREATE INDEX IF NOT EXISTS leftovers_by_owner ON leftovers (owner);
 """
-_VERSION = 1
+_VERSION = 2
+_UPGRADES = {
+    1: """
+ALTER TABLE leftovers ADD COLUMN due REAL NOT NULL DEFAULT 0;
+ALTER TABLE leftovers ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
+"""
+}
 _AGAIN_S = 1.0
-_AT_ONCE = 100  # things looked at in one go
 
 
 class FileNotes:
@@ -111,29 +128,40 @@ class FileNotes:
 
     Args:
         path: the file; None: memory.
+        clock: says what is due.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._file = SqliteFile("leftovers", path, _SCHEMA, _VERSION)
+    def __init__(self, path: Path | None, clock: Clock) -> None:
+        self._file = SqliteFile("leftovers", path, _SCHEMA, _VERSION, _UPGRADES)
+        self._clock = clock
 
     async def add(self, kind: str, what: str, owner: str) -> None:
-        await self._file.run("INSERT OR REPLACE INTO leftovers VALUES (?, ?, ?)", kind, what, owner)
+        due = self._clock.wall() + SOMEBODY_IS_AT_IT_S
+        await self._file.run("INSERT OR REPLACE INTO leftovers VALUES (?, ?, ?, ?, 0)", kind, what, owner, due)
 
     async def of(self, owner: str) -> list[Note]:
-        return await self._some("WHERE owner = ?", owner)
+        theirs = "SELECT kind, what FROM leftovers WHERE owner = ?"
+        return await self._file.do(lambda db: [Note(*row) for row in db.execute(theirs, (owner,))])
 
     async def due(self) -> list[Note]:
-        return await self._some("")
+        now = self._clock.wall()
+
+        def work(db: sqlite3.Connection) -> list[Note]:
+            some = "SELECT kind, what, tries FROM leftovers WHERE due <= ? ORDER BY due LIMIT ?"
+            due = db.execute(some, (now, DELETED_AT_ONCE)).fetchall()
+            db.executemany(
+                "UPDATE leftovers SET due = ?, tries = tries + 1 WHERE kind = ? AND what = ?",
+                [(now + rest_s(tries), kind, what) for kind, what, tries in due],
+            )
+            return [Note(kind, what) for kind, what, _ in due]
+
+        return await self._file.do(work)
 
     async def done(self, note: Note) -> None:
         await self._file.run("DELETE FROM leftovers WHERE kind = ? AND what = ?", note.kind, note.what)
 
     async def close(self) -> None:
         await self._file.close()
-
-    async def _some(self, which: str, *values: str) -> list[Note]:
-        query = f"SELECT kind, what FROM leftovers {which} LIMIT {_AT_ONCE}"
-        return await self._file.do(lambda db: [Note(*row) for row in db.execute(query, values).fetchall()])
 
 
 class StoredLeftovers:
@@ -158,14 +186,18 @@ class StoredLeftovers:
     async def add(self, kind: str, what: str, owner: str = "") -> None:
         await self._notes.add(kind, what, owner)
 
-    async def clear(self, owner: str | None = None) -> list[str]:
-        left = []
-        for note in await (self._notes.due() if owner is None else self._notes.of(owner)):
-            if await self._is_deleted(note):
-                await self._notes.done(note)
-            else:
-                left.append(note.kind)
-        return sorted(set(left))
+    async def clear(self, owner: str | None = None, deadline: Deadline | None = None) -> list[str]:
+        notes = await (self._notes.due() if owner is None else self._notes.of(owner))
+        some_at_once = asyncio.Semaphore(DELETED_AT_ONCE)
+
+        async def is_gone(note: Note) -> bool:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if deadline is None else deadline.remaining_s()), some_at_once:
+                    return await self._is_gone(note)
+            return False
+
+        gone = await asyncio.gather(*map(is_gone, notes))
+        return sorted({note.kind for note, is_gone in zip(notes, gone, strict=True) if not is_gone})
 
     async def start(self) -> None:
         self._trying = asyncio.create_task(self._try_again())
@@ -186,11 +218,17 @@ class StoredLeftovers:
             except Exception as bug:
                 self._logging.bug("leftovers", bug)
 
-    async def _is_deleted(self, note: Note) -> bool:
+    async def _is_gone(self, note: Note) -> bool:
         delete = self._delete.get(note.kind)
         if delete is None:  # another replica, with other parts, knows how
             return False
         try:
-            return await delete(note.what)
+            if not await delete(note.what):
+                return False
+            await self._notes.done(note)
         except (Unavailable, OutOfTime):
             return False
+        except Exception as bug:  # it rests, longer each time, and none of the others has to wait for it
+            self._logging.bug("leftover_not_deleted", bug)
+            return False
+        return True

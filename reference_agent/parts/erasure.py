@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -12,14 +14,15 @@ from starlette.responses import JSONResponse, Response
 from reference_agent.api_page import ERASED, WHOSE
 from reference_agent.clock import Clock, Deadline
 from reference_agent.conversation import Engine
-from reference_agent.errors import AgentError
 from reference_agent.leftovers import Leftovers
 from reference_agent.parts.cache import Cache
-from reference_agent.parts.failures import Failures
+from reference_agent.parts.failures import Failures, answered
+from reference_agent.parts.input_guard import InputGuard
 from reference_agent.parts.jobs import Jobs
 from reference_agent.parts.logging import Logging
+from reference_agent.parts.rate_limit import RateLimit
 from reference_agent.parts.turn_order import TurnOrder
-from reference_agent.said import asked_by
+from reference_agent.said import hints_in
 from reference_agent.session_store import DAY_S, SessionStore
 from reference_agent.settings import Settings
 
@@ -40,6 +43,8 @@ class DocumentedErasure:
 
 
 _LOOK_AGAIN_S = 0.1
+_SHARE_OF_JOBS = 0.5
+"""Of the time of an erasure: where their Redis hangs, the rest is deleted all the same."""
 
 
 class HardenedErasure:
@@ -47,8 +52,10 @@ class HardenedErasure:
     likes.
 
     It waits for a turn of the user that is under way, unless it is a job's, which is cut off. What is to be deleted is
-    written down first; what cannot be deleted now is parted from the user at once, reported as left (202, also when one
-    asks again), and tried until it is done, by the next process if need be. The emotion server's analyses are kept for
+    written down first; what cannot be deleted now, or not within the time that a turn has, is parted from the user at
+    once, reported as left (202, also when one asks again), and tried until it is done, by the next process if need be.
+    What was spent today is known until the day is over, as a sum under a name that is nobody's then
+    (`session_store.pseudonym`): an erasure would be a new budget otherwise. The emotion server's analyses are kept for
     some minutes under a hash of the text, and belong to nobody.
     """
 
@@ -64,10 +71,15 @@ class HardenedErasure:
         jobs: Jobs,
         cache: Cache,
         leftovers: Leftovers,
+        input_guard: InputGuard,
+        rate_limit: RateLimit,
         failures: Failures,
         logging: Logging,
     ) -> None:
         self._turn_s = settings.turn_s
+        self._proxies = settings.proxies
+        self._input_guard = input_guard
+        self._rate_limit = rate_limit
         self._clock = clock
         self._store = session_store
         self._engine = engine
@@ -84,32 +96,32 @@ class HardenedErasure:
         @app.delete("/users/{user_id:path}", responses=ERASED, openapi_extra={"parameters": WHOSE})
         async def erase(request: Request) -> Response:
             """Delete everything about a user, here and upstream; as often as one likes."""
-            asked_by(request)
-            try:
-                left = await self.erase(request.path_params["user_id"])
-            except AgentError as failure:
-                response = self._failures.answer(failure)
-                if response is None:
-                    raise
-                return response
-            return JSONResponse({"erased": not left, "left": left}, 202 if left else 200)
+            return await answered(self._erase(request), self._failures)
+
+    async def _erase(self, request: Request) -> Response:
+        hints = hints_in(request, {}, self._proxies)
+        user_id = self._input_guard.check_user(request.path_params["user_id"])
+        await self._rate_limit.let_in(hints.address)
+        left = await self.erase(user_id)
+        return JSONResponse({"erased": not left, "left": left}, 202 if left else 200)
 
     async def erase(self, user_id: str) -> list[str]:
-        """Delete everything about a user and return what is left for now.
+        """Delete everything about a user and return what is left for now, in time for a caller who waits for it.
 
         Raises:
-            OutOfTime: a turn of the user did not end in time; nothing was deleted.
+            OutOfTime: a turn of the user did not end in time; nothing but jobs was deleted.
+            Unavailable: nothing can be written down.
         """
         deadline = Deadline.after(self._clock, self._turn_s)
         await self._leftovers.add("jobs", user_id, user_id)
-        await self._forget_jobs(user_id, deadline)
+        await self._forget_jobs(user_id, deadline.earlier_by(self._turn_s * (1 - _SHARE_OF_JOBS)))
         async with self._turn_order.turn_of(user_id, deadline):
             await self._leftovers.add("cache", user_id, user_id)
             now = self._clock.wall()
             for conversation in await self._store.condemn(user_id, now):
                 await self._leftovers.add("conversation", conversation, user_id)
             await self._store.forget_spender(user_id, int(now // DAY_S))
-            left = await self._leftovers.clear(user_id)
+            left = await self._leftovers.clear(user_id, deadline)
         if left:
             self._logging.warned("erasure_incomplete", left=left)
         return left
@@ -119,13 +131,12 @@ class HardenedErasure:
         await self._store.forget(conversation)
         return True
 
-    async def _forget_jobs(self, user_id: str, deadline: Deadline) -> list[str]:
+    async def _forget_jobs(self, user_id: str, deadline: Deadline) -> None:
         """Forget the user's jobs, and wait until one that is being played has been given up."""
-        while left := await self._jobs.erase(user_id):
-            if deadline.remaining_s() == 0:
-                break
-            await self._clock.sleep(min(_LOOK_AGAIN_S, deadline.remaining_s()))
-        return left
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline.remaining_s()):
+                while await self._jobs.erase(user_id) and deadline.remaining_s() > 0:
+                    await self._clock.sleep(min(_LOOK_AGAIN_S, deadline.remaining_s()))
 
 
 async def _all_of(erase: Callable[[str], Awaitable[list[str]]], user_id: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Awaitable
 from typing import Any, Protocol
 
 import msgspec
@@ -24,6 +25,17 @@ class Failures(Protocol):
     def answer(self, failure: Exception) -> Response | None:
         """Return what the caller gets; None: nothing was foreseen, and the framework's plain 500 is what they get."""
         ...
+
+
+async def answered(answer: Awaitable[Response], failures: Failures) -> Response:
+    """Return what an endpoint answers, whatever happens in it."""
+    try:
+        return await answer
+    except Exception as failure:
+        response = failures.answer(failure)
+        if response is None:
+            raise
+        return response
 
 
 class DocumentedFailures:

@@ -23,6 +23,14 @@ class InputGuard(Protocol):
         """
         ...
 
+    def check_user(self, user_id: object) -> str:
+        """Return a user id as it is to be used, where nothing is said.
+
+        Raises:
+            Refused: it is none.
+        """
+        ...
+
     def tool_arguments(self, tool: str, arguments: str) -> dict[str, Any]:
         """Return what the model gives a tool, as it is to be used.
 
@@ -44,6 +52,9 @@ class DocumentedInputGuard:
 
     def check(self, user_id: object, message: object) -> tuple[str, str]:
         return str(user_id), str(message)
+
+    def check_user(self, user_id: object) -> str:
+        return str(user_id)
 
 
 def _object_in(arguments: str) -> dict[str, Any]:
@@ -74,23 +85,27 @@ class HardenedInputGuard:
         self._message_chars = settings.message_chars
         self._user_id_chars = settings.user_id_chars
 
-    def check(self, user_id: object, message: object) -> tuple[str, str]:
+    def check_user(self, user_id: object) -> str:
         if not isinstance(user_id, str) or not user_id.strip():
             raise Refused(422, "user_id_missing", plainly="user_id must be a text that is not empty.")
         if len(user_id) > self._user_id_chars:
             plainly = f"user_id must not be longer than {self._user_id_chars} characters."
             raise Refused(422, "user_id_too_long", plainly=plainly)
+        _expect_unicode(user_id)
+        return user_id
+
+    def check(self, user_id: object, message: object) -> tuple[str, str]:
+        user = self.check_user(user_id)
         if not isinstance(message, str):
             raise Refused(422, "message_missing", plainly="message must be a text.")
         if len(message) > self._message_chars:
             # Before anything looks at the text: what follows takes time in proportion to its length.
             raise Refused(413, "message_too_long", most=self._message_chars)
-        if _has_half_a_pair(message + user_id):
-            raise Refused(422, "not_unicode", plainly="The text holds half a surrogate pair; send valid Unicode.")
+        _expect_unicode(message)
         clean = _without_control(message)
         if all(unicodedata.category(c) in _INVISIBLE for c in clean):
             raise Refused(422, "message_empty")
-        return user_id, clean
+        return user, clean
 
     def tool_arguments(self, tool: str, arguments: str) -> dict[str, Any]:
         most = min(_TOOL_CHARS.get(tool, self._message_chars), self._message_chars)
@@ -129,6 +144,11 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # category Cc, but for t
 
 def _without_control(text: str) -> str:
     return _CONTROL.sub("", text)
+
+
+def _expect_unicode(text: str) -> None:
+    if _has_half_a_pair(text):
+        raise Refused(422, "not_unicode", plainly="The text holds half a surrogate pair; send valid Unicode.")
 
 
 def _has_half_a_pair(text: str) -> bool:

@@ -21,7 +21,7 @@ from reference_agent.errors import Refused, Unavailable
 from reference_agent.job_player import JobPlayer
 from reference_agent.job_queue import PLAY, JobQueue, bare_celery
 from reference_agent.job_store import Job, JobStore, KeyTaken, NoRoom, box_of
-from reference_agent.parts.failures import Failures
+from reference_agent.parts.failures import Failures, answered
 from reference_agent.parts.handler import BODY_SCHEMA, ChatRequest
 from reference_agent.parts.input_guard import InputGuard
 from reference_agent.parts.logging import Logging
@@ -311,13 +311,7 @@ class HardenedJobs:
 
     async def _answered(self, request: Request, answer: Awaitable[Response]) -> Response:
         asked_by(request)
-        try:
-            return await answer
-        except Exception as failure:
-            response = self._failures.answer(failure)
-            if response is None:
-                raise
-            return response
+        return await answered(answer, self._failures)
 
     async def _create(self, request: Request) -> Response:
         key = request.headers.get("idempotency-key", "")

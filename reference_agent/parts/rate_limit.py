@@ -35,6 +35,17 @@ class RateLimit(Protocol):
         """
         ...
 
+    async def let_in(self, address: str) -> None:
+        """Let a request in that wants no turn.
+
+        Args:
+            address: as for `admit`.
+
+        Raises:
+            Refused: not now.
+        """
+        ...
+
     def counting(self) -> Counting | Literal["none"]:
         """Return by whom turns are counted now, as far as was last seen."""
         ...
@@ -49,6 +60,9 @@ class DocumentedRateLimit:
 
     def admit(self, user_id: str, standing: Standing, address: str = "") -> AbstractAsyncContextManager[None]:
         return nullcontext()
+
+    async def let_in(self, address: str) -> None:
+        pass
 
     def counting(self) -> Literal["none"]:
         return "none"
@@ -71,6 +85,9 @@ class ProposedRateLimit:
             raise Refused(429, "rate_limited", _PROPOSED_WINDOW_S)
         self._requests[user_id] = [*recent, now]
         return nullcontext()
+
+    async def let_in(self, address: str) -> None:
+        pass
 
     def counting(self) -> Literal["own"]:
         return "own"
@@ -187,6 +204,16 @@ class HardenedRateLimit:
             if wait_s > 0:
                 raise Refused(429, "rate_limited", wait_s)
         return _Place(self, standing, whose)
+
+    async def let_in(self, address: str) -> None:
+        # Not by the limits of users, whom anybody can name, nor of everybody: who wants to be erased is not to be kept
+        # from it by a flood of others.
+        if not address:
+            return
+        whose = {"address": address}
+        wait_s = self._own["address"].wait_s(address, self._clock.now()) or await self.wait_for_others_s(whose)
+        if wait_s > 0:
+            raise Refused(429, "rate_limited", wait_s)
 
     async def wait_for_others_s(self, whose: dict[str, str]) -> float:
         """Take what a turn takes of what all replicas let in together, or return the seconds until there is enough."""

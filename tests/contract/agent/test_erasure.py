@@ -113,3 +113,27 @@ def test_what_expired_while_it_could_not_be_deleted_is_left_until_it_is_gone(
     agent.stand.lift(down)
     until(lambda: agent.client.delete("/users/u").status_code == 200, agent.log.read_text)
     assert not list(_left(agent))
+
+
+def test_an_upstream_that_refuses_a_deletion_neither_breaks_the_erasure_nor_keeps_others(
+    start_agent: Callable[..., Agent],
+) -> None:
+    agent = start_agent("responses")
+    agent.chat("u", "合言葉は山です")
+    agent.chat("v", "合言葉は川です")
+    refusing = agent.stand.arm(
+        "status", upstream="openai", route="DELETE /v1/conversations/{conversation_id}", status=400
+    )
+    for _ in range(2):
+        response = agent.client.delete("/users/u")
+        assert (response.status_code, response.json()) == (202, {"erased": False, "left": ["conversation"]})
+    agent.stand.lift(refusing)
+    assert agent.client.delete("/users/v").json() == {"erased": True, "left": []}
+    until(lambda: not list(_left(agent)), agent.log.read_text)
+    assert agent.client.delete("/users/u").json() == {"erased": True, "left": []}
+
+
+@pytest.mark.xdist_group("agents")
+@pytest.mark.parametrize("user", ["", "%20", "x" * 5000])
+def test_an_id_that_nobody_can_have_is_refused(user: str, agents: Callable[[str], Agent]) -> None:
+    assert agents("responses").client.delete(f"/users/{user}").status_code == 422

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from agent_stage import CountedEngine, HeldClock, KeptLog, settings
 
+from reference_agent.clock import Deadline
 from reference_agent.errors import Gone, Refused, Unavailable
 from reference_agent.parts.sessions import (
     THREADS,
@@ -333,3 +334,21 @@ async def test_proposed_one_leaves_upstream_what_it_throws_out() -> None:
         await _turn(sessions, f"attacker_{i}")
     assert len(sessions._threads) == 3
     assert len(engine.live) == 100
+
+
+async def test_a_conversation_that_cannot_be_deleted_keeps_none_of_the_others() -> None:
+    class OneStays(CountedEngine):
+        async def delete_conversation(self, conversation: str, deadline: Deadline) -> None:
+            if conversation == "thread_1":
+                raise ValueError("400")
+            await super().delete_conversation(conversation, deadline)
+
+    engine, clock = OneStays(), HeldClock()
+    sessions = _hardened(engine, clock, probation_s=60)
+    for user in "abc":
+        await _turn(sessions, user)
+    clock.time += 61
+    await sessions.keep_house_once()
+    assert engine.live == {"thread_1"}
+    await sessions.keep_house_once()
+    assert sorted(engine.deleted) == ["thread_2", "thread_3"]
