@@ -150,7 +150,8 @@ class Control:
         asked = msgspec.json.decode(call.request.body or b"{}", type=dict[str, Any])
         settings = msgspec.convert({**msgspec.to_builtins(self._server.settings), **asked}, EpochSettings)
         self._server.begin_epoch(settings)
-        return json_reply({"epoch": settings.name})
+        directory = self._server.epoch.ledger.directory
+        return json_reply({"epoch": settings.name, "record": None if directory is None else str(directory)})
 
     @routed("GET /_control/faults")
     def faults(self, call: ControlCall) -> Reply:

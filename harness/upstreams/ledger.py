@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 import msgspec
@@ -43,7 +44,8 @@ class Ledger:
     Entries are kept as the JSON lines that the file gets, about 400 bytes each: a million of them fit into 1 GB.
 
     Args:
-        directory: where `ledger.jsonl` and `faults.jsonl` are written; None: memory only.
+        directory: where `ledger.jsonl` and `faults.jsonl` are written, or beside it where it has a ledger already;
+            None: memory only.
         at_once: create the files at once: an empty file is a vantage that saw nothing. False: with the first entry.
 
     Raises:
@@ -231,6 +233,11 @@ class Ledger:
             if len(seqs) > 1
         ]
 
+    @property
+    def directory(self) -> Path | None:
+        """Where the files are, or will be if nobody else begins a ledger there before; None: nowhere."""
+        return self._directory
+
     def flush(self) -> None:
         """Hand everything to the operating system, so that a kill of this process loses nothing of it.
 
@@ -258,6 +265,7 @@ class Ledger:
 
     def _open(self) -> None:
         if self._writer is None and self._directory is not None:
+            self._directory = _without_ledger(self._directory)
             self._writer = JsonLinesWriter(self._directory / LEDGER)
             self._event_writer = JsonLinesWriter(self._directory / FAULTS)
 
@@ -271,6 +279,15 @@ class Ledger:
                 except EvidenceError as error:
                     self.complain(str(error))
         self._writer = self._event_writer = self._directory = None
+
+
+def _without_ledger(directory: Path) -> Path:
+    """Return the directory, or the first beside it that has no ledger yet: `start`, `start-2`, `start-3`.
+
+    A second ledger in the same file would begin at 1 again, and nobody could tell its entries from those of the first.
+    """
+    beside = (directory.with_name(f"{directory.name}-{number}") for number in count(2))
+    return next(one for one in chain((directory,), beside) if not (one / LEDGER).exists())
 
 
 def _found(index: dict[str, _Positions], name: str) -> Sequence[int]:

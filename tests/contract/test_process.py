@@ -47,6 +47,21 @@ def test_an_epoch_forgets_and_writes_anew(stand: Any) -> None:
     assert [event.event for event in read_jsonl(directory / "faults.jsonl", FaultEvent)] == ["armed"]
 
 
+def test_epochs_of_the_same_name_have_a_ledger_each(stand: Any) -> None:
+    kept = []
+    for calls in (1, 2, 3):
+        status, answer = stand.ask("POST", "/epoch", {"name": "again", "latency_scale": 0})
+        assert status == 200
+        for _ in range(calls):
+            weather(stand)
+        kept.append(Path(json.loads(answer)["record"]))
+    assert kept == [stand.record / name for name in ("again", "again-2", "again-3")]
+    stand.begin_epoch()
+    for calls, directory in enumerate(kept, 1):
+        entries = read_jsonl(directory / "ledger.jsonl", LedgerEntry)
+        assert [entry.seq for entry in entries] == list(range(1, calls + 1))
+
+
 @pytest.mark.parametrize(
     ("path", "body", "said"),
     [
