@@ -110,7 +110,9 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         (
             click.option(
-                "--record", type=click.Path(path_type=Path, file_okay=False), help="Directory for the ledgers, each in one of its own."
+                "--record",
+                type=click.Path(path_type=Path, file_okay=False),
+                help="Directory for ledgers, one for each epoch.",
             ),
             click.option(
                 "--latency",

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.upstreams.exchange import Exchange
+from harness.upstreams.openai import shapes
 from harness.upstreams.openai.body import (
+    FieldCheck,
     body_of,
+    check_fields,
     functions_in,
     list_field,
     metadata_of,
@@ -18,11 +21,19 @@ from harness.upstreams.openai.body import (
 )
 from harness.upstreams.openai.errors import ApiError, not_found
 from harness.upstreams.openai.pages import page
+from harness.upstreams.openai.shapes import Shaped
 from harness.upstreams.routing import routed
 from harness.upstreams.wire import Reply
 
 if TYPE_CHECKING:
     from harness.upstreams.openai.upstream import OpenAI
+
+
+_FIELDS: dict[str, FieldCheck] = {
+    "reasoning_effort": Shaped(shapes.EFFORT),
+    "response_format": Shaped(shapes.RESPONSE_FORMAT_OR_AUTO),
+    "tool_resources": Shaped(shapes.TOOL_RESOURCES),
+}
 
 
 class Assistant(msgspec.Struct, eq=False):
@@ -123,6 +134,7 @@ class Assistants:
 
 
 def _fill(assistant: Assistant, body: dict[str, Any]) -> None:
+    check_fields(body, _FIELDS)
     for name in ("name", "description", "instructions", "reasoning_effort"):
         if name in body:
             setattr(assistant, name, optional_text(body, name))
@@ -136,7 +148,7 @@ def _fill(assistant: Assistant, body: dict[str, Any]) -> None:
         )
     if "tools" in body:
         tools = list_field(body, "tools")
-        assistant.functions = functions_in(tools)
+        assistant.functions = functions_in(tools, shapes.ASSISTANTS_TOOLS)
         if len(tools) > 128:
             raise ApiError(
                 400,
@@ -154,5 +166,5 @@ def _fill(assistant: Assistant, body: dict[str, Any]) -> None:
         assistant.top_p = optional_number(body, "top_p", 0, 1)
     if "response_format" in body:
         assistant.response_format = body["response_format"] or "auto"
-    if isinstance(body.get("tool_resources"), dict):
+    if body.get("tool_resources") is not None:
         assistant.tool_resources = body["tool_resources"]

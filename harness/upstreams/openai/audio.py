@@ -12,8 +12,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness.upstreams.exchange import Exchange
-from harness.upstreams.openai.body import body_of, optional_number, optional_text, text_field
-from harness.upstreams.openai.errors import ApiError, wrong_type, wrong_value
+from harness.upstreams.openai import shapes
+from harness.upstreams.openai.body import (
+    FieldCheck,
+    body_of,
+    check_fields,
+    one_of,
+    optional_number,
+    optional_text,
+    text_field,
+)
+from harness.upstreams.openai.errors import ApiError, missing
+from harness.upstreams.openai.shapes import Shaped
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
 from harness.upstreams.sound import encoded, pcm, seconds_to_speak, wav
@@ -34,6 +44,7 @@ _SPOKEN_AS: dict[str, tuple[str, Callable[..., bytes]]] = {
     "pcm": ("audio/pcm", pcm),
 }
 """Content type and maker of each format."""
+_FIELDS: dict[str, FieldCheck] = {"voice": Shaped(shapes.VOICE), "instructions": optional_text}
 _SPEAKS_AT = 3.0
 """Times real time: how fast audio follows the first byte."""
 _PIECE_S = 0.5
@@ -66,12 +77,11 @@ class Audio:
                 param="input",
                 code="string_above_max_length",
             )
-        if not isinstance(body.get("voice"), str | dict):
-            raise wrong_type("voice", "one of a string or object", body.get("voice"))
+        if body.get("voice") is None:
+            raise missing("voice")
+        check_fields(body, _FIELDS)
         speed = optional_number(body, "speed", 0.25, 4.0) or 1.0
-        wanted = optional_text(body, "response_format") or "mp3"
-        if wanted not in _FORMATS:
-            raise wrong_value("response_format", wanted, _FORMATS)
+        wanted = one_of(body, "response_format", _FORMATS) or "mp3"
         if wanted not in _SPOKEN_AS:
             raise ApiError(
                 400,
@@ -80,9 +90,7 @@ class Audio:
                 param="response_format",
                 code="unsupported_value",
             )
-        stream = optional_text(body, "stream_format") or "audio"
-        if stream not in ("sse", "audio"):
-            raise wrong_value("stream_format", stream, ("sse", "audio"))
+        stream = one_of(body, "stream_format", ("sse", "audio"))
         exchange.cost_usd = self._api.epoch.prices.of_speech(len(text))
         seconds = exchange.speaks_for(seconds_to_speak(text, speed=speed))
         first_s = self._api.epoch.takes(exchange, "speech")

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from harness.upstreams.exchange import Exchange
-from harness.upstreams.openai.errors import ApiError, missing, wrong_type
+from harness.upstreams.openai.errors import ApiError, missing, wrong_type, wrong_value
+from harness.upstreams.openai.shapes import check_shape
 
 
 def body_of(exchange: Exchange) -> dict[str, Any]:
@@ -63,8 +64,18 @@ def optional_text(body: dict[str, Any], name: str) -> str | None:
     return value
 
 
-def optional_integer(body: dict[str, Any], name: str, *, least: int | None = None) -> int | None:
-    """Return a field that is an integer, not below `least`, or absent."""
+def one_of(body: dict[str, Any], name: str, supported: tuple[str, ...]) -> str | None:
+    """Return a field that is one of these texts or absent."""
+    value = optional_text(body, name)
+    if value is not None and value not in supported:
+        raise wrong_value(name, value, supported)
+    return value
+
+
+def optional_integer(
+    body: dict[str, Any], name: str, *, least: int | None = None, most: int | None = None
+) -> int | None:
+    """Return a field that is an integer, not below `least` and not above `most`, or absent."""
     value = body.get(name)
     if value is None:
         return None
@@ -76,6 +87,13 @@ def optional_integer(body: dict[str, Any], name: str, *, least: int | None = Non
             f"Invalid '{name}': integer below minimum value. Expected a value >= {least}, but got {value} instead.",
             param=name,
             code="integer_below_min_value",
+        )
+    if most is not None and value > most:
+        raise ApiError(
+            400,
+            f"Invalid '{name}': integer above maximum value. Expected a value <= {most}, but got {value} instead.",
+            param=name,
+            code="integer_above_max_value",
         )
     return value
 
@@ -190,34 +208,39 @@ def text_of_content(content: Any, param: str = "content") -> str:
     return "\n".join(texts)
 
 
-def functions_in(tools: Any, param: str = "tools") -> tuple[dict[str, Any], ...]:
+def functions_in(tools: Any, others: Any, *, flat: bool = False) -> tuple[dict[str, Any], ...]:
     """Return the functions among the tools offered, as {"name", "description", "parameters"}.
 
-    Both ways of writing them are understood: `{"type": "function", "function": {...}}`, and Responses' flat one.
+    Args:
+        tools: as the request has them.
+        others: the shape of tools that are no functions.
+        flat: whether functions are written as Responses does, instead of `{"type": "function", "function": {...}}`.
 
     Raises:
-        ApiError: 400: a tool has no type, or a function no name.
+        ApiError: 400: a tool has no type or one that does not exist, or a function no name.
     """
     functions = []
     for index, tool in enumerate(tools or ()):
         if not isinstance(tool, dict):
-            raise wrong_type(f"{param}[{index}]", "an object", tool)
+            raise wrong_type(f"tools[{index}]", "an object", tool)
         if tool.get("type") is None:
-            raise missing(f"{param}[{index}].type")
+            raise missing(f"tools[{index}].type")
         if tool["type"] != "function":
+            check_shape(tool, others, f"tools[{index}]")
             continue
-        nested = tool.get("function")
-        function = nested if isinstance(nested, dict) else tool
-        if not isinstance(function.get("name"), str):
-            raise missing(f"{param}[{index}].function.name" if nested is not None else f"{param}[{index}].name")
-        check_schema(function.get("parameters"), function["name"])
-        functions.append(
-            {
-                "name": function["name"],
-                "description": function.get("description") or "",
-                "parameters": function.get("parameters") or {},
-            }
-        )
+        function = tool if flat else tool.get("function")
+        if not isinstance(function, dict):
+            raise missing(f"tools[{index}].function")
+        name, description, strict = function.get("name"), function.get("description"), function.get("strict")
+        if not isinstance(name, str):
+            raise missing(f"tools[{index}].name" if flat else f"tools[{index}].function.name")
+        if description is not None and not isinstance(description, str):
+            raise wrong_type(f"tools[{index}].description", "a string", description)
+        if strict is not None and not isinstance(strict, bool):
+            raise wrong_type(f"tools[{index}].strict", "a boolean", strict)
+        parameters = function.get("parameters")
+        check_schema(parameters, name)
+        functions.append({"name": name, "description": description or "", "parameters": parameters or {}})
     return tuple(functions)
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from harness.model import GenerationState, ToolCall
 from harness.upstreams.exchange import Exchange, mark_in
+from harness.upstreams.openai import shapes
 from harness.upstreams.openai.body import (
     FieldCheck,
     body_of,
@@ -20,6 +21,7 @@ from harness.upstreams.openai.body import (
     metadata_of,
     optional_integer,
     optional_number,
+    optional_text,
     stops_of,
     text_field,
     text_of_content,
@@ -27,6 +29,7 @@ from harness.upstreams.openai.body import (
 )
 from harness.upstreams.openai.errors import ApiError, missing, wrong_type, wrong_value
 from harness.upstreams.openai.pages import page
+from harness.upstreams.openai.shapes import Shaped
 from harness.upstreams.openai.turn import Turn, pieces_of, take_turn
 from harness.upstreams.routing import routed
 from harness.upstreams.sse import done, encode, event, stream_head
@@ -40,14 +43,8 @@ _ROLES = ("system", "developer", "user", "assistant", "tool")
 _FINGERPRINT = "fp_standin"
 
 
-def _check_count(body: dict[str, Any], name: str) -> None:
-    count = optional_integer(body, name) or 1
-    if not 1 <= count <= 128:
-        raise ApiError(400, f"Invalid 'n': expected 1 to 128, but got {count}.", param="n")
-
-
 _FIELDS: dict[str, FieldCheck] = {
-    "n": _check_count,
+    "n": partial(optional_integer, least=1, most=128),
     "temperature": partial(optional_number, low=0, high=2),
     "top_p": partial(optional_number, low=0, high=1),
     "max_completion_tokens": partial(optional_integer, least=1),
@@ -58,6 +55,30 @@ _FIELDS: dict[str, FieldCheck] = {
     "tools": list_field,
     "stop": lambda body, _: stops_of(body),
     "metadata": lambda body, _: metadata_of(body),
+    "tool_choice": Shaped(shapes.CHAT_TOOL_CHOICE),
+    "response_format": Shaped(shapes.RESPONSE_FORMAT),
+    "stream_options": Shaped(shapes.STREAM_OPTIONS),
+    "user": optional_text,
+    "safety_identifier": optional_text,
+    "seed": optional_integer,
+    "frequency_penalty": partial(optional_number, low=-2, high=2),
+    "presence_penalty": partial(optional_number, low=-2, high=2),
+    "logit_bias": Shaped(shapes.LOGIT_BIAS),
+    "logprobs": flag,
+    "top_logprobs": partial(optional_integer, least=0, most=20),
+    "functions": Shaped(shapes.FUNCTIONS),
+    "function_call": Shaped(shapes.FUNCTION_CALL),
+    "modalities": Shaped(shapes.MODALITIES),
+    "audio": Shaped(shapes.AUDIO),
+    "prediction": Shaped(shapes.PREDICTION),
+    "reasoning_effort": Shaped(shapes.EFFORT),
+    "verbosity": Shaped(shapes.VERBOSITY),
+    "service_tier": Shaped(shapes.SERVICE_TIER),
+    "prompt_cache_key": optional_text,
+    "prompt_cache_retention": Shaped(shapes.CACHE_RETENTION),
+    "prompt_cache_options": Shaped(dict),
+    "moderation": Shaped(shapes.MODERATION),
+    "web_search_options": Shaped(dict),
 }
 """What is looked at of the fields that a request may leave out."""
 
@@ -179,7 +200,7 @@ class Chat:
         check_fields(body, _FIELDS)
         most = body.get("max_completion_tokens") or body.get("max_tokens")
         stream, store = body.get("stream") is True, body.get("store") is True
-        functions = functions_in(body["tools"]) if body.get("tools") else ()
+        functions = functions_in(body["tools"], shapes.CHAT_TOOLS) if body.get("tools") else ()
         id_ = self._api.new_id("chatcmpl-")
         exchange.generation = id_
         fate = self._api.epoch.faults.fate(exchange)

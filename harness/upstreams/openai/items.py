@@ -11,6 +11,7 @@ import msgspec
 from harness.upstreams.exchange import decoded
 from harness.upstreams.openai.body import optional_text, text_of_content
 from harness.upstreams.openai.errors import ApiError, missing, wrong_type, wrong_value
+from harness.upstreams.openai.shapes import ITEM_PARTS, check_shape
 from harness.upstreams.thought import Said, ToolResult
 
 _ROLES = ("user", "assistant", "system", "developer")
@@ -73,6 +74,8 @@ def _read_item(source: Any, new_id: Any, param: str) -> Item:
         if content is None:
             raise missing(f"{param}.content")
         text_of_content(content, f"{param}.content")
+        if isinstance(content, list):
+            check_shape(content, ITEM_PARTS, f"{param}.content")
         return _message(source.get("id") or new_id("msg_"), role, content)
     if kind == "function_call":
         for name in ("call_id", "name", "arguments"):
@@ -86,6 +89,8 @@ def _read_item(source: Any, new_id: Any, param: str) -> Item:
         if source.get("output") is None:
             raise missing(f"{param}.output")
         text_of_content(source["output"], f"{param}.output")
+        if isinstance(source["output"], list):
+            check_shape(source["output"], ITEM_PARTS, f"{param}.output")
         id_ = source.get("id") or new_id("fco_")
         return Item(id_, {**source, "id": id_, "status": source.get("status") or "completed"})
     if kind in ("reasoning", "item_reference", "compaction"):

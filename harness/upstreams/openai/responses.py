@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from harness.model import OPEN_STATES, GenerationState
 from harness.upstreams.exchange import Exchange, mark_in
+from harness.upstreams.openai import shapes
 from harness.upstreams.openai.body import (
     FieldCheck,
     body_of,
@@ -45,6 +46,7 @@ from harness.upstreams.openai.items import (
     unpacked,
 )
 from harness.upstreams.openai.pages import integer_in
+from harness.upstreams.openai.shapes import Shaped
 from harness.upstreams.openai.socket_mode import KEY, ResponsesDialogue, handshake_headers
 from harness.upstreams.openai.turn import NO_TURN, TOKENS_A_MESSAGE, Turn, pieces_of, take_turn
 from harness.upstreams.prices import tokens_in
@@ -90,6 +92,26 @@ _FIELDS: dict[str, FieldCheck] = {
     "max_tool_calls": partial(optional_integer, least=0),
     "max_output_tokens": partial(optional_integer, least=1),
     "parallel_tool_calls": flag,
+    "tool_choice": Shaped(shapes.RESPONSES_TOOL_CHOICE),
+    "text": Shaped(shapes.TEXT_CONFIG),
+    "reasoning": Shaped(shapes.REASONING),
+    "truncation": Shaped(Literal["auto", "disabled"]),
+    "stream_options": Shaped(shapes.STREAM_OPTIONS),
+    "include": Shaped(shapes.INCLUDE),
+    "prompt": Shaped(shapes.PROMPT),
+    "user": optional_text,
+    "safety_identifier": optional_text,
+    "service_tier": Shaped(shapes.RESPONSES_SERVICE_TIER),
+    "top_logprobs": partial(optional_integer, least=0, most=20),
+    "prompt_cache_key": optional_text,
+    "prompt_cache_retention": Shaped(shapes.CACHE_RETENTION),
+    "prompt_cache_options": Shaped(dict),
+    "context_management": Shaped(shapes.CONTEXT_MANAGEMENT),
+    "background_options": Shaped(dict),
+    "access_programs": Shaped(dict),
+    "image": Shaped(dict),
+    "moderation": Shaped(shapes.MODERATION),
+    "personality": optional_text,
 }
 """What is looked at of the fields that a request may leave out."""
 
@@ -150,7 +172,7 @@ class Response(msgspec.Struct, eq=False):
             "metadata": body.get("metadata") or {},
             "model": body["model"],
             "output": [] if is_open or state == "failed" else [item.document for item in self.output],
-            "parallel_tool_calls": body.get("parallel_tool_calls", True),
+            "parallel_tool_calls": body.get("parallel_tool_calls") is not False,
             "reasoning": body.get("reasoning") or _NO_REASONING,
             "store": self.stored,
             "text": _PLAIN_TEXT | text if isinstance(text, dict) else _PLAIN_TEXT,
@@ -275,7 +297,7 @@ class Responses:
                 400,
                 "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation' must be provided.",
             )
-        given = body.get("input") or []
+        given = _given(body)
         own = read_items(given, api.new_id)
         if before:
             known = {item.id: item for item in before}
@@ -296,7 +318,7 @@ class Responses:
             fate = Fate(stays_in="in_progress")
         # Over a WebSocket a response may be prepared that nothing is generated for.
         generates = KEY not in exchange.request.headers or flag(body, "generate", otherwise=True)
-        functions = functions_in(tools) if tools else ()
+        functions = functions_in(tools, shapes.RESPONSES_TOOLS, flat=True) if tools else ()
         ask = Ask(
             seed=api.epoch.seed,
             subject=exchange.mark or chain,
@@ -559,8 +581,11 @@ class Responses:
     def input_tokens(self, exchange: Exchange) -> Reply:
         """Count the tokens of what a response would be given."""
         body = body_of(exchange)
+        optional_text(body, "model")
+        check_fields(body, _FIELDS)
+        functions_in(body.get("tools"), shapes.RESPONSES_TOOLS, flat=True)
         _, before, _ = self._earlier(exchange, body)
-        items = [*before, *read_items(body.get("input") or [], self._api.new_id)]
+        items = [*before, *read_items(_given(body), self._api.new_id)]
         count = tokens_in(optional_text(body, "instructions") or "") + _tokens(items)
         return self._api.ok(exchange, {"object": "response.input_tokens", "input_tokens": count})
 
@@ -569,10 +594,11 @@ class Responses:
         """Return the user's messages and one item that stands for everything."""
         body = body_of(exchange)
         text_field(body, "model")
+        check_fields(body, _FIELDS)
         _, before, _ = self._earlier(exchange, body)
         if body.get("input") is None and not before:
             raise missing("input")
-        items = unpacked([*before, *read_items(body.get("input") or [], self._api.new_id)])
+        items = unpacked([*before, *read_items(_given(body), self._api.new_id)])
         packed = compaction_item(self._api.new_id("cmp_"), items)
         document = {
             "id": self._api.new_id("resp_"),
@@ -586,6 +612,11 @@ class Responses:
 
 def _tokens(items: list[Item]) -> int:
     return sum(tokens_in(text_of(item)) + TOKENS_A_MESSAGE for item in items)
+
+
+def _given(body: dict[str, Any]) -> Any:
+    given = body.get("input")
+    return [] if given is None or given == "" else given
 
 
 def _texts(given: Any) -> tuple[list[str], list[str]]:
@@ -604,6 +635,8 @@ def _conversation_id(body: dict[str, Any]) -> str | None:
     conversation = body.get("conversation")
     if isinstance(conversation, dict):
         conversation = conversation.get("id")
+        if conversation is None:
+            raise missing("conversation.id")
     if conversation is not None and not isinstance(conversation, str):
         raise wrong_type("conversation", "one of a string or object", conversation)
     return conversation or None

@@ -16,6 +16,7 @@ import msgspec
 
 from harness.model import OPEN_STATES, GenerationState, ToolCall
 from harness.upstreams.exchange import Exchange
+from harness.upstreams.openai import shapes
 from harness.upstreams.openai.assistants import Assistant
 from harness.upstreams.openai.body import (
     FieldCheck,
@@ -34,6 +35,7 @@ from harness.upstreams.openai.body import (
 from harness.upstreams.openai.errors import ApiError, missing, not_found, wrong_type
 from harness.upstreams.openai.pages import page
 from harness.upstreams.openai.run_stream import stream_run
+from harness.upstreams.openai.shapes import Shaped
 from harness.upstreams.openai.threads import Message, Thread
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
@@ -56,6 +58,11 @@ _FIELDS: dict[str, FieldCheck] = {
     "top_p": partial(optional_number, low=0, high=1),
     "max_prompt_tokens": partial(optional_integer, least=1),
     "max_completion_tokens": partial(optional_integer, least=1),
+    "tool_choice": Shaped(shapes.ASSISTANTS_TOOL_CHOICE),
+    "response_format": Shaped(shapes.RESPONSE_FORMAT_OR_AUTO),
+    "truncation_strategy": Shaped(shapes.TRUNCATION_STRATEGY),
+    "reasoning_effort": Shaped(shapes.EFFORT),
+    "tool_resources": Shaped(shapes.TOOL_RESOURCES),
 }
 """What is looked at of the fields that a request may leave out."""
 _MESSAGES_GIVEN = 20
@@ -380,7 +387,7 @@ class Runs:
             body.get("model") or assistant.model,
             _instructions(assistant, body),
             tools,
-            functions=assistant.functions if tools is assistant.tools else functions_in(tools),
+            functions=assistant.functions if tools is assistant.tools else functions_in(tools, shapes.ASSISTANTS_TOOLS),
             created_s=created_s,
             expires_s=created_s + _EXPIRES_AFTER_S,
             mark=thread.mark,
@@ -427,7 +434,8 @@ class Runs:
     def create_thread_and_run(self, exchange: Exchange) -> Reply:
         """Create a thread and start a run in it, at once."""
         body = body_of(exchange)
-        new_thread = body.get("thread") or {}
+        new_thread = body.get("thread")
+        new_thread = {} if new_thread is None else new_thread
         if not isinstance(new_thread, dict):
             raise wrong_type("thread", "an object", new_thread)
         thread = self._api.threads.read(exchange, new_thread)
@@ -520,10 +528,10 @@ class Runs:
         for index, one in enumerate(list_field(body, "tool_outputs")):
             if not isinstance(one, dict):
                 raise wrong_type(f"tool_outputs[{index}]", "an object", one)
-            output = one.get("output")
-            if output is not None and not isinstance(output, str):
+            output = one.get("output", "")
+            if not isinstance(output, str):
                 raise wrong_type(f"tool_outputs[{index}].output", "a string", output)
-            outputs[str(one.get("tool_call_id"))] = output or ""
+            outputs[str(one.get("tool_call_id"))] = output
         expected = [call.id for call in run.calls]
         if set(outputs) != set(expected):
             raise ApiError(400, f"Expected tool outputs for call_ids {expected}, got {list(outputs)}")

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.upstreams.chance import fraction
 from harness.upstreams.exchange import Exchange
-from harness.upstreams.openai.body import body_of, optional_integer, optional_text, text_field
-from harness.upstreams.openai.errors import ApiError, missing, wrong_type, wrong_value
+from harness.upstreams.openai import shapes
+from harness.upstreams.openai.body import body_of, one_of, optional_integer, optional_text, text_field
+from harness.upstreams.openai.errors import ApiError, missing
+from harness.upstreams.openai.shapes import check_shape
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
 from harness.upstreams.wire import Reply
@@ -105,13 +107,10 @@ class Single:
         """Return vectors of length 1; the same text has the same vector."""
         body = body_of(exchange)
         model = exchange.model = text_field(body, "model")
-        inputs = _inputs(body)
-        dimensions = optional_integer(body, "dimensions") or _DIMENSIONS.get(model, 1536)
-        if not 1 <= dimensions <= 3072:
-            raise ApiError(400, f"Invalid 'dimensions': {dimensions} is not from 1 to 3072.", param="dimensions")
-        wanted = optional_text(body, "encoding_format") or "float"
-        if wanted not in ("float", "base64"):
-            raise wrong_value("encoding_format", wanted, ("float", "base64"))
+        inputs = _inputs(body, shapes.EMBEDDING_INPUT)
+        dimensions = optional_integer(body, "dimensions", least=1, most=3072) or _DIMENSIONS.get(model, 1536)
+        wanted = one_of(body, "encoding_format", ("float", "base64")) or "float"
+        optional_text(body, "user")
         exchange.prompt_tokens = sum(tokens_in(text) for text in inputs)
         exchange.cost_usd = self._api.epoch.prices.of_tokens(model, exchange.prompt_tokens, 0)
         data = [
@@ -128,7 +127,7 @@ class Single:
         """Flag texts by a handful of words."""
         body = body_of(exchange)
         model = exchange.model = optional_text(body, "model") or "omni-moderation-latest"
-        inputs = _inputs(body)
+        inputs = _inputs(body, shapes.MODERATION_INPUT)
         document = {
             "id": self._api.new_id("modr-"),
             "model": model,
@@ -137,28 +136,23 @@ class Single:
         return self._api.ok(exchange, document, "write")
 
 
-def _inputs(body: dict[str, Any]) -> list[str]:
+def _inputs(body: dict[str, Any], shape: Any) -> list[str]:
     """Return the texts that `input` brings: a text, texts, tokens, or parts with texts."""
     given = body.get("input")
     if given is None or given in ("", []):
         raise missing("input")
+    check_shape(given, shape, "input")
     if isinstance(given, str):
         return [given]
-    if not isinstance(given, list):
-        raise wrong_type("input", "one of a string or array", given)
     if all(isinstance(one, int) for one in given):
         return [" ".join(map(str, given))]
-    texts = []
-    for index, one in enumerate(given):
-        if isinstance(one, str):
-            texts.append(one)
-        elif isinstance(one, list):
-            texts.append(" ".join(map(str, one)))
-        elif isinstance(one, dict):
-            texts.append(str(one.get("text") or ""))
-        else:
-            raise wrong_type(f"input[{index}]", "a string", one)
-    return texts
+    return [_text_of(one) for one in given]
+
+
+def _text_of(one: Any) -> str:
+    if isinstance(one, dict):
+        return str(one.get("text") or "")
+    return " ".join(map(str, one)) if isinstance(one, list) else str(one)
 
 
 def _vector(text: str, dimensions: int, wanted: str) -> list[float] | str:

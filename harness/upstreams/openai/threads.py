@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.upstreams.exchange import Exchange, mark_in
-from harness.upstreams.openai.body import body_of, list_field, metadata_of, text_of_content
+from harness.upstreams.openai import shapes
+from harness.upstreams.openai.body import FieldCheck, body_of, check_fields, list_field, metadata_of, text_of_content
 from harness.upstreams.openai.errors import ApiError, missing, not_found, wrong_value
 from harness.upstreams.openai.pages import page
+from harness.upstreams.openai.shapes import Shaped, check_shape
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
 from harness.upstreams.wire import Reply
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from harness.upstreams.openai.runs import Run
     from harness.upstreams.openai.upstream import OpenAI
 
+_FIELDS: dict[str, FieldCheck] = {"tool_resources": Shaped(shapes.TOOL_RESOURCES)}
+_MESSAGE_FIELDS: dict[str, FieldCheck] = {"attachments": Shaped(shapes.ATTACHMENTS)}
 _LONGEST_MESSAGE = 256_000
 """Characters; the API's own bound."""
 
@@ -153,6 +157,7 @@ class Threads:
     def read(self, exchange: Exchange, body: dict[str, Any]) -> Thread:
         """Return the thread that a body describes, with its messages; nobody knows it yet."""
         messages = list_field(body, "messages")
+        check_fields(body, _FIELDS)
         thread = Thread(
             id=self._api.new_id("thread_"),
             created_s=int(exchange.wall_s),
@@ -192,7 +197,8 @@ class Threads:
         if "metadata" in body:
             thread.metadata = metadata_of(body)
             thread.caller = _caller(thread.metadata)
-        if isinstance(body.get("tool_resources"), dict):
+        check_fields(body, _FIELDS)
+        if body.get("tool_resources") is not None:
             thread.tool_resources = body["tool_resources"]
         return self._api.ok(exchange, thread.document(), "write")
 
@@ -212,9 +218,10 @@ class Threads:
             raise missing("role")
         if body["role"] not in ("user", "assistant"):
             raise wrong_value("role", body["role"], ("user", "assistant"))
+        check_fields(body, _MESSAGE_FIELDS)
         content = body.get("content")
         text = text_of_content(content)
-        if not text and not isinstance(content, list):
+        if not content:
             raise ApiError(400, "Message content must be non-empty.", param="content")
         if len(text) > _LONGEST_MESSAGE:
             raise ApiError(
@@ -226,6 +233,7 @@ class Threads:
             )
         parts = None
         if isinstance(content, list):
+            check_shape(content, shapes.MESSAGE_PARTS, "content")
             parts = [text_block(part["text"]) if isinstance(part.get("text"), str) else part for part in content]
         return Message(
             id=self._api.new_id("msg_"),

@@ -252,3 +252,12 @@ def test_the_same_seed_and_mark_take_the_same_time_in_any_order() -> None:
 
     texts = ["one #haaaaaaaa", "two #hbbbbbbbb", "three #hcccccccc"]
     assert durations(texts) == durations(texts[::-1])
+
+
+def test_an_output_of_null_is_refused_and_the_run_waits_on(caller: Any) -> None:
+    _, run = caller.begin_run("今何時？")
+    (call,) = caller.settled(run)["required_action"]["submit_tool_outputs"]["tool_calls"]
+    body = {"tool_outputs": [{"tool_call_id": call["id"], "output": None}]}
+    status, message = caller.refused("POST", f"{run}/submit_tool_outputs", body)
+    assert (status, message.endswith("expected a string, but got null instead.")) == (400, True)
+    assert caller.settled(run)["status"] == "requires_action"
