@@ -5,6 +5,8 @@ The model's upstream remembers nothing; a conversation is a list of messages tha
 
 from __future__ import annotations
 
+import asyncio
+import json
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from reference_agent.conversation import (
     ToolOutput,
     Usage,
 )
+from reference_agent.engines.estimate import Estimate
 from reference_agent.engines.rehearsal import rehearse
 from reference_agent.engines.stream import events_of
 from reference_agent.errors import Gone, Unavailable
@@ -126,6 +129,7 @@ class ChatEngine:
         self._instructions = persona.instructions()
         # What is said in `extra_body` the client sends as it is, and does not look through for what it could spell.
         self._request = {"model": settings.model, "extra_body": {"tools": toolbox.definitions()}}
+        self._estimate = Estimate(settings.model, json.dumps(toolbox.definitions()))
 
     async def warm_up(self) -> None:
         async def play(api: Any) -> None:
@@ -158,6 +162,7 @@ class ChatEngine:
             self._retries,
             self._instructions,
             self._request,
+            self._estimate,
             listener,
         )
 
@@ -183,8 +188,10 @@ class _Completions:
         retries: Retries,
         instructions: str,
         request: dict[str, Any],
+        estimate: Estimate,
         listener: Listener | None,
     ) -> None:
+        self._estimate = estimate
         self._listener = listener
         self.conversation = conversation
         self._deadline = deadline
@@ -195,6 +202,7 @@ class _Completions:
         self._request = request
         self._messages: list[Message] = [{"role": "system", "content": instructions}]
         self._text = ""
+        self._asked_at = 0.0
 
     async def begin(self, text: str) -> None:
         self._text = text
@@ -209,6 +217,7 @@ class _Completions:
     async def next(self) -> Step:
         completion = await (self._heard(self._listener) if self._listener else self._whole())
         if completion.usage is not None:
+            self._estimate.learn(self._said(), completion.usage, self._for_s())
             await self._spent(completion.usage)
         if completion.calls:
             called = [
@@ -241,22 +250,27 @@ class _Completions:
         calls: dict[int, list[str]] = {}
         finish_reason = usage = None
         stream = await self._create(stream=True, stream_options={"include_usage": True})
-        async for chunk in events_of(stream, self._deadline):
-            if chunk.usage is not None:
-                usage = Usage(chunk.model, chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
-            for choice in chunk.choices:
-                finish_reason = choice.finish_reason or finish_reason
-                for part in choice.delta.tool_calls or ():
-                    call = calls.setdefault(part.index, ["", "", ""])
-                    function = part.function
-                    said = (part.id, function and function.name, function and function.arguments)
-                    calls[part.index] = [known + (more or "") for known, more in zip(call, said, strict=True)]
-                if choice.delta.content:
-                    text += choice.delta.content
-                    await listener.said(choice.delta.content)
-        if finish_reason is None:
-            upstream = "openai"
-            raise Unavailable(upstream, "stream cut", never_arrived=False)
+        try:
+            async for chunk in events_of(stream, self._deadline):
+                if chunk.usage is not None:
+                    usage = Usage(chunk.model, chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+                for choice in chunk.choices:
+                    finish_reason = choice.finish_reason or finish_reason
+                    for part in choice.delta.tool_calls or ():
+                        call = calls.setdefault(part.index, ["", "", ""])
+                        function = part.function
+                        said = (part.id, function and function.name, function and function.arguments)
+                        calls[part.index] = [known + (more or "") for known, more in zip(call, said, strict=True)]
+                    if choice.delta.content:
+                        text += choice.delta.content
+                        await listener.said(choice.delta.content)
+            if finish_reason is None:
+                upstream = "openai"
+                raise Unavailable(upstream, "stream cut", never_arrived=False)
+        except BaseException:
+            heard = [text, *("".join(call[1:]) for call in calls.values())]
+            await self._spent(usage or self._estimate.of(self._said(), heard))
+            raise
         asked = tuple(ToolCall(*calls[index]) for index in sorted(calls))
         if asked:
             await listener.asked(tuple(call.name for call in asked))
@@ -264,12 +278,26 @@ class _Completions:
 
     async def _create(self, **more: Any) -> Any:
         async def attempt() -> Any:
-            return await settled(self._api.chat.completions.create(messages=self._messages, **self._request, **more))
+            self._asked_at = self._deadline.clock.now()
+            try:
+                return await settled(
+                    self._api.chat.completions.create(messages=self._messages, **self._request, **more)
+                )
+            except asyncio.CancelledError:
+                # Its caller has left, or it took too long: it was being made, as far as anybody knows.
+                await self._spent(self._estimate.of(self._said(), after_s=self._for_s()))
+                raise
 
         # Nothing is kept upstream: a completion that is made twice costs twice, and does no other harm.
         return await self._retries.call(
             "openai", attempt, self._deadline, repeatable=False, attempt_s=self._deadline.remaining_s()
         )
+
+    def _for_s(self) -> float:
+        return self._deadline.clock.now() - self._asked_at
+
+    def _said(self) -> list[str]:
+        return [message.get("content") or "" for message in self._messages]
 
     async def give(self, outputs: list[ToolOutput]) -> None:
         self._messages += ({"role": "tool", "tool_call_id": o.call_id, "content": o.text} for o in outputs)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
@@ -28,6 +29,7 @@ from reference_agent.conversation import (
     ToolOutput,
     Usage,
 )
+from reference_agent.engines.estimate import Estimate
 from reference_agent.engines.rehearsal import rehearse
 from reference_agent.engines.sent import Sent
 from reference_agent.engines.stream import events_of, next_event
@@ -112,6 +114,7 @@ class ResponsesEngine:
             "background": True,  # which needs it stored: under an id of its own, until the turn has read it
             "store": True,
         }
+        self._estimate = Estimate(settings.model, persona.instructions(), json.dumps(self._request["tools"]))
 
     async def warm_up(self) -> None:
         async def play(api: Any) -> None:
@@ -199,6 +202,7 @@ class ResponsesEngine:
             self._leftovers,
             self._request,
             Sent(self._call_s, is_carried_through=self._polling.carries_through),
+            self._estimate,
             listener,
         )
 
@@ -225,9 +229,11 @@ class _Chain:
         leftovers: Leftovers,
         request: dict[str, Any],
         sent: Sent[_Begun],
+        estimate: Estimate,
         listener: Listener | None,
     ) -> None:
         self._sent = sent
+        self._estimate = estimate
         self._listener = listener
         self.conversation = conversation
         self._deadline = deadline
@@ -368,8 +374,13 @@ class _Chain:
         self._response_id = None
         asked = (item for item in response.output if item.type == "function_call")
         self._unanswered = tuple(ToolCall(item.call_id, item.name, item.arguments) for item in asked)
+        said = [item.get("content", "") + item.get("output", "") for item in self._said]
         if response.usage is not None:
-            await self._spent(Usage(response.model, response.usage.input_tokens, response.usage.output_tokens))
+            usage = Usage(response.model, response.usage.input_tokens, response.usage.output_tokens)
+            self._estimate.learn(said, usage)
+            await self._spent(usage)
+        elif response.status == "cancelled":
+            await self._spent(self._estimate.of(said))
         try:
             await self._call(lambda: settled(self._api.responses.delete(response.id)), deadline)
         except (Unavailable, OutOfTime):
