@@ -15,6 +15,7 @@ import openai
 from reference_agent.clock import Clock, Deadline
 from reference_agent.conversation import Asks, Failed, Generation, Listener, Replied, Spent, Step, ToolOutput
 from reference_agent.engines.assistants_api import ACTIVE, AssistantsApi, RunSeen, heard
+from reference_agent.engines.estimate import Estimate
 from reference_agent.engines.sent import Sent
 from reference_agent.engines.stream import events_of, next_event
 from reference_agent.errors import Gone, Unavailable
@@ -44,6 +45,7 @@ class AssistantsEngine:
         polling: Polling,
     ) -> None:
         self._call_s = settings.openai_call_s
+        self._estimate = Estimate(settings.model)
         self._clock = clock
         self._api = assistants_api
         self._api.load()
@@ -90,6 +92,7 @@ class AssistantsEngine:
             self._retries,
             self._polling,
             Sent(self._call_s, is_carried_through=self._polling.carries_through),
+            self._estimate,
             listener,
         )
 
@@ -114,9 +117,12 @@ class _Run:
         retries: Retries,
         polling: Polling,
         sent: Sent[_Begun],
+        estimate: Estimate,
         listener: Listener | None,
     ) -> None:
         self._sent = sent
+        self._estimate = estimate
+        self._said = ""
         self._listener = listener
         self._stream: Any = None
         self.conversation = conversation
@@ -131,6 +137,7 @@ class _Run:
         self._may_be_open = False
 
     async def begin(self, text: str) -> None:
+        self._said = text
         assistant_id = await self._assistant.id(self._deadline)
         # A message that arrives twice would be answered twice as one; a run that is started twice costs twice.
         try:
@@ -290,8 +297,13 @@ class _Run:
 
     async def _over(self, run: RunSeen) -> None:
         self._may_be_open = False
-        if run.usage is not None:
-            await self._spent(run.usage)
+        usage = run.usage
+        if run.status == "cancelled" and (usage is None or usage.completion_tokens == 0):
+            # It was cut off in the middle of its first answer, which is charged, and which its figures leave out.
+            await self._spent(self._estimate.of([self._said]))
+        elif usage is not None:
+            self._estimate.learn([self._said], usage)
+            await self._spent(usage)
 
     async def _look(self) -> RunSeen:
         run_id = self._id()

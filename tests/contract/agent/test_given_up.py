@@ -97,7 +97,7 @@ def test_an_answer_that_comes_too_late_is_booked_and_deleted(start_agent: Callab
 
 
 @_PATHS
-@pytest.mark.parametrize("engine", ["responses", "chat"])
+@pytest.mark.parametrize("engine", ["assistants", "responses", "chat"])
 def test_what_was_given_up_is_booked_as_the_upstream_charges_it(
     engine: str, path: str, stand: Any, start_agent: Callable[..., Agent]
 ) -> None:
