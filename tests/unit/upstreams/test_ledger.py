@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 
 from harness.evidence import LEDGER, read_jsonl
-from harness.model import Call, FaultEvent, LedgerEntry
+from harness.model import Call, FaultEvent, GenerationState, LedgerEntry
 from harness.upstreams.epoch import Epoch, EpochSettings
 from harness.upstreams.exchange import Exchange, mark_in
 from harness.upstreams.server import Server, UpstreamHandler
@@ -169,3 +170,34 @@ async def test_answers_go_out_when_their_calls_are_in_the_file(tmp_path: Path) -
     send()
     assert in_file[-1] == ["a", "b", "c"]
     server.close()
+
+
+def test_a_million_entries_would_stay_within_a_gigabyte(epoch: Epoch) -> None:
+    ledger = epoch.ledger
+
+    def turn(number: int) -> None:
+        """Record a call and the two states of its response; three turns have a mark in common."""
+        mark, conversation, generation = f"#h{number // 3:08d}", f"conv_{number // 9:024d}", f"resp_{number:024d}"
+        body = f'{{"model": "gpt-4o", "input": "こんにちは、今日は何をしましょうか？ {number} {mark}"}}'
+        exchange = Exchange(
+            "openai", Request("POST", "/v1/responses", "", {}, body.encode()), "POST /v1/responses", {}, number
+        )
+        exchange.about(f"こんにちは、今日は何をしましょうか？ {number} {mark}")
+        exchange.conversation, exchange.generation, exchange.model = conversation, generation, "gpt-4o"
+        exchange.prompt_tokens, exchange.completion_tokens, exchange.cost_usd = 100 + number % 100, 40, 0.001
+        states: tuple[GenerationState, ...] = ("in_progress", "completed")
+        for state in states:
+            ledger.record_generation(generation, state, number, conversation=conversation, mark=mark, model="gpt-4o")
+        ledger.record_call(exchange, end_ns=number + 1, status=200, response_bytes=1500, client_gone=False)
+
+    tracemalloc.start()
+    try:
+        for number in range(6_667):
+            turn(number)
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    entries = len(list(ledger.lines()))
+    assert entries >= 20_000
+    assert len(list(ledger.lines(mark="#h00000007"))) == 9
+    assert 1_000_000 * held_bytes / entries < 1_000_000_000
