@@ -43,8 +43,15 @@ _REQUEST: dict[Kind, Phrase] = {
         r"|\b(?:what|how much) is\s+[-(]?\d[\d.]*\s*[-+*/^x×÷]",
     ),
     "weather": Phrase(
-        ("天気", "気温", "傘", "날씨", "기온", "weather", "forecast"),
-        r"天気|気温|傘(?:は|が)?(?:いる|必要)|날씨|기온|\b(?:weather|forecast)\b",
+        (
+            *("天気", "気温", "傘", "雨", "雪"),
+            *("날씨", "기온", "우산", "비", "눈"),
+            *("weather", "forecast", "umbrella", "rain", "snow"),
+        ),
+        r"天気|気温|傘(?:は|が)?(?:いる|必要)|(?:雨|雪)(?:が|は)?(?:降る|降ります|降りそう)(?:です)?(?:か|の|[?？])"
+        r"|날씨|기온|우산(?:이|을|은)?\s*(?:필요|가져|챙겨)|(?<![가-힣])(?:비|눈)(?:가|이)?\s*(?:올까|오나|와요\s*[?？])"
+        r"|\b(?:weather|forecast)\b|\bneed (?:an|my|the) umbrella\b"
+        r"|\b(?:will|is|does) it (?:be |going to )?(?:rain|snow)(?:ing|y)?\b",
     ),
     "fortune": Phrase(
         ("運勢", "占", "운세", "fortune", "horoscope"), r"運勢|占い|占って|운세|\b(?:fortune|horoscope)\b"

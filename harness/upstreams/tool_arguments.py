@@ -6,6 +6,7 @@ import datetime
 import math
 import re
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,7 +15,8 @@ from harness.upstreams.chance import choice, fraction
 from harness.upstreams.exchange import without_marks
 from harness.upstreams.json_schema import plain, text_like
 from harness.upstreams.language import Language, language_of
-from harness.upstreams.places import PLACES, place_in
+from harness.upstreams.phrase import kept_for_short_texts
+from harness.upstreams.places import PLACES, Place, place_in
 from harness.upstreams.thought import Ask
 
 SIGNS = (
@@ -102,42 +104,22 @@ def _in_signs(expression: str) -> str:
     return expression
 
 
-def _sign(ask: Ask) -> str:
+def _language(ask: Ask) -> Language:
+    return language_of(ask.said, otherwise="ja")
+
+
+def _sign_named(ask: Ask) -> str | None:
+    words = re.findall(r"[a-z]+", ask.said.casefold())
     for sign, names in _SIGN_NAMES.items():
-        if sign in ask.said.casefold() or any(name in ask.said for name in names):
+        if sign in words or any(name in ask.said for name in names):
             return sign
-    return choice(SIGNS, ask.seed, ask.subject, "sign")
+    return None
 
 
-def _city(ask: Ask) -> str:
-    named = place_in(ask.said)
-    if named is not None:
-        return named.name
-    country = _CITY_OF_LANGUAGE[language_of(ask.said, otherwise="ja")]
+def _city_at_home(ask: Ask) -> str:
+    country = _CITY_OF_LANGUAGE[_language(ask)]
     at_home = [place.name for place in PLACES if place.country == country]
     return choice(at_home, ask.seed, ask.subject, "city")
-
-
-def _time_zone(ask: Ask) -> str:
-    named = place_in(ask.said)
-    return named.time_zone if named else _ZONE_OF_LANGUAGE[language_of(ask.said, otherwise="ja")]
-
-
-_KNOWN: tuple[tuple[re.Pattern[str], Any], ...] = (
-    (re.compile(r"time_?zone|^tz$|^zone$", re.I), _time_zone),
-    (re.compile(r"location|city|place|region|area", re.I), _city),
-    (re.compile(r"^country", re.I), lambda ask: _country(ask)),
-    (re.compile(r"expr|formula|equation|calculation", re.I), lambda ask: expression_in(ask.said)),
-    (re.compile(r"sign|zodiac|constellation", re.I), _sign),
-    (re.compile(r"text|sentence|content|phrase|utterance", re.I), lambda ask: text_given(ask.said)),
-    (re.compile(r"^lang", re.I), lambda ask: language_of(ask.said, otherwise="ja")),
-    (re.compile(r"date|day", re.I), lambda ask: _date(ask)),
-)
-
-
-def _country(ask: Ask) -> str:
-    named = place_in(ask.said)
-    return (named.country if named else _CITY_OF_LANGUAGE[language_of(ask.said, otherwise="ja")]).lower()
 
 
 def _date(ask: Ask) -> str:
@@ -145,11 +127,66 @@ def _date(ask: Ask) -> str:
     return (first + datetime.timedelta(days=int(365 * fraction(ask.seed, ask.subject, "date")))).isoformat()
 
 
-def _known(name: str, ask: Ask) -> str | None:
-    for pattern, find in _KNOWN:
-        if pattern.search(name):
-            return str(find(ask))
+def _of_place(tell: Callable[[Place], str]) -> Callable[[Ask], str | None]:
+    def named(ask: Ask) -> str | None:
+        place = place_in(ask.said)
+        return None if place is None else tell(place)
+
+    return named
+
+
+def _not_named(ask: Ask) -> str | None:
     return None
+
+
+class _Meaning(msgspec.Struct, frozen=True):
+    """What an argument is, as its name tells."""
+
+    name: re.Pattern[str]
+    named: Callable[[Ask], str | None]
+    """What the message says of it, None where it says nothing."""
+    otherwise: Callable[[Ask], str]
+    """What it is where it has to be something."""
+
+
+_MEANINGS = tuple(
+    _Meaning(re.compile(name, re.I), named, otherwise)
+    for name, named, otherwise in (
+        (
+            r"time_?zone|^tz$|^zone$",
+            _of_place(lambda place: place.time_zone),
+            lambda ask: _ZONE_OF_LANGUAGE[_language(ask)],
+        ),
+        (r"location|city|place|region|area", _of_place(lambda place: place.name), _city_at_home),
+        (
+            r"^country",
+            _of_place(lambda place: place.country.lower()),
+            lambda ask: _CITY_OF_LANGUAGE[_language(ask)].lower(),
+        ),
+        (r"expr|formula|equation|calculation", lambda ask: expression_in(ask.said), lambda ask: ask.said),
+        (r"sign|zodiac|constellation", _sign_named, lambda ask: choice(SIGNS, ask.seed, ask.subject, "sign")),
+        (r"text|sentence|content|phrase|utterance", lambda ask: text_given(ask.said), lambda ask: ask.said),
+        (r"^lang", _not_named, _language),
+        (r"date|day", _not_named, _date),
+    )
+)
+
+
+@kept_for_short_texts
+def _meaning(name: str) -> _Meaning | None:
+    return next((meaning for meaning in _MEANINGS if meaning.name.search(name)), None)
+
+
+def _named(name: str, ask: Ask) -> str | None:
+    """Return what the message says of the argument of this name, None where it says nothing."""
+    meaning = _meaning(name)
+    return None if meaning is None else meaning.named(ask)
+
+
+def _known(name: str, ask: Ask) -> str | None:
+    """Return what the argument of this name is, None where the name tells nothing."""
+    meaning = _meaning(name)
+    return None if meaning is None else meaning.named(ask) or meaning.otherwise(ask)
 
 
 class _Filler:
@@ -169,17 +206,15 @@ class _Filler:
         self._figures = _FIGURE.findall(without_marks(ask.said))
 
     def object(self, schema: dict[str, Any], depth: int = 0) -> dict[str, Any]:
-        """Return an object: what is required, and what else tells whose it is; a structured answer is whole."""
+        """Return an object: what is required, and what else was named; a structured answer is whole."""
         properties: dict[str, Any] = schema.get("properties") or {}
         required = schema.get("required") or ()
         is_whole = self._words is not None and depth <= _DEEPEST
         return {
             name: self._value(name, below, depth + 1)
             for name, below in properties.items()
-            # Optional properties are left to their defaults, except those by which a call tells whose it is.
-            if name in required
-            or is_whole
-            or (_known(name, self._ask) is not None and not re.search(r"date|day|^lang", name, re.I))
+            # Optional properties that nobody named are left to their defaults.
+            if name in required or is_whole or _named(name, self._ask) is not None
         }
 
     def _value(self, name: str, given: Any, depth: int) -> Any:

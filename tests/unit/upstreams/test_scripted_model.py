@@ -33,6 +33,13 @@ def ask(text: str, **fields: Any) -> Ask:
         ("東京の天気を教えて", ["get_weather"]),
         ("오늘 날씨 어때요?", ["get_weather"]),
         ("How is the weather today?", ["get_weather"]),
+        ("傘がいるかな？", ["get_weather"]),
+        ("明日は雨が降りますか？", ["get_weather"]),
+        ("우산이 필요해요?", ["get_weather"]),
+        ("내일 도쿄에 비가 올까요?", ["get_weather"]),
+        ("Do I need an umbrella?", ["get_weather"]),
+        ("Will it rain tomorrow in Tokyo?", ["get_weather"]),
+        ("Is it going to snow?", ["get_weather"]),
         ("今日の運勢は？", ["get_fortune"]),
         ("오늘의 운세 알려줘", ["get_fortune"]),
         ("Tell me my horoscope", ["get_fortune"]),
@@ -48,6 +55,10 @@ def ask(text: str, **fields: Any) -> Ask:
         ("今何時で、天気はどうで、ついでに運勢も教えて", ["get_time", "get_weather", "get_fortune"]),
         ("What time is it, how is the weather, and my fortune?", ["get_time", "get_weather", "get_fortune"]),
         # talk that asks for nothing
+        ("昨日は雨が降ったので、傘を買いました。", []),
+        ("어제 비가 와서 우산을 샀어요.", []),
+        ("준비 올까요", []),
+        ("I lost my umbrella in the rain yesterday.", []),
         ("hi", []),
         ("こんにちは、田中です。元気ですか？", []),
         ("おはよう！今日はなんだか眠いです😀", []),
@@ -76,6 +87,41 @@ def test_a_tool_is_recognised_by_its_description_too() -> None:
 
 def arguments(text: str, **fields: Any) -> Any:
     return json.loads(think(ask(text, **fields)).tool_calls[0].arguments)
+
+
+OPTIONAL = tuple(
+    {
+        "name": name,
+        "parameters": {"type": "object", "properties": {argument: {"type": "string"}, "date": {"type": "string"}}},
+    }
+    for name, argument in (("get_fortune", "sign"), ("get_weather", "city"), ("get_time", "timezone"))
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("오늘의 운세 알려줘", {}),
+        ("今日の運勢は？", {}),
+        ("Tell the fortune of my leopard", {}),
+        ("Tell me the fortune of a Leo", {"sign": "leo"}),
+        ("蟹座の運勢は？", {"sign": "cancer"}),
+        ("게자리 운세 알려줘", {"sign": "cancer"}),
+        ("How is the weather?", {}),
+        ("大阪の天気は？", {"city": "Osaka"}),
+        ("Will it rain tomorrow in Tokyo?", {"city": "Tokyo"}),
+        ("今何時？", {}),
+        ("What time is it in Berlin?", {"timezone": "Europe/Berlin"}),
+    ],
+)
+def test_an_optional_argument_that_nobody_named_is_left_out(text: str, expected: Any) -> None:
+    assert arguments(text, tools=OPTIONAL) == expected
+
+
+def test_a_sign_that_has_to_be_given_is_drawn_where_nobody_named_one() -> None:
+    drawn = {arguments("今日の運勢は？", seed=seed)["sign"] for seed in range(40)}
+    assert len(drawn) > 6
+    assert arguments("今日の運勢は？", seed=3) == arguments("今日の運勢は？", seed=3)
 
 
 def test_the_text_to_analyse_is_passed_whole() -> None:
