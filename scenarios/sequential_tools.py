@@ -66,8 +66,22 @@ class SequentialToolsUsers(RealUsers):
         self.say(self.person.small_talk(self.draw))
 
 
-# Each asks for a city of its own: an agent may remember the weather that it was told a moment ago, and rightly.
+# Each asks for a city and a sign of its own: an agent may remember what it was told a moment ago, and rightly.
 CITIES = ("東京", "大阪", "京都", "札幌", "福岡", "名古屋", "横浜", "神戸", "仙台", "広島", "那覇", "金沢")
+SIGNS = (
+    "牡羊座",
+    "牡牛座",
+    "双子座",
+    "蟹座",
+    "獅子座",
+    "乙女座",
+    "天秤座",
+    "蠍座",
+    "射手座",
+    "山羊座",
+    "水瓶座",
+    "魚座",
+)
 
 
 class SequentialToolsProbes(Probes):
@@ -79,5 +93,5 @@ class SequentialToolsProbes(Probes):
 
     @task
     def ask_for_three(self) -> None:
-        city = CITIES[self.ordinal % len(CITIES)]
-        self.say(f"今何時で、{city}の天気はどうで、ついでに運勢も教えて", user_id=f"asker_{self.ordinal}")
+        city, sign = CITIES[self.ordinal % len(CITIES)], SIGNS[self.ordinal % len(SIGNS)]
+        self.say(f"今何時で、{city}の天気はどうで、ついでに{sign}の運勢も教えて", user_id=f"asker_{self.ordinal}")

@@ -27,6 +27,8 @@ PLACES: tuple[Place, ...] = (
     Place("Fukuoka", "JP", "Asia/Tokyo", (33.58, 130.41), ("福岡", "후쿠오카")),
     Place("Nagoya", "JP", "Asia/Tokyo", (35.18, 136.91), ("名古屋", "나고야")),
     Place("Yokohama", "JP", "Asia/Tokyo", (35.45, 139.64), ("横浜", "요코하마")),
+    Place("Kobe", "JP", "Asia/Tokyo", (34.69, 135.20), ("神戸", "고베")),
+    Place("Kanazawa", "JP", "Asia/Tokyo", (36.56, 136.66), ("金沢", "가나자와")),
     Place("Sendai", "JP", "Asia/Tokyo", (38.27, 140.87), ("仙台", "센다이")),
     Place("Hiroshima", "JP", "Asia/Tokyo", (34.40, 132.45), ("広島", "히로시마")),
     Place("Naha", "JP", "Asia/Tokyo", (26.22, 127.68), ("那覇", "沖縄", "나하")),
