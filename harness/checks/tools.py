@@ -54,6 +54,10 @@ class _Turn:
             if call.upstream in tool.name and any(value in carried for value in values)
         ]
 
+    def may_say_anything(self, call: Call) -> bool:
+        """Return whether a tool of the kind of `call` was asked for without anything: what it says its target chose."""
+        return any(call.upstream in tool.name and not values for tool, values in self.asked.values())
+
     def wants(self, call: Call) -> bool:
         """Return whether a tool of the kind of `call` has not been called yet, but for calls that invite a repeat."""
         return sum(call.upstream in tool.name for tool, _ in self.asked.values()) > self.met[call.upstream]
@@ -97,9 +101,9 @@ def tools_overlap(
     """Judge whether the calls of one round of tools overlap, so that they cost about the longest of them.
 
     A call is joined to a round that was open when it began: by its mark, or else by the upstream's name within the
-    tool's name, and an argument of the tool in the call's path or text; between rounds that are equal in that, to the
-    one that still lacks such a call. A round whose calls another open round could have made as well is left out, and
-    so is one too short to tell.
+    tool's name, and an argument of the tool in the call's path or text (a tool without one may have made any call of
+    its kind); between rounds that are equal in that, to the one that still lacks such a call. A round whose calls
+    another open round could have made as well is left out, and so is one too short to tell.
 
     Args:
         at_least_turns: joined rounds that it takes to judge.
@@ -203,7 +207,9 @@ def _join(turns: list[_Turn], calls: list[Call]) -> None:
         possible = [turn for turn in open_turns if turn.takes(call)]
         marked = [turn for turn in possible if call.mark is not None and turn.state.mark == call.mark]
         possible = marked or possible
-        owners = [turn for turn in possible if turn.names(call)] or possible
+        owners = possible
+        if any(turn.names(call) for turn in possible):
+            owners = [turn for turn in possible if turn.names(call) or turn.may_say_anything(call)]
         owners = [turn for turn in owners if turn.wants(call)] or owners
         if len(owners) == 1:
             owners[0].add(call)

@@ -21,7 +21,7 @@ _TIME_ZONES: dict[Language, tuple[str, ...]] = {
 }
 
 # Small talk that asks for no tool, so that a turn is one generation and one utterance.
-_SMALL_TALK: dict[Language, tuple[str, ...]] = {
+SMALL_TALK: dict[Language, tuple[str, ...]] = {
     "ja": (
         "こんにちは、{name}です。元気ですか？",
         "おはよう！今日はなんだか眠いです😀",
@@ -58,7 +58,7 @@ class Person:
 
     def small_talk(self, draw: random.Random) -> str:
         """Return something to say that needs no tool."""
-        text = draw.choice(_SMALL_TALK[self.language])
+        text = draw.choice(SMALL_TALK[self.language])
         return text.format(name=self.name, city=self.city, job=self.job)
 
 

@@ -39,7 +39,7 @@ _REQUEST: dict[Kind, Phrase] = {
     ),
     "calculate": Phrase(
         ("計算", "いくつ", "계산", "calculate", "compute", "evaluate", "what is", "how much is"),
-        r"計算(?:して|し|を|は|[:：])|はいくつ|계산|\b(?:calculate|compute|evaluate)\b"
+        r"計算(?:して|し|を|は|[:：])|はいくつ|계산(?!원)|\b(?:calculate|compute|evaluate)\b"
         r"|\b(?:what|how much) is\s+[-(]?\d[\d.]*\s*[-+*/^x×÷]",
     ),
     "weather": Phrase(
@@ -54,7 +54,7 @@ _REQUEST: dict[Kind, Phrase] = {
         r"|\b(?:will|is|does) it (?:be |going to )?(?:rain|snow)(?:ing|y)?\b",
     ),
     "fortune": Phrase(
-        ("運勢", "占", "운세", "fortune", "horoscope"), r"運勢|占い|占って|운세|\b(?:fortune|horoscope)\b"
+        ("運勢", "占", "운세", "fortune", "horoscope"), r"運勢|占い(?!師)|占って|운세|\b(?:fortune|horoscope)\b"
     ),
     "news": Phrase(("ニュース", "뉴스", "news", "headlines"), r"ニュース|뉴스|\b(?:news|headlines)\b"),
     "time": Phrase(

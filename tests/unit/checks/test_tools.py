@@ -98,6 +98,16 @@ def test_a_round_with_one_tool_can_make_another_ambiguous(given):
     assert "1 rounds with several tools: 0 judged, 1 ambiguous" in finding.counted
 
 
+def test_a_tool_without_arguments_may_have_made_the_call_that_another_names(given):
+    ledger = [
+        *question(given, 1, side_by_side=False, at_s=6.0),
+        *question(given, 2, side_by_side=False, at_s=6.0, argument=False, several=False),
+    ]
+    finding = tools_overlap(given.evidence(ledger=ledger))
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "1 rounds with several tools: 0 judged, 1 ambiguous" in finding.counted
+
+
 def test_tools_without_arguments_are_joined_where_one_round_is_open(given):
     assert tools_overlap(asked(given, 6, side_by_side=True, argument=False)).verdict is Verdict.PASS
 
