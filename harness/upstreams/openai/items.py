@@ -114,11 +114,6 @@ def _message(id_: str, role: str, content: Any) -> Item:
     return Item(id_, {"id": id_, "type": "message", "status": "completed", "role": role, "content": parts})
 
 
-def user_message(id_: str, text: str) -> Item:
-    """Return a user's message."""
-    return _message(id_, "user", text)
-
-
 def answer_item(id_: str, text: str, status: str = "completed") -> Item:
     """Return a message of the model."""
     part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
