@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol, TypeVar
@@ -80,16 +81,62 @@ _SLOWEST_LOOK_S = 0.5
 _BACKOFF = 1.4
 _END_S = 1.0  # an ending that takes longer goes on behind the caller's back
 _CLOSE_S = 3.0  # when the process ends, this long for what still has to be ended upstream
-_TRY_AGAIN_S = (0.1, 0.5)  # first and longest pause between attempts to end what could not be ended
+_TRY_AGAIN_S = (0.1, 0.5)  # first and longest pause after an attempt to end what could not be ended
+_AT_ONCE = 16  # repeats under way at once, when they come to something
+
+
+class _Repeats:
+    """Lets the repeats of a whole process through, so that they are no storm, however many wait.
+
+    While they come to nothing there is one at a time, and a pause after it; each that succeeds lets twice as many go at
+    once. So there are never more repeats in vain than pauses that have passed and as many again as have succeeded, and
+    what an outage has left open is ended as fast as the upstream takes it.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._line: deque[asyncio.Future[None]] = deque()
+        self._at_once = 1
+        self._under_way = 0
+        self._pause_s = _TRY_AGAIN_S[0]
+
+    async def let(self, attempt: Callable[[], Awaitable[bool]]) -> bool:
+        """Make one attempt when it is its turn, first come, first served; return whether it succeeded."""
+        turn = asyncio.get_running_loop().create_future()
+        self._line.append(turn)
+        self._call_next()
+        try:
+            await turn
+            succeeded = await attempt()
+            if succeeded:
+                self._at_once = min(self._at_once * 2, _AT_ONCE)
+                self._pause_s = _TRY_AGAIN_S[0]
+            else:
+                self._at_once = 1
+                pause_s, self._pause_s = self._pause_s, min(self._pause_s * 2, _TRY_AGAIN_S[1])
+                await self._clock.sleep(pause_s)
+            return succeeded
+        finally:
+            if not turn.cancelled():  # its turn had come
+                self._under_way -= 1
+                self._call_next()
+
+    def _call_next(self) -> None:
+        while self._line and self._under_way < self._at_once:
+            turn = self._line.popleft()
+            if not turn.done():  # not of one that was cancelled while it waited
+                self._under_way += 1
+                turn.set_result(None)
 
 
 class HardenedPolling:
     """Backs off, gives up at the deadline, and leaves nothing running: on the way out, an open run is ended.
 
     On every way out: an answer too late, an error, a caller who hung up, while the run was being started above all.
-    Where it cannot be ended at once (the upstream is slow, or down) somebody keeps trying in the background, and the
-    conversation's next turn waits for that first, and so does its deletion. A turn that nobody waits for stays under
-    way meanwhile: for the user's next turn on another replica, and for the end of this process.
+    Where it cannot be ended at once (the upstream is slow, or down) somebody keeps trying in the background, for the
+    runs of all users together about twice a second (`_Repeats`); the conversation's next turn waits for that first, and
+    so does its deletion. A turn that nobody waits for stays under way meanwhile: for the user's next turn on another
+    replica, and for the end of this process.
     """
 
     needs_loop = True
@@ -100,6 +147,7 @@ class HardenedPolling:
         self._clock = clock
         self._logging = logging
         self._endings: dict[str, asyncio.Task[None]] = {}
+        self._repeats = _Repeats(clock)
 
     async def until(self, look: Callable[[], Awaitable[T]], done: Callable[[T], bool], deadline: Deadline) -> T:
         pause_s = _FIRST_LOOK_S
@@ -151,20 +199,25 @@ class HardenedPolling:
                 ending.cancel()
 
     async def _end(self, generation: Generation) -> None:
-        pause_s, longest_s = _TRY_AGAIN_S
-        while True:
-            try:
-                await generation.end()
-            except Gone:
-                return
-            except (Unavailable, OutOfTime):
-                await self._clock.sleep(pause_s)
-                pause_s = min(pause_s * 2, longest_s)
-            except Exception as bug:
-                self._logging.bug("run_not_ended", bug)
-                return
-            else:
-                return
+        async def attempt() -> bool:
+            return await self._is_over(generation)
+
+        if not await attempt():
+            await self._clock.sleep(_TRY_AGAIN_S[0])
+            while not await self._repeats.let(attempt):
+                pass
+
+    async def _is_over(self, generation: Generation) -> bool:
+        """Make one attempt to end it; return False when another one may do better."""
+        try:
+            await generation.end()
+        except (Unavailable, OutOfTime):
+            return False
+        except Gone:
+            pass
+        except Exception as bug:
+            self._logging.bug("run_not_ended", bug)
+        return True
 
 
 VARIANTS = {

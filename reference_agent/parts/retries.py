@@ -133,7 +133,6 @@ class HardenedRetries:
         repeatable: bool,
         attempt_s: float | None = None,
     ) -> T:
-        self._save_up(self._settings.retry_share)
         patience_s = attempt_s if attempt_s is not None else self._settings.openai_call_s
         for number in range(1, self._settings.retry_attempts + 1):
             limit_s = min(patience_s, deadline.remaining_s())
@@ -141,6 +140,8 @@ class HardenedRetries:
                 raise OutOfTime(upstream)
             try:
                 with self._breaker.around(upstream), self._metrics.upstream(upstream):
+                    if number == 1:  # not for a call that the breaker does not let through
+                        self._save_up(self._settings.retry_share)
                     async with asyncio.timeout(limit_s):
                         return await attempt()
             except Exception as failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 from agent_stage import HeldClock, KeptLog, ScriptedGeneration, asks
@@ -104,6 +105,91 @@ async def test_hardened_one_says_when_nothing_is_being_ended_any_more() -> None:
     assert generation.is_open()
     await polling.over_in(generation.conversation)
     assert not generation.is_open()
+    await polling.close()
+
+
+class Outage:
+    """An upstream that is down until it has been asked so often; its generations count what it is asked.
+
+    Args:
+        clock: shows when.
+        refuses: attempts that come to nothing.
+    """
+
+    def __init__(self, clock: HeldClock, refuses: int) -> None:
+        self.clock = clock
+        self.refuses = refuses
+        self.asked_at: list[float] = []
+        self.under_way = 0
+        self.most_at_once = 0
+
+    def generation(self, number: int) -> ScriptedGeneration:
+        """Return one that is open, and can be ended when the outage is over."""
+        generation = ScriptedGeneration([asks("a")], f"c{number}")
+
+        async def end() -> None:
+            self.asked_at.append(self.clock.now())
+            self.under_way += 1
+            self.most_at_once = max(self.most_at_once, self.under_way)
+            await asyncio.sleep(0)
+            self.under_way -= 1
+            if len(self.asked_at) <= self.refuses:
+                raise Unavailable("openai", "down", never_arrived=False)
+            generation._open = False
+
+        generation.end = end  # type: ignore[method-assign]
+        return generation
+
+
+async def test_hardened_one_is_no_storm_however_many_runs_are_open_in_an_outage() -> None:
+    """A hundred runs that cannot be ended are asked for about as often as one."""
+    runs, repeats = 100, 200
+    clock = HeldClock()
+    outage = Outage(clock, refuses=runs + repeats)
+    polling = HardenedPolling(clock, KeptLog())
+    generations = [outage.generation(number) for number in range(runs)]
+    for generation in generations:
+        async with polling.watching(generation):
+            pass
+    await asyncio.wait(set(polling._endings.values()), timeout=20)
+    assert not any(generation.is_open() for generation in generations), "all of them, once it is over"
+    at = outage.asked_at
+    of_outage = [later - earlier for earlier, later in itertools.pairwise(at[runs : runs + repeats])]
+    assert all(pause_s >= 0.1 for pause_s in of_outage), "one at a time, whoever it is for"
+    assert sorted(of_outage)[len(of_outage) // 2] == pytest.approx(0.5)
+    assert len(at) == runs + repeats + runs, "one that succeeds is enough for each"
+    assert clock.now() - at[runs + repeats] == pytest.approx(0), "and then nobody waits for a clock"
+
+
+async def test_hardened_one_ends_few_at_once_when_the_outage_is_over() -> None:
+    clock = HeldClock()
+    outage = Outage(clock, refuses=110)
+    polling = HardenedPolling(clock, KeptLog())
+    for number in range(100):
+        async with polling.watching(outage.generation(number)):
+            pass
+    async with asyncio.timeout(20):
+        while len(outage.asked_at) < 105:  # noqa: ASYNC110 - there is nothing to be told by
+            await asyncio.sleep(0)
+    outage.most_at_once = 0  # of the repeats: all first attempts are made at once
+    await asyncio.wait(set(polling._endings.values()), timeout=20)
+    assert 1 < outage.most_at_once <= 16
+
+
+async def test_hardened_one_does_not_let_one_run_that_cannot_be_ended_keep_the_others() -> None:
+    clock = HeldClock()
+    polling = HardenedPolling(clock, KeptLog())
+    never, soon = Outage(clock, refuses=1_000_000), Outage(clock, refuses=25)
+    stuck = never.generation(0)
+    others = [soon.generation(number) for number in range(1, 21)]
+    for generation in (stuck, *others):
+        async with polling.watching(generation):
+            pass
+    async with asyncio.timeout(20):
+        while any(generation.is_open() for generation in others):  # noqa: ASYNC110 - there is nothing to be told by
+            await asyncio.sleep(0)
+    assert stuck.is_open()
+    assert len(never.asked_at) < 40, "it waits in the same line"
     await polling.close()
 
 

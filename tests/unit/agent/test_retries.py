@@ -14,7 +14,7 @@ from reference_agent.clock import Deadline, LoopClock
 from reference_agent.conversation import BadArguments
 from reference_agent.errors import OutOfTime, Unavailable
 from reference_agent.outbound import Outbound
-from reference_agent.parts.breaker import DocumentedBreaker
+from reference_agent.parts.breaker import DocumentedBreaker, HardenedBreaker
 from reference_agent.parts.metrics import DocumentedMetrics, HardenedMetrics
 from reference_agent.parts.retries import DocumentedRetries, HardenedRetries, ProposedRetries
 
@@ -208,6 +208,23 @@ async def test_the_whole_process_has_one_budget_by_the_calls_that_it_makes(calls
         clock.time += seconds_between
     most = 3 + calls * (0.1 + 0.05 * seconds_between)
     assert most - 2 < made - calls <= most
+
+
+async def test_a_call_that_the_breaker_does_not_let_through_earns_no_repeat() -> None:
+    """In an outage that is most of them, and then they would pay for repeats of the few probes."""
+    clock = HeldClock()
+    clock.sleep = _no_time_passes  # type: ignore[method-assign]
+    chosen = settings(retry_reserve=3, retries_per_s=1e-9, retry_attempts=4, breaker_calls=1)
+    breaker = HardenedBreaker(chosen, clock)
+    retries = HardenedRetries(chosen, clock, breaker, KeptLog(), DocumentedMetrics())
+    with pytest.raises(Unavailable):
+        await retries.call("openai", Attempts(_status(503)), clock.deadline(), repeatable=True)
+    assert breaker.states() == {"openai": "open"}
+    without = retries._budget
+    for _ in range(100):
+        with pytest.raises(Unavailable):
+            await retries.call("openai", Attempts(), clock.deadline(), repeatable=True)
+    assert retries._budget == pytest.approx(without)
 
 
 async def _no_time_passes(seconds: float) -> None:
