@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import json
 import math
 import pkgutil
+import reprlib
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -43,6 +45,7 @@ __all__ = [
     "catalogue",
     "parse",
     "parse_timed",
+    "parse_timed_json",
 ]
 
 
@@ -112,6 +115,30 @@ def parse_timed(spec: Mapping[str, Any], known: Mapping[str, type[Fault]] | None
     return TimedFault(fault=parse(fields, known), **times)
 
 
+def parse_timed_json(text: str, known: Mapping[str, type[Fault]] | None = None) -> TimedFault:
+    """Return the fault that a JSON text describes, as the command line has it, and when.
+
+    Args:
+        text: the text.
+        known: as for `parse`.
+
+    Raises:
+        FaultError: as `parse_timed`, or it is no JSON.
+    """
+    try:
+        spec = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        msg = f"{reprlib.repr(text)} is no JSON ({error}); expected e.g. '{_example(known)}'."
+        raise FaultError(msg) from error
+    return parse_timed(spec, known)
+
+
+def _example(known: Mapping[str, type[Fault]] | None) -> str:
+    if known is not None and "latency" in known:
+        return '{"fault": "latency", "delay_s": 0.3}'
+    return '{"fault": "hang", "upstream": "openai"}'
+
+
 def _nearest(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f" Did you mean `{near[0]}`?" if near else ""
@@ -139,7 +166,7 @@ def parse(spec: Mapping[str, Any], known: Mapping[str, type[Fault]] | None = Non
             and what was expected.
     """
     if not isinstance(spec, Mapping):
-        msg = f'A fault is described by an object such as {{"fault": "hang", "upstream": "openai"}}, not by {spec!r}.'
+        msg = f"A fault is described by an object such as {_example(known)}, not by {reprlib.repr(spec)}."
         raise FaultError(msg)
     is_of_an_upstream = known is None and "proxy" not in spec
     if known is None:

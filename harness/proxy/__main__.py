@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import sys
 from collections.abc import Callable
@@ -11,11 +10,11 @@ from collections.abc import Callable
 import click
 import msgspec
 
-from harness.faults import FaultError, TimedFault, parse_timed
+from harness.faults import FaultError, TimedFault, parse_timed_json
 from harness.model import FaultEvent
 from harness.proxy.control import ProxyControl
 from harness.proxy.fault_proxy import Address, FaultProxy, ListenError, address
-from harness.proxy.faults import LINE_FAULTS, LineFault
+from harness.proxy.faults import LINE_FAULTS
 from harness.upstreams.served import Port, PortInUseError
 
 
@@ -35,17 +34,10 @@ def _address(context: click.Context, parameter: click.Parameter, text: str) -> A
 
 
 def _faults(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> list[TimedFault]:
-    faults = []
-    for text in texts:
-        try:
-            faults.append(parse_timed(json.loads(text), LINE_FAULTS))
-        except json.JSONDecodeError as error:
-            example = '{"fault": "latency", "delay_s": 0.3}'
-            msg = f"{text!r} is no JSON ({error}); expected e.g. '{example}'."
-            raise click.BadParameter(msg) from error
-        except FaultError as error:
-            raise click.BadParameter(str(error)) from error
-    return faults
+    try:
+        return [parse_timed_json(text, LINE_FAULTS) for text in texts]
+    except FaultError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command()
@@ -81,8 +73,7 @@ def main(
             await port.serve()
             said(Ready(proxy.address, str(upstream), f"http://127.0.0.1:{port.number}"))
             for timed in faults:
-                assert isinstance(timed.fault, LineFault)
-                proxy.arm(timed.fault, from_s=timed.from_s, for_s=timed.for_s)
+                proxy.arm_timed(timed)
             await ended.wait()
             port.end()
 

@@ -3,71 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.faults import FaultError
-from harness.upstreams.routing import Routes, routed, routes_of
-from harness.upstreams.served import Call
-from harness.upstreams.wire import Reply, Request, json_reply
+from harness.faults import parse_timed
+from harness.proxy.faults import LINE_FAULTS
+from harness.upstreams.control_api import ControlApi, ControlCall, refusal
+from harness.upstreams.routing import routed
+from harness.upstreams.wire import Reply, json_reply
 
 if TYPE_CHECKING:
     from harness.proxy.fault_proxy import FaultProxy
 
 
-class ControlCall:
-    """One call to the control API."""
-
-    def __init__(self, request: Request, params: dict[str, str]) -> None:
-        self.request = request
-        self.params = params
-        self.reply: Reply | None = None
-        self.fault: str | None = None
-        self.fault_id: str | None = None
-
-
-class ProxyControl:
+class ProxyControl(ControlApi):
     """The control API of one proxy."""
 
     def __init__(self, proxy: FaultProxy) -> None:
+        super().__init__()
         self._proxy = proxy
-        self._routes: Routes[Callable[..., object]] = routes_of(self)
-
-    def begin(self, request: Request) -> ControlCall:
-        """Do what was asked, at once."""
-        found = self._routes.find(request.method, request.path)
-        call = ControlCall(request, found[2] if found else {})
-        if found is None:
-            known = ", ".join(self._routes.templates)
-            call.reply = json_reply(
-                {"error": f"There is no {request.method} {request.path} here. There is: {known}."}, status=404
-            )
-            return call
-        try:
-            reply = found[1](call)
-            assert isinstance(reply, Reply)
-            call.reply = reply
-        except (FaultError, msgspec.DecodeError) as error:
-            call.reply = json_reply({"error": str(error)}, status=400)
-        return call
-
-    def finish(
-        self,
-        call: Call,
-        *,
-        status: int | None,
-        response_bytes: int,
-        client_gone: bool,
-        send: Callable[[], None] | None = None,
-    ) -> None:
-        """Nothing is recorded of control calls."""
-        if send is not None:
-            send()
-
-    def go_down(self, seconds: float, fault: str) -> None:
-        """The control port never goes down."""
 
     @routed("GET /_control")
     def about(self, call: ControlCall) -> Reply:
@@ -96,12 +51,7 @@ class ProxyControl:
     @routed("POST /_control/faults")
     def arm(self, call: ControlCall) -> Reply:
         """Put a fault in force: at once, or `from_s` seconds from now; until it is lifted, or for `for_s` seconds."""
-        described = msgspec.json.decode(call.request.body or b"{}")
-        if not isinstance(described, dict) or not isinstance(described.get("fault"), str):
-            msg = 'A fault is described by an object such as {"fault": "latency", "delay_s": 0.3}.'
-            raise FaultError(msg)
-        name = described.pop("fault")
-        return json_reply({"id": self._proxy.arm(name, **described)})
+        return json_reply({"id": self._proxy.arm_timed(parse_timed(call.json, LINE_FAULTS))})
 
     @routed("DELETE /_control/faults/{id}")
     def lift(self, call: ControlCall) -> Reply:
@@ -111,7 +61,7 @@ class ProxyControl:
             self._proxy.lift(id_)
         except KeyError:
             in_force = ", ".join(armed.id for armed in self._proxy.in_force) or "none"
-            return json_reply({"error": f"There is no fault {id_!r} in force. In force: {in_force}."}, status=404)
+            return refusal(404, f"There is no fault {id_!r} in force. In force: {in_force}.")
         return json_reply({"id": id_})
 
     @routed("GET /_control/events")

@@ -182,9 +182,18 @@ class FaultProxy:
             FaultError: there is no such fault or field, or a value makes no sense; the message says what would.
         """
         if isinstance(fault, str):
-            record = parse_timed({"fault": fault, "from_s": from_s, "for_s": for_s, **fields}, LINE_FAULTS).fault
-        else:
-            record = TimedFault(fault=fault, from_s=from_s, for_s=for_s).fault
+            return self.arm_timed(
+                parse_timed({"fault": fault, "from_s": from_s, "for_s": for_s, **fields}, LINE_FAULTS)
+            )
+        return self.arm_timed(TimedFault(fault=fault, from_s=from_s, for_s=for_s))
+
+    def arm_timed(self, timed: TimedFault) -> str:
+        """Put a fault in force, now or later, for good or for a while, and return its id.
+
+        Raises:
+            FaultError: it is no fault of a line.
+        """
+        record, from_s, for_s = timed.fault, timed.from_s, timed.for_s
         if not isinstance(record, LineFault):
             msg = f"`{record.name}` is no fault of a line; expected one of {', '.join(LINE_FAULTS)}."
             raise FaultError(msg)

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from harness.stack.errors import StackError
 from harness.stack.supervisor import ScenarioOrder, Supervisor
+from harness.upstreams.exchange import decoded
 
 
 def application(supervisor: Supervisor, stop: asyncio.Event) -> Starlette:
@@ -65,6 +66,6 @@ def _answering(deed: Callable[[Request], Awaitable[Any]]) -> Callable[[Request],
 
 def _read(body: bytes, kind: Any) -> Any:
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.convert(decoded(body), kind)
     except msgspec.DecodeError as error:
         raise StackError(f"The request's body is not what was expected: {error}.", status=400) from error

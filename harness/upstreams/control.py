@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, parse_qsl
 
 import msgspec
 
 from harness.evidence import EvidenceError
-from harness.faults import FaultError, parse_timed
+from harness.faults import parse_timed
+from harness.upstreams.control_api import ControlApi, ControlCall, refusal
 from harness.upstreams.epoch import EpochSettings
 from harness.upstreams.openai import OpenAI
 from harness.upstreams.openai.limits import KeySettings
-from harness.upstreams.routing import Routes, routed, routes_of
-from harness.upstreams.served import Call
+from harness.upstreams.routing import routed
 from harness.upstreams.wire import Data, Head, Reply, Request, Step, json_reply, scripted
 
 if TYPE_CHECKING:
@@ -32,50 +31,6 @@ _PARAMETERS = {
 _JSON_LINES = (("content-type", "application/x-ndjson"),)
 
 
-class ControlCall:
-    """One call to the control API."""
-
-    def __init__(self, request: Request, params: dict[str, str]) -> None:
-        self.request = request
-        self.params = params
-        self.reply: Reply | None = None
-        self.fault: str | None = None
-        self.fault_id: str | None = None
-
-    @property
-    def query(self) -> dict[str, str]:
-        """The query's parameters, the last of each name."""
-        return {name: values[-1] for name, values in parse_qs(self.request.query).items()}
-
-    def check_parameters(self, names: tuple[str, ...]) -> None:
-        """Refuse parameters that would choose nothing, since everything would be taken for what was asked for.
-
-        Raises:
-            ValueError: there are others than these, or one without a value.
-        """
-        for name, text in parse_qsl(self.request.query, keep_blank_values=True):
-            if name not in names:
-                msg = f"There is no parameter `{name}` here; expected {', '.join(names) or 'none'}."
-                raise ValueError(msg)
-            if not text:
-                msg = f"`{name}` is empty. In an address, the # of a mark is written %23; it may be left out."
-                raise ValueError(msg)
-
-    def number(self, name: str) -> int | None:
-        """Return a parameter that is a whole number, None where it is absent.
-
-        Raises:
-            ValueError: it is none.
-        """
-        text = self.query.get(name)
-        if text is None:
-            return None
-        if not text.isdecimal():
-            msg = f"`{name}` is {text!r}, expected a whole number."
-            raise ValueError(msg)
-        return int(text)
-
-
 def _in_pieces(lines: Iterator[bytes]) -> Iterator[Step]:
     """Yield lines as fast as they are read: a million of them are not held a second time."""
     yield Head(200, _JSON_LINES)
@@ -83,51 +38,23 @@ def _in_pieces(lines: Iterator[bytes]) -> Iterator[Step]:
         yield Data(piece)
 
 
-def _refusal(status: int, message: str) -> Reply:
-    return json_reply({"error": message}, status=status)
-
-
-class Control:
+class Control(ControlApi):
     """The control API."""
 
+    parameters = _PARAMETERS
+
     def __init__(self, server: Server) -> None:
+        super().__init__()
         self._server = server
-        self._routes: Routes[Callable[..., object]] = routes_of(self)
 
     def begin(self, request: Request) -> ControlCall:
-        """Do what was asked, at once."""
-        found = self._routes.find(request.method, request.path)
-        call = ControlCall(request, found[2] if found else {})
-        if found is None:
-            known = ", ".join(self._routes.templates)
-            call.reply = _refusal(404, f"There is no {request.method} {request.path} here. There is: {known}.")
-            return call
+        """Do what was asked, at once; what cannot be written is said to be so."""
         try:
-            call.check_parameters(_PARAMETERS.get(found[0], ()))
-            reply = found[1](call)
-            assert isinstance(reply, Reply)
-            call.reply = reply
-        except (FaultError, ValueError, msgspec.DecodeError) as error:
-            call.reply = _refusal(400, str(error))
+            return super().begin(request)
         except EvidenceError as error:
-            call.reply = _refusal(500, str(error))
-        return call
-
-    def finish(
-        self,
-        call: Call,
-        *,
-        status: int | None,
-        response_bytes: int,
-        client_gone: bool,
-        send: Callable[[], None] | None = None,
-    ) -> None:
-        """Nothing is recorded of control calls."""
-        if send is not None:
-            send()
-
-    def go_down(self, seconds: float, fault: str) -> None:
-        """The control port never goes down."""
+            call = ControlCall(request, {})
+            call.reply = refusal(500, str(error))
+            return call
 
     @routed("GET /_control")
     def about(self, call: ControlCall) -> Reply:
@@ -147,7 +74,7 @@ class Control:
     @routed("POST /_control/epoch")
     def begin_epoch(self, call: ControlCall) -> Reply:
         """Forget everything and begin anew."""
-        asked = msgspec.json.decode(call.request.body or b"{}", type=dict[str, Any])
+        asked = call.json_object
         settings = msgspec.convert({**msgspec.to_builtins(self._server.settings), **asked}, EpochSettings)
         self._server.begin_epoch(settings)
         directory = self._server.epoch.ledger.directory
@@ -167,7 +94,7 @@ class Control:
     @routed("POST /_control/faults")
     def arm(self, call: ControlCall) -> Reply:
         """Put a fault in force: at once, or `from_s` seconds from now; until it is lifted, or for `for_s` seconds."""
-        timed = parse_timed(msgspec.json.decode(call.request.body or b"{}"))
+        timed = parse_timed(call.json)
         return json_reply({"id": self._server.arm(timed)})
 
     @routed("DELETE /_control/faults/{id}")
@@ -179,7 +106,7 @@ class Control:
         except KeyError:
             faults = self._server.epoch.faults
             known = ", ".join(armed.id for armed in (*faults.in_force, *faults.planned)) or "none"
-            return _refusal(404, f"There is no fault {id_!r} in force or planned. There is: {known}.")
+            return refusal(404, f"There is no fault {id_!r} in force or planned. There is: {known}.")
         return json_reply({"id": id_})
 
     @routed("GET /_control/ledger")
@@ -229,7 +156,7 @@ class Control:
     @routed("POST /_control/keys")
     def change_key(self, call: ControlCall) -> Reply:
         """Revoke an API key, accept it again, or limit what it may ask for."""
-        settings = msgspec.json.decode(call.request.body or b"{}", type=KeySettings)
+        settings = msgspec.convert(call.json, KeySettings)
         openai = self._server.epoch.upstreams["openai"]
         assert isinstance(openai, OpenAI)
         openai.limits.change(settings, time.monotonic_ns())
@@ -257,7 +184,7 @@ class Control:
         """List calls that were made more than once with the same body, within a `mark` or a `conversation`."""
         mark, conversation = call.query.get("mark"), call.query.get("conversation")
         if mark is None and conversation is None:
-            return _refusal(400, "Say which turn: `mark` or `conversation`.")
+            return refusal(400, "Say which turn: `mark` or `conversation`.")
         return json_reply(self._server.epoch.ledger.retries(mark=mark, conversation=conversation))
 
     @routed("POST /_control/flush")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import shlex
 import signal
 import sys
@@ -16,7 +15,7 @@ import click
 import msgspec
 
 from harness.evidence import EvidenceError
-from harness.faults import FaultError, TimedFault, parse_timed
+from harness.faults import FaultError, TimedFault, parse_timed_json
 from harness.upstreams.described import DescriptionError, read_description
 from harness.upstreams.epoch import EpochSettings, Extras
 from harness.upstreams.latency import PROFILES
@@ -38,16 +37,11 @@ def parse_faults(texts: tuple[str, ...]) -> tuple[TimedFault, ...]:
     Raises:
         StartError: one is no JSON, or describes no fault.
     """
-    faults = []
-    for text in texts:
-        try:
-            faults.append(parse_timed(json.loads(text)))
-        except json.JSONDecodeError as error:
-            msg = f'--fault {text!r} is no JSON ({error}); expected e.g. \'{{"fault": "hang", "upstream": "openai"}}\'.'
-            raise StartError(msg) from error
-        except FaultError as error:
-            raise StartError(str(error)) from error
-    return tuple(faults)
+    try:
+        return tuple(parse_timed_json(text) for text in texts)
+    except FaultError as error:
+        msg = f"--fault: {error}"
+        raise StartError(msg) from error
 
 
 def serve(

@@ -86,8 +86,8 @@ def test_faults_are_armed_listed_and_lifted(start: Callable[..., Process], upstr
     [
         ({"fault": "latncy"}, "Did you mean `latency`"),
         ({"fault": "latency"}, "delay_s"),
-        ({"delay_s": 1}, "A fault is described by"),
-        ([], "A fault is described by"),
+        ({"delay_s": 1}, 'expected "fault": one of bandwidth'),
+        ([], 'A fault is described by an object such as {"fault": "latency"'),
     ],
 )
 def test_nonsense_is_refused(start: Callable[..., Process], body: Any, said: str) -> None:
