@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import harness.checks
 import harness.faults
@@ -36,15 +36,30 @@ def fault(
         The plan, to be put into `Scenario(faults=...)`.
 
     Raises:
-        ValueError: there is no such fault, or it has no such field; the message names the nearest.
+        ValueError: there is no such fault, it has no such field, or it could never fire; the message says what was
+            expected.
     """
     spec = {"fault": name, **fields}
-    harness.faults.parse(spec)
+    times = {"from_s": from_s, "for_s": for_s}
+    harness.faults.parse_timed(spec | times)
     if full:
-        harness.faults.parse(spec | full)
+        harness.faults.parse_timed(spec | full | times)
+    _check_neighbours(during)
     return FaultPlan(
         spec=spec, full=full or {}, during=during, from_s=from_s, for_s=for_s, must_fire=must_fire, because=because
     )
+
+
+def _check_neighbours(during: tuple[Phase, ...]) -> None:
+    """Refuse phases that are none, or have others between them, in which the fault would be armed as well."""
+    order = get_args(Phase)
+    if isinstance(during, str) or not during or any(phase not in order for phase in during):
+        msg = f'`during` is {during!r}, expected phases such as ("attack",): some of {", ".join(order)}.'
+        raise ValueError(msg)
+    at = sorted(order.index(phase) for phase in during)
+    if at != list(range(at[0], at[0] + len(at))):
+        msg = f"`during` is {during!r}, expected neighbours, each once, in the order of play: {', '.join(order)}."
+        raise ValueError(msg)
 
 
 def check(name: str, *, because: str, **limits: Any) -> CheckPlan:

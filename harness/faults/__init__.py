@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.faults.fault import (
+    LONGEST_S,
     CallerFault,
     Family,
     Fault,
@@ -92,6 +93,11 @@ class TimedFault(msgspec.Struct, frozen=True, kw_only=True):
         if self.for_s is not None and not (_is_figure(self.for_s) and self.for_s > 0):
             msg = f"`for_s` is {self.for_s!r}, expected seconds, more than 0; without it, it stays until it is lifted."
             raise FaultError(msg)
+        for name in ("from_s", "for_s"):
+            seconds = getattr(self, name)
+            if seconds is not None and seconds > LONGEST_S:
+                msg = f"`{name}` is {seconds:g}, expected seconds, at most {LONGEST_S:g}: no run lasts longer."
+                raise FaultError(msg)
 
 
 def _is_figure(given: Any) -> bool:

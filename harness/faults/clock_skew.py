@@ -6,7 +6,7 @@ from collections.abc import Callable
 from email.utils import formatdate, parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from harness.faults.fault import UpstreamFault, from_to
+from harness.faults.fault import UpstreamFault, above_0, from_to
 from harness.upstreams import wire
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class ClockSkew(UpstreamFault, frozen=True, kw_only=True, tag="clock_skew"):
     def validate(self) -> None:
         UpstreamFault.validate(self)
         from_to("seconds", self.seconds, -1e9, 1e9)
+        above_0("`seconds`", abs(self.seconds))
 
     def around(self, exchange: Exchange, proceed: Callable[[], Reply], draw: float) -> Reply:
         now = formatdate(exchange.wall_s + self.seconds, usegmt=True)

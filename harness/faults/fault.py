@@ -16,6 +16,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import msgspec
+
 from harness.model import Record, Role
 
 if TYPE_CHECKING:
@@ -25,18 +27,28 @@ if TYPE_CHECKING:
     from harness.upstreams.wire import Reply
 
 Family = Literal["upstream", "model", "network", "process", "caller"]
+LONGEST_S = 1e6
+"""Eleven days. Beyond what a timer can be set to, the stand-in itself would give way."""
 
 
 class Fault(Record, frozen=True, kw_only=True, tag_field="fault"):
     """Parent of every fault. A fault's file names it: `class Slow(UpstreamFault, ..., tag="slow")`."""
 
     family: ClassVar[Family]
+    may_be_empty: ClassVar[tuple[str, ...]] = ()
+    """Fields whose text may be empty beside those that are so unless something else is given."""
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            figure = getattr(self, name)
-            if isinstance(figure, float) and not math.isfinite(figure):
-                msg = f"`{name}` is {figure}, expected a finite number."
+        for field in msgspec.structs.fields(self):
+            given = getattr(self, field.name)
+            if isinstance(given, float) and not math.isfinite(given):
+                msg = f"`{field.name}` is {given}, expected a finite number."
+                raise ValueError(msg)
+            if field.name.endswith("_s") and given is not None and given > LONGEST_S:
+                msg = f"`{field.name}` is {given:g}, expected at most {LONGEST_S:g}: no run lasts longer."
+                raise ValueError(msg)
+            if given == "" and field.default != "" and field.name not in self.may_be_empty:
+                msg = f"`{field.name}` is empty, expected some text" + (", or nothing." if not field.required else ".")
                 raise ValueError(msg)
         self.validate()
 
@@ -67,10 +79,6 @@ class MatchedFault(Fault, frozen=True, kw_only=True):
 
     def validate(self) -> None:
         check_share(self.probability, self.times)
-        for name, given in (("text", self.text), ("caller", self.caller)):
-            if given == "":
-                msg = f"`{name}` is empty, expected some text, or nothing to meet every call."
-                raise ValueError(msg)
 
 
 class UpstreamFault(MatchedFault, frozen=True, kw_only=True):
@@ -166,11 +174,18 @@ class CallerFault(Fault, frozen=True, kw_only=True):
 
 def check_share(probability: float, times: int | None) -> None:
     """Raise ValueError where a fault's share of what it meets makes no sense."""
-    if not 0.0 <= probability <= 1.0:
-        msg = f"`probability` is {probability}, expected 0 to 1."
+    if not 0.0 < probability <= 1.0:
+        msg = f"`probability` is {probability:g}, expected more than 0, at most 1: else it never fires."
         raise ValueError(msg)
     if times is not None and times < 1:
         msg = f"`times` is {times}, expected 1 or more, or none for always."
+        raise ValueError(msg)
+
+
+def above_0(name: str, *figures: float) -> None:
+    """Raise ValueError where a fault would do nothing, since none of these figures is above 0."""
+    if not any(figure > 0 for figure in figures):
+        msg = f"{name} is 0, expected more: else nothing happens."
         raise ValueError(msg)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from harness.faults.fault import UpstreamFault, from_to
+from harness.faults.fault import UpstreamFault, above_0, from_to
 
 if TYPE_CHECKING:
     from harness.upstreams.exchange import Exchange
@@ -22,6 +22,7 @@ class LongAudio(UpstreamFault, frozen=True, kw_only=True, tag="long_audio"):
     def validate(self) -> None:
         UpstreamFault.validate(self)
         from_to("seconds", self.seconds, 0.0, 3600.0)
+        above_0("`seconds`", self.seconds)
 
     def around(self, exchange: Exchange, proceed: Callable[[], Reply], draw: float) -> Reply:
         return exchange.with_speech(lambda seconds: max(seconds, self.seconds), proceed)

@@ -17,7 +17,7 @@ class Say(ModelFault, frozen=True, kw_only=True, tag="say"):
 
     def validate(self) -> None:
         ModelFault.validate(self)
-        from_to("repeat", self.repeat, 0, 1_000_000)
+        from_to("repeat", self.repeat, 1, 1_000_000)
 
     def think(self, ask: Ask, proceed: Callable[[Ask], Thought], draw: float) -> Thought | None:
         return None if proceed(ask).tool_calls else Thought(text=self.reply * self.repeat + self.suffix)

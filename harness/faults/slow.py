@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from harness.faults.fault import UpstreamFault, at_least
+from harness.faults.fault import UpstreamFault, above_0, at_least
 
 if TYPE_CHECKING:
     from harness.upstreams.exchange import Exchange
@@ -24,6 +24,7 @@ class Slow(UpstreamFault, frozen=True, kw_only=True, tag="slow"):
         UpstreamFault.validate(self)
         at_least("delay_s", self.delay_s, 0.0)
         at_least("jitter_s", self.jitter_s, 0.0)
+        above_0("the latency of `delay_s` and `jitter_s`", self.delay_s, self.jitter_s)
 
     def around(self, exchange: Exchange, proceed: Callable[[], Reply], draw: float) -> Reply:
         return proceed().delayed(self.delay_s + self.jitter_s * draw)

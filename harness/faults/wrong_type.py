@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class WrongType(UpstreamFault, frozen=True, kw_only=True, tag="wrong_type"):
     """What was asked happens; the answer has its status, but another content type and body."""
 
+    may_be_empty = ("body",)
+
     content_type: str = "text/html"
     """What the body is said to be."""
     body: str = "<html><body><h1>It works!</h1></body></html>"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
+from harness.campaign import fault_window, phase_offsets
 from harness.faults import CallerFault, parse
 from harness.load.callers import Attackers, Callers, Probes, RealUsers
 from harness.model import LoadPlan, PlannedScenario, Scenario
@@ -65,10 +66,17 @@ def planned(module: ModuleType) -> PlannedScenario:
 
 
 def _fault_problems(scenario: Scenario, classes: list[type[Callers]]) -> Iterator[str]:
-    """Yield what is wrong with faults that would meet nobody."""
+    """Yield what is wrong with faults that would meet nobody, or nothing."""
     names, roles = [one.__name__ for one in classes], sorted({one.role for one in classes})
     for plan in scenario.faults:
         fault = parse(plan.spec)
+        for size, durations in (("quick", scenario.quick), ("full", scenario.full)):
+            begin_s, end_s = fault_window(plan, phase_offsets(durations))
+            if begin_s >= end_s:
+                yield (
+                    f"at {size} size, the fault {fault.name} would never be armed: `from_s` is {plan.from_s:g},"
+                    f" and {' and '.join(plan.during)} last {end_s - begin_s + plan.from_s:g} s."
+                )
         if not isinstance(fault, CallerFault):
             continue
         if fault.callers is not None and fault.callers not in names:

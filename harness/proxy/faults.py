@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from harness.faults.fault import Family, Fault, at_least
+from harness.faults.fault import Family, Fault, above_0, at_least, check_share
 
 Direction = Literal["up", "down"]
 """up: from the caller to the upstream; down: back."""
@@ -67,12 +67,7 @@ class LineFault(Fault, frozen=True, kw_only=True):
     """How many connections it meets at most; None: all."""
 
     def validate(self) -> None:
-        if not 0.0 <= self.probability <= 1.0:
-            msg = f"`probability` is {self.probability}, expected 0 to 1."
-            raise ValueError(msg)
-        if self.times is not None and self.times < 1:
-            msg = f"`times` is {self.times}, expected 1 or more, or none for all."
-            raise ValueError(msg)
+        check_share(self.probability, self.times)
 
     def concerns(self, direction: Direction) -> bool:
         """Return whether it concerns what is sent this way."""
@@ -101,6 +96,7 @@ class Latency(LineFault, frozen=True, kw_only=True, tag="latency"):
         LineFault.validate(self)
         at_least("delay_s", self.delay_s, 0.0)
         at_least("jitter_s", self.jitter_s, 0.0)
+        above_0("the latency of `delay_s` and `jitter_s`", self.delay_s, self.jitter_s)
 
     def effect(self, draw: float) -> Effect:
         return Effect(delay_s=self.delay_s + self.jitter_s * draw)

@@ -351,19 +351,21 @@ class Faults:
             if fields:
                 msg = f"`{fault.name}` was given whole; its fields ({', '.join(fields)}) belong into it."
                 raise FaultError(msg)
-            record = TimedFault(fault=fault, from_s=from_s, for_s=for_s).fault
+            timed = TimedFault(fault=fault, from_s=from_s, for_s=for_s)
         else:
-            record = parse_timed({"fault": fault, "from_s": from_s, "for_s": for_s, **fields}).fault
+            timed = parse_timed({"fault": fault, "from_s": from_s, "for_s": for_s, **fields})
         home, faults = self._home, self._home.epoch.faults
         with home.locked():
-            id_ = faults.plan(record, home.now_ns()) if from_s > 0 else faults.arm(record, home.now_ns())
+            id_ = (
+                faults.plan(timed.fault, home.now_ns()) if timed.from_s > 0 else faults.arm(timed.fault, home.now_ns())
+            )
             armed = next(one for one in (*faults.in_force, *faults.planned) if one.id == id_)
             handle = ArmedFault(home, armed, may_stay_unused=may_stay_unused)
             self.armed.append(handle)
-            if from_s > 0:
-                home.happen_in(from_s, lambda: faults.arm_planned(id_, home.now_ns()))
-            if for_s is not None:
-                home.happen_in(from_s + for_s, handle.lift)
+            if timed.from_s > 0:
+                home.happen_in(timed.from_s, lambda: faults.arm_planned(id_, home.now_ns()))
+            if timed.for_s is not None:
+                home.happen_in(timed.from_s + timed.for_s, handle.lift)
         return handle
 
     def lift_all(self) -> None:

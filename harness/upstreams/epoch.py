@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import math
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,8 @@ from harness.upstreams.service import Service
 from harness.upstreams.thought import Ask, Thought
 from harness.upstreams.wire import Reply, Request
 
+_LARGEST_SCALE = 1e4
+"""A realistic answer would take days then; beyond what a timer can be set to, the stand-in itself would give way."""
 LabelLanguage = Literal["ja", "ko", "en"]
 
 
@@ -54,8 +55,8 @@ class EpochSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             if limit is not None and limit < 1:
                 msg = f"`{name}` is {limit}, expected 1 or more."
                 raise ValueError(msg)
-        if not 0 <= self.latency_scale < math.inf:
-            msg = f"`latency_scale` is {self.latency_scale:g}, expected 0 or more."
+        if not 0 <= self.latency_scale <= _LARGEST_SCALE:
+            msg = f"`latency_scale` is {self.latency_scale:g}, expected 0 to {_LARGEST_SCALE:g}."
             raise ValueError(msg)
         if not all(self.api_keys):
             msg = "One of `api_keys` is empty, expected keys that a client can send."

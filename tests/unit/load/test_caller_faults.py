@@ -170,7 +170,7 @@ def test_a_target_that_never_answers_a_slow_reader_is_to_blame() -> None:
         ({"fault": "hang_up", "after_s": -1}, "`after_s` is -1, expected 0 or more"),
         ({"fault": "read_slowly", "bytes_per_s": 0}, "`bytes_per_s` is 0, expected 1 or more"),
         ({"fault": "send_twice", "after_s": -0.5}, "`after_s` is -0.5, expected 0 or more"),
-        ({"fault": "send_twice", "probability": 2}, "`probability` is 2.0, expected 0 to 1"),
+        ({"fault": "send_twice", "probability": 2}, "`probability` is 2, expected more than 0, at most 1"),
         ({"fault": "send_twice", "times": 0}, "`times` is 0, expected 1 or more"),
         ({"fault": "send_twice", "role": "reel"}, "'reel'"),
     ],

@@ -193,9 +193,19 @@ def test_workers_choose_the_same_callers_between_them() -> None:
     [
         (fault("hang_up", after_s=1, callers="Talker"), "for the callers 'Talker'; there are Talkers, Bombers."),
         (fault("send_twice", role="probe"), "for the role 'probe'; the callers here are attacker, real."),
+        (
+            fault("hang", from_s=0.2),
+            "at quick size, the fault hang would never be armed: `from_s` is 0.2, and attack last 0.2 s.",
+        ),
+        (
+            fault("hang", from_s=9, during=("steady", "attack")),
+            "the fault hang would never be armed: `from_s` is 9, and steady and attack last 0.3 s.",
+        ),
     ],
 )
-def test_a_fault_that_would_meet_nobody_is_refused_when_the_scenario_is_read(plan: FaultPlan, says: str) -> None:
+def test_a_fault_that_would_meet_nobody_or_nothing_is_refused_when_the_scenario_is_read(
+    plan: FaultPlan, says: str
+) -> None:
     module = ModuleType("some")
     module.__file__ = "some.py"
     sys.modules["some"] = module
