@@ -127,6 +127,8 @@ class Flight:
                 self._heed()
                 if isinstance(step, wire.Wait):
                     yield from self._pass(step.seconds)
+                elif isinstance(step, wire.Work):
+                    step.do(lambda: False)
                 elif isinstance(step, wire.Head):
                     self._status, self._length = step.status, step.length
                     self._left_s = self._patience.read_s

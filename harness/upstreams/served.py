@@ -11,7 +11,10 @@ import struct
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from http import HTTPStatus
+from threading import Event
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 from urllib.parse import unquote
 
@@ -33,6 +36,8 @@ _AT_ONCE_BYTES = 256 * 1024
 _COPIED_BYTES = 64 * 1024
 """Pieces that come to less are copied together and written as one; larger ones are not copied: 270 kB took 20 us."""
 _NO_WAIT = wire.Wait(0.0)
+_WORKS_AT_ONCE = 2
+"""Works that are done beside the event loop. They keep a processor each, and hold what they make in memory."""
 
 
 class Call(Protocol):
@@ -73,6 +78,11 @@ class Handler(Protocol):
         """Take the port's server down for so long; calls that are under way end by this fault."""
 
 
+@cache
+def _workers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_WORKS_AT_ONCE, thread_name_prefix="upstreams-work")
+
+
 class Connection(asyncio.Protocol):
     """One connection: requests are answered one after the other, in the order of their arrival."""
 
@@ -90,6 +100,8 @@ class Connection(asyncio.Protocol):
         self._call: Call | None = None
         self._steps: Iterator[wire.Step] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._give_up_work: Callable[[], None] | None = None
+        """Ends what is being done beside the event loop before the answer goes on."""
         self._due_s = 0.0
         self._keep_alive = True
         self._is_head = False
@@ -163,7 +175,7 @@ class Connection(asyncio.Protocol):
         self._writable = True
         if self._web_socket is not None:
             self._web_socket.resume_writing()
-        if self._steps is not None and self._timer is None and self.hangs_on is None:
+        if self._steps is not None and self._timer is None and self._give_up_work is None and self.hangs_on is None:
             self._go_on()
 
     # --- httptools ---------------------------------------------------------------------------------------------------
@@ -310,8 +322,11 @@ class Connection(asyncio.Protocol):
         return due, due_bytes, then
 
     def _ends_by(self, step: wire.Step) -> bool:
-        """Do to the connection what a step says, and return whether nothing comes after it."""
+        """Do to the connection what a step says, and return whether nothing comes after it by itself."""
         assert self._transport is not None
+        if isinstance(step, wire.Work):
+            self._let_work(step)
+            return True
         if isinstance(step, wire.Upgrade):
             self._dialogue = step.dialogue
             return False
@@ -333,6 +348,39 @@ class Connection(asyncio.Protocol):
             self._end_call(client_gone=False)
             self._handler.go_down(step.seconds, fault)
         return True
+
+    def _let_work(self, work: wire.Work) -> None:
+        """Do a work beside the event loop, and go on when it is done."""
+        is_given_up = Event()
+        doing = self._loop.run_in_executor(_workers(), work.do, is_given_up.is_set)
+
+        def give_up() -> None:
+            # Not by a callback of the future: where the loop ends, none is called any more.
+            is_given_up.set()
+            doing.cancel()
+
+        def over(done: asyncio.Future[None]) -> None:
+            if done.cancelled():
+                return
+            self._give_up_work = None
+            error = done.exception()
+            if error is None:
+                self._go_on()
+            else:
+                traceback.print_exception(error)
+                self.reset()
+
+        self._give_up_work = give_up
+        doing.add_done_callback(over)
+
+    def _wait_for_nothing(self) -> None:
+        """Give up the timer or the work that the answer would go on by."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._give_up_work is not None:
+            self._give_up_work()
+            self._give_up_work = None
 
     # --- how it is written -------------------------------------------------------------------------------------------
 
@@ -409,9 +457,7 @@ class Connection(asyncio.Protocol):
         call, self._call = self._call, None
         self._steps = None
         self.hangs_on = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._wait_for_nothing()
         if call is not None:
             self._handler.finish(
                 call, status=self._status, response_bytes=self._sent_bytes, client_gone=client_gone, send=send
@@ -463,9 +509,7 @@ class Connection(asyncio.Protocol):
         """Read and write nothing any more; a call that is under way hangs on `reason` from now on."""
         if self._call is not None and self._call.fault is None:
             self._call.fault = fault
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._wait_for_nothing()
         self._steps = None
         self.hangs_on = reason
         if self._transport is not None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import struct
+import threading
 import unicodedata
 from array import array
+from collections.abc import Callable
 from functools import cache, lru_cache
 from io import BytesIO
 from typing import Literal
@@ -21,6 +23,9 @@ _ENCODED_KEPT = 256
 """Encoded speeches that are kept. Texts differ by a fifteenth of a second: of one format, all lengths up to 17 s."""
 _LONG_ENCODED_KEPT = 4
 """The same, of speech whose samples are beyond `_KEPT_BYTES`: what a fault makes for ever longer is made once."""
+
+_ENCODED_AT_ONCE_S = 10
+"""What is encoded in one piece, in seconds of speech: a quarter of a second of CPU at the most."""
 
 Encoding = Literal["mp3", "opus", "flac"]
 _LIBSNDFILE_NAMES: dict[Encoding, tuple[str, str]] = {
@@ -116,30 +121,90 @@ def wav_header(size_bytes: int, *, rate_hz: int = SAMPLE_RATE_HZ, channels: int 
     )
 
 
-def encoded(seconds: float, *, encoding: Encoding, rate_hz: int) -> bytes:
+class GivenUpError(Exception):
+    """Nobody wants any more what was being encoded."""
+
+
+_Key = tuple[int, Encoding, int]
+"""Bytes of the samples, how they are encoded, and their rate in Hz."""
+
+
+class _Files:
+    """The files that were wanted last, for several threads.
+
+    Args:
+        most: so many of them.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: dict[_Key, bytes] = {}
+        self._lock = threading.Lock()
+
+    def find(self, key: _Key) -> bytes | None:
+        with self._lock:
+            file = self._kept.pop(key, None)
+            if file is not None:
+                self._kept[key] = file
+            return file
+
+    def keep(self, key: _Key, file: bytes) -> None:
+        with self._lock:
+            self._kept[key] = file
+            if len(self._kept) > self._most:
+                del self._kept[next(iter(self._kept))]
+
+
+def encoded_before(seconds: float, *, encoding: Encoding, rate_hz: int) -> bytes | None:
+    """Return what `encoded` returned for the same before, None where it was never asked or that is long ago."""
+    size = 2 * round(seconds * rate_hz)
+    return _kept(size).find((size, encoding, rate_hz))
+
+
+def encoded(
+    seconds: float, *, encoding: Encoding, rate_hz: int, is_given_up: Callable[[], bool] = lambda: False
+) -> bytes:
     """Return a file of that length, of the same samples as `pcm`, by libsndfile's encoders.
 
     The first of each length costs 7 ms of CPU per second of speech as MP3, 25 ms as Opus and 1 ms as FLAC, and the very
-    first another 160 ms, for the library. Two Opus files of the same speech differ in their stream's serial number.
+    first another 160 ms, for the library, which lets other threads run. Two Opus files of the same speech differ in
+    their stream's serial number.
 
     Args:
         seconds: how long.
         encoding: mp3, opus (in Ogg) or flac.
         rate_hz: one that all three know: 8, 12, 16, 24 or 48 kHz.
+        is_given_up: is asked after every few seconds of speech whether nobody wants it any more.
+
+    Raises:
+        GivenUpError: nobody wants it any more.
     """
     size = 2 * round(seconds * rate_hz)
-    return (_encoded_kept if size <= _KEPT_BYTES else _long_encoded_kept)(size, encoding, rate_hz)
+    key = size, encoding, rate_hz
+    file = _kept(size).find(key)
+    if file is None:
+        file = _encoded(size, encoding, rate_hz, is_given_up)
+        _kept(size).keep(key, file)
+    return file
 
 
-def _encoded(size_bytes: int, encoding: Encoding, rate_hz: int) -> bytes:
+def _encoded(size_bytes: int, encoding: Encoding, rate_hz: int, is_given_up: Callable[[], bool]) -> bytes:
     import soundfile  # brings NumPy: 160 ms and 16 MB that only those pay for who ask for such a format
 
     container, subtype = _LIBSNDFILE_NAMES[encoding]
+    samples = memoryview(_samples(size_bytes, rate_hz))
+    at_once = 2 * _ENCODED_AT_ONCE_S * rate_hz
     to = BytesIO()
     with soundfile.SoundFile(to, "w", rate_hz, 1, subtype, format=container) as file:
-        file.buffer_write(_samples(size_bytes, rate_hz), dtype="int16")
+        for begin in range(0, size_bytes, at_once):
+            if is_given_up():
+                raise GivenUpError
+            file.buffer_write(samples[begin : begin + at_once], dtype="int16")
     return to.getvalue()
 
 
-_encoded_kept = lru_cache(maxsize=_ENCODED_KEPT)(_encoded)
-_long_encoded_kept = lru_cache(maxsize=_LONG_ENCODED_KEPT)(_encoded)
+_short, _long = _Files(_ENCODED_KEPT), _Files(_LONG_ENCODED_KEPT)
+
+
+def _kept(size_bytes: int) -> _Files:
+    return _short if size_bytes <= _KEPT_BYTES else _long

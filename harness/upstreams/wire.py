@@ -18,6 +18,16 @@ class Wait(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Work(msgspec.Struct, frozen=True):
+    """Something that takes the processor for long: carriers with other callers do it beside them, a few at a time.
+
+    The step after it is asked for when it is done, and not where nobody waits any more.
+    """
+
+    do: Callable[[Callable[[], bool]], None]
+    """Is given what says whether nobody waits any more, so that it may end early, by any exception."""
+
+
 class Head(msgspec.Struct, frozen=True):
     """Status line and headers. `length` is the announced length of the body in bytes; None: chunked."""
 
@@ -89,7 +99,7 @@ class Upgrade(msgspec.Struct, frozen=True):
     dialogue: Dialogue
 
 
-Step = Wait | Head | Data | Reset | Close | HalfClose | Hang | End | GoDown | Upgrade
+Step = Wait | Work | Head | Data | Reset | Close | HalfClose | Hang | End | GoDown | Upgrade
 """One thing that a carrier does. Steps that end the connection end the reply."""
 
 

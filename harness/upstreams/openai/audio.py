@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from harness.upstreams.exchange import Exchange
@@ -26,9 +25,9 @@ from harness.upstreams.openai.errors import ApiError, missing
 from harness.upstreams.openai.shapes import Shaped
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
-from harness.upstreams.sound import encoded, pcm, seconds_to_speak, wav
+from harness.upstreams.sound import Encoding, encoded, encoded_before, pcm, seconds_to_speak, wav
 from harness.upstreams.sse import event, stream_head
-from harness.upstreams.wire import Data, Head, Reply, Step, Wait, scripted
+from harness.upstreams.wire import Data, Head, Reply, Step, Wait, Work, scripted
 
 if TYPE_CHECKING:
     from harness.upstreams.openai.upstream import OpenAI
@@ -36,19 +35,23 @@ if TYPE_CHECKING:
 _RATE_HZ = 24_000
 _LONGEST_INPUT = 4096
 _FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
-_SPOKEN_AS: dict[str, tuple[str, Callable[..., bytes]]] = {
-    "mp3": ("audio/mpeg", partial(encoded, encoding="mp3")),
-    "opus": ("audio/opus", partial(encoded, encoding="opus")),
-    "flac": ("audio/flac", partial(encoded, encoding="flac")),
-    "wav": ("audio/wav", wav),
-    "pcm": ("audio/pcm", pcm),
+_SPOKEN_AS: dict[str, tuple[str, Callable[[float], Generator[Step, None, bytes]]]] = {
+    "mp3": ("audio/mpeg", lambda seconds: _encoded(seconds, "mp3")),
+    "opus": ("audio/opus", lambda seconds: _encoded(seconds, "opus")),
+    "flac": ("audio/flac", lambda seconds: _encoded(seconds, "flac")),
+    "wav": ("audio/wav", lambda seconds: _at_once(wav(seconds, rate_hz=_RATE_HZ))),
+    "pcm": ("audio/pcm", lambda seconds: _at_once(pcm(seconds, rate_hz=_RATE_HZ))),
 }
-"""Content type and maker of each format."""
+"""Content type of each format, and what has to be done for speech of so many seconds, which comes to its bytes."""
 _FIELDS: dict[str, FieldCheck] = {"voice": Shaped(shapes.VOICE), "instructions": optional_text}
 _SPEAKS_AT = 3.0
 """Times real time: how fast audio follows the first byte."""
 _PIECE_S = 0.5
 """Seconds of audio in one piece of a stream."""
+
+
+_Pieces = Generator[Step, None, list[bytes]]
+"""What has to be done first, which comes to the pieces that are sent."""
 
 
 class Audio:
@@ -94,22 +97,42 @@ class Audio:
         exchange.cost_usd = self._api.epoch.prices.of_speech(len(text))
         seconds = exchange.speaks_for(seconds_to_speak(text, speed=speed))
         first_s = self._api.epoch.takes(exchange, "speech")
-        content_type, audio_of = _SPOKEN_AS[wanted]
-        audio = audio_of(seconds, rate_hz=_RATE_HZ)
-        size_bytes = math.ceil(len(audio) * _PIECE_S / max(seconds, _PIECE_S))
+        content_type, spoken = _SPOKEN_AS[wanted]
         scale = self._api.epoch.latency.scale if self._api.epoch.latency.profile != "fast" else 0.0
+        share = _PIECE_S / max(seconds, _PIECE_S) if scale or stream == "sse" else 1.0
+        pieces = _in_pieces(spoken(seconds), share)
         if stream == "sse":
             usage = {"input_tokens": tokens_in(text), "output_tokens": round(50 * seconds)}
-            return scripted(_as_events(_pieces(audio, size_bytes), first_s, scale, usage))
-        pieces = _pieces(audio, size_bytes) if scale else [audio]
+            return scripted(_as_events(pieces, first_s, scale, usage))
         return scripted(_as_body(pieces, first_s, scale, content_type))
 
 
-def _pieces(audio: bytes, size_bytes: int) -> list[bytes]:
+def _at_once(audio: bytes) -> Generator[Step, None, bytes]:
+    yield from ()
+    return audio
+
+
+def _encoded(seconds: float, encoding: Encoding) -> Generator[Step, None, bytes]:
+    audio = encoded_before(seconds, encoding=encoding, rate_hz=_RATE_HZ)
+    if audio is not None:
+        return audio
+    done: list[bytes] = []
+
+    def encode(is_given_up: Callable[[], bool]) -> None:
+        done.append(encoded(seconds, encoding=encoding, rate_hz=_RATE_HZ, is_given_up=is_given_up))
+
+    yield Work(encode)
+    return done[0]
+
+
+def _in_pieces(spoken: Generator[Step, None, bytes], share: float) -> _Pieces:
+    audio = yield from spoken
+    size_bytes = math.ceil(len(audio) * share)
     return [audio[begin : begin + size_bytes] for begin in range(0, len(audio), size_bytes)]
 
 
-def _as_body(pieces: list[bytes], first_s: float, scale: float, content_type: str) -> Iterator[Step]:
+def _as_body(spoken: _Pieces, first_s: float, scale: float, content_type: str) -> Iterator[Step]:
+    pieces = yield from spoken
     yield Wait(first_s)
     yield Head(200, (("content-type", content_type),), None)
     for piece in pieces:
@@ -117,7 +140,8 @@ def _as_body(pieces: list[bytes], first_s: float, scale: float, content_type: st
         yield Wait(scale * _PIECE_S / _SPEAKS_AT)
 
 
-def _as_events(pieces: list[bytes], first_s: float, scale: float, usage: dict[str, Any]) -> Iterator[Step]:
+def _as_events(spoken: _Pieces, first_s: float, scale: float, usage: dict[str, Any]) -> Iterator[Step]:
+    pieces = yield from spoken
     yield Wait(first_s)
     yield stream_head()
     for piece in pieces:

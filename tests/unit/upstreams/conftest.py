@@ -84,6 +84,8 @@ class Caller:
         client_gone = False
         for step in exchange.reply.steps():
             steps.append(step)
+            if isinstance(step, wire.Work):
+                step.do(lambda: False)
             seconds = math.inf if isinstance(step, wire.Hang) else step.seconds if isinstance(step, wire.Wait) else 0.0
             client_gone = patience_s < math.inf and seconds > patience_s
             if client_gone:
