@@ -40,6 +40,7 @@ from reference_agent.session_store import (
     BeingCreated,
     Bounds,
     Claim,
+    Condemned,
     Full,
     Known,
     MustCreate,
@@ -174,9 +175,16 @@ end
 """
 
 _CONDEMN: Final = """
-local conversation = call('HGET', session(ARGV[1]), 'conversation')
-if conversation then condemn(ARGV[1], conversation, ARGV[2]) end
-return call('SMEMBERS', condemned_of(ARGV[1]))
+local user, now = ARGV[1], tonumber(ARGV[2])
+local found = call('HMGET', session(user), 'segment', 'conversation', 'leased_until')
+local being_created = found[1] and not found[2] and tonumber(found[3]) > now
+if found[2] then
+  condemn(user, found[2], now + ARGV[3])
+elseif found[1] and not being_created then
+  drop(user)  -- whoever created it has died
+  lose(now + ARGV[4], ARGV[5])
+end
+return {being_created and 1 or 0, call('SMEMBERS', condemned_of(user))}
 """
 
 _FORGET: Final = """
@@ -363,8 +371,10 @@ class RedisSessionStore:
         earns = [EARNED_BY_TALKING, bounds.session_s]
         await self._ended([user_id, now, int(had_a_turn), bounds.protected, *earns, *more])
 
-    async def condemn(self, user_id: str, now: float) -> list[str]:
-        return list(await self._condemn([user_id, now + SOMEBODY_IS_AT_IT_S]))
+    async def condemn(self, user_id: str, now: float) -> Condemned:
+        bounds = self._bounds
+        being_created, theirs = await self._condemn([user_id, now, SOMEBODY_IS_AT_IT_S, bounds.lost_s, bounds.lost])
+        return Condemned(list(theirs), bool(being_created))
 
     async def forget(self, conversation: str) -> None:
         await self._forget([conversation])

@@ -72,6 +72,14 @@ class Full:
 Claim = Known | MustCreate | MustDelete | BeingCreated | Full
 
 
+class Condemned(NamedTuple):
+    """What is to be deleted upstream for the sake of a user."""
+
+    conversations: list[str]
+    another_is_being_created: bool = False
+    """Somebody is creating a conversation for the user right now, and nothing was done about that one."""
+
+
 class Spent(NamedTuple):
     """What was spent on a day, US dollars."""
 
@@ -148,14 +156,17 @@ class SessionStore(Protocol):
         ...
 
     async def not_created(self, user_id: str, lost_at: float | None) -> None:
-        """It was not; the place is free, or lost when nobody can tell whether it was created after all."""
+        """It was not; the place is free, or lost when nobody can tell whether it was created after all.
+
+        Where it is, and whoever created it says so later, it is condemned.
+        """
         ...
 
     async def ended(self, user_id: str, now: float, *, had_a_turn: bool, said: str | None = None) -> None:
         """The lease is over; `said` is what has been said in the conversation by now, as in `Known`."""
         ...
 
-    async def condemn(self, user_id: str, now: float) -> list[str]:
+    async def condemn(self, user_id: str, now: float) -> Condemned:
         """Part the user from their conversation, which is to be deleted upstream; return all of theirs that are."""
         ...
 
@@ -377,12 +388,12 @@ class SqliteSessionStore:
         await self._file.do(work)
 
     async def not_created(self, user_id: str, lost_at: float | None) -> None:
-        def work(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM sessions WHERE user_id = ? AND conversation IS NULL", (user_id,))
-            if lost_at is not None:
-                self._lose(db, lost_at)
+        await self._file.do(lambda db: self._not_created(db, user_id, lost_at))
 
-        await self._file.do(work)
+    def _not_created(self, db: sqlite3.Connection, user_id: str, lost_at: float | None) -> None:
+        db.execute("DELETE FROM sessions WHERE user_id = ? AND conversation IS NULL", (user_id,))
+        if lost_at is not None:
+            self._lose(db, lost_at)
 
     def _lose(self, db: sqlite3.Connection, lost_at: float) -> None:
         db.execute("INSERT INTO lost VALUES (?)", (lost_at + self._bounds.lost_s,))
@@ -420,14 +431,20 @@ class SqliteSessionStore:
 
         await self._file.do(work)
 
-    async def condemn(self, user_id: str, now: float) -> list[str]:
-        def work(db: sqlite3.Connection) -> list[str]:
-            row = db.execute(
-                "SELECT conversation FROM sessions WHERE user_id = ? AND conversation IS NOT NULL", (user_id,)
-            ).fetchone()
+    async def condemn(self, user_id: str, now: float) -> Condemned:
+        def work(db: sqlite3.Connection) -> Condemned:
+            known = "SELECT conversation, leased_until FROM sessions WHERE user_id = ?"
+            row = db.execute(known, (user_id,)).fetchone()
+            being_created = False
             if row is not None:
-                self._condemn(db, user_id, row[0], now + SOMEBODY_IS_AT_IT_S)
-            return [row[0] for row in db.execute("SELECT conversation FROM condemned WHERE owner = ?", (user_id,))]
+                conversation, leased_until = row
+                being_created = conversation is None and leased_until > now
+                if conversation is not None:
+                    self._condemn(db, user_id, conversation, now + SOMEBODY_IS_AT_IT_S)
+                elif not being_created:  # whoever created it has died
+                    self._not_created(db, user_id, now)
+            theirs = db.execute("SELECT conversation FROM condemned WHERE owner = ?", (user_id,)).fetchall()
+            return Condemned([conversation for (conversation,) in theirs], being_created)
 
         return await self._file.do(work)
 

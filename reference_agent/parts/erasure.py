@@ -23,7 +23,7 @@ from reference_agent.parts.logging import Logging
 from reference_agent.parts.rate_limit import RateLimit
 from reference_agent.parts.turn_order import TurnOrder
 from reference_agent.said import hints_in
-from reference_agent.session_store import DAY_S, SessionStore
+from reference_agent.session_store import DAY_S, Condemned, SessionStore
 from reference_agent.settings import Settings
 
 
@@ -45,6 +45,8 @@ class DocumentedErasure:
 _LOOK_AGAIN_S = 0.1
 _SHARE_OF_JOBS = 0.5
 """Of the time of an erasure: where their Redis hangs, the rest is deleted all the same."""
+_SHARE_OF_DELETION = 0.25
+"""Of the time of an erasure: what of it is kept free for deleting upstream, however long a creation takes."""
 
 
 class HardenedErasure:
@@ -117,14 +119,29 @@ class HardenedErasure:
         await self._forget_jobs(user_id, deadline.earlier_by(self._turn_s * (1 - _SHARE_OF_JOBS)))
         async with self._turn_order.turn_of(user_id, deadline):
             await self._leftovers.add("cache", user_id, user_id)
-            now = self._clock.wall()
-            for conversation in await self._store.condemn(user_id, now):
+            condemned = await self._condemned(user_id, deadline.earlier_by(self._turn_s * _SHARE_OF_DELETION))
+            for conversation in condemned.conversations:
                 await self._leftovers.add("conversation", conversation, user_id)
-            await self._store.forget_spender(user_id, int(now // DAY_S))
+            await self._store.forget_spender(user_id, int(self._clock.wall() // DAY_S))
             left = await self._leftovers.clear(user_id, deadline)
+            if condemned.another_is_being_created:
+                left = sorted({*left, "conversation"})
         if left:
             self._logging.warned("erasure_incomplete", left=left)
         return left
+
+    async def _condemned(self, user_id: str, deadline: Deadline) -> Condemned:
+        """Part the user from their conversations.
+
+        A caller who hung up may have left one behind that is still being created: it is waited for. When that takes too
+        long, its place is given up, and whoever creates it finds it condemned.
+        """
+        while (condemned := await self._store.condemn(user_id, self._clock.wall())).another_is_being_created:
+            if deadline.remaining_s() == 0:
+                await self._store.not_created(user_id, self._clock.wall())
+                break
+            await self._clock.sleep(min(_LOOK_AGAIN_S, deadline.remaining_s()))
+        return condemned
 
     async def _delete_conversation(self, conversation: str) -> bool:
         await self._engine.delete_conversation(conversation, Deadline.after(self._clock, self._turn_s))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +79,30 @@ def test_what_could_not_be_deleted_is_deleted_by_the_next_process(
     assert agent.client.delete("/users/u").json() == {"erased": True, "left": []}
 
 
+@pytest.mark.parametrize("sessions", ["a file", "redis"])
+@pytest.mark.parametrize("engine", ["assistants", "responses"])
+def test_what_was_being_created_for_a_caller_who_left_is_deleted_as_well(
+    engine: str, sessions: str, start_agent: Callable[..., Agent], redis_url: str
+) -> None:
+    agent = start_agent(engine, **({"AGENT_SESSION_STORE": redis_url} if sessions == "redis" else {}))
+    route = {"assistants": "POST /v1/threads", "responses": "POST /v1/conversations"}[engine]
+    agent.stand.arm("slow", upstream="openai", route=route, delay_s=1.5)
+    with closing(HTTPConnection("127.0.0.1", agent.port)) as line:
+        said = json.dumps({"user_id": "leaver", "message": "やあ"})
+        line.request("POST", "/chat-agent", said, {"Content-Type": "application/json"})
+        until(lambda: any(e["event"] == "fired" for e in agent.stand.lines("/events")), agent.log.read_text)
+    response = agent.client.delete("/users/leaver")
+    assert (response.status_code, response.json()) == (200, {"erased": True, "left": []})
+    assert route in {call["route"] for call in agent.stand.calls()}, "it was created after all"
+    assert not list(_left(agent))
+    if sessions == "a file":
+        home = agent.log.parent
+        (store,) = home.rglob("sessions.sqlite")
+        assert _rows(store, "SELECT user_id FROM sessions") == []
+
+
 def _rows(sessions: Path, query: str) -> list[Any]:
-    with contextlib.closing(sqlite3.connect(sessions)) as db:
+    with closing(sqlite3.connect(sessions)) as db:
         return db.execute(query).fetchall()
 
 

@@ -282,6 +282,64 @@ async def test_hardened_one_waits_for_a_turn_that_is_under_way() -> None:
     await house.store.close()
 
 
+async def _leave_while_it_is_created(house: House) -> asyncio.Event:
+    """Hang up in one's first turn; return what lets the creation of the conversation come to its end."""
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> None:
+        begun.set()
+        await may_end.wait()
+
+    house.engine.before_opening = slowly
+    turn = asyncio.create_task(house.turn("u"))
+    await begun.wait()
+    turn.cancel()
+    await asyncio.wait({turn})
+    return may_end
+
+
+async def test_hardened_one_waits_for_what_is_being_created_for_a_caller_who_left() -> None:
+    house = House()
+    may_end = await _leave_while_it_is_created(house)
+    pause = house.clock.sleep
+
+    async def sleep(seconds: float) -> None:
+        may_end.set()
+        await pause(seconds)
+
+    house.clock.sleep = sleep  # type: ignore[method-assign]
+    assert (await _delete(house.erasure, "u")).json() == {"erased": True, "left": []}
+    assert house.engine.created == 1
+    assert house.engine.live == set()
+    assert not await _is_known_anywhere(house, "u")
+    await house.store.close()
+
+
+async def test_hardened_one_says_so_when_that_takes_too_long_and_nothing_stays_alive() -> None:
+    house = House()
+    may_end = await _leave_while_it_is_created(house)
+    response = await _delete(house.erasure, "u")
+    assert (response.status_code, response.json()) == (202, {"erased": False, "left": ["conversation"]})
+    assert not await _is_known_anywhere(house, "u")
+    (creation,) = house.sessions._creating.values()
+    may_end.set()
+    await creation
+    assert house.engine.live == {"thread_1"}
+    assert not await house.store.knows("u"), "it is nobody's"
+    await house.sessions.keep_house_once()
+    assert house.engine.live == set()
+    assert not await _is_known_anywhere(house, "u")
+    await house.store.close()
+
+
+async def _is_known_anywhere(house: House, user: str) -> bool:
+    def work(db: sqlite3.Connection) -> bool:
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return any(user in row for table in tables for row in db.execute(f"SELECT * FROM {table}"))
+
+    return await house.store._file.do(work)
+
+
 async def test_hardened_one_says_what_is_left_also_where_the_upstream_says_something_that_nobody_expects() -> None:
     house = House()
     for user in ("u", "v"):

@@ -211,8 +211,8 @@ async def test_what_is_in_use_does_not_expire(open_store: Stores) -> None:
 async def test_what_somebody_is_just_deleting_is_left_to_them_for_a_while(open_store: Stores) -> None:
     store = open_store()
     await turn(store, "u", NOW)
-    assert await store.condemn("u", NOW) == ["of u"]
-    assert await store.condemn("nobody", NOW) == []
+    assert await store.condemn("u", NOW) == (["of u"], False)
+    assert await store.condemn("nobody", NOW) == ([], False)
     assert await store.expire(NOW + 4) == []
     assert await store.expire(NOW + 5) == ["of u"]
     await store.forget("of u")
@@ -239,10 +239,35 @@ async def test_whose_a_condemned_conversation_was_is_known_until_it_is_deleted(o
             await here.created("u", "of u")
     assert not await there.knows("u")
     for _ in range(2):
-        assert await there.condemn("u", NOW + 700) == ["of u"]
+        assert await there.condemn("u", NOW + 700) == (["of u"], False)
     assert await turn(there, "u", NOW + 700) == "of u", "the name is the same; the conversation is another one"
     await here.forget("of u")
-    assert await there.condemn("u", NOW + 700) == []
+    assert await there.condemn("u", NOW + 700) == ([], False)
+
+
+async def test_what_is_being_created_is_condemned_as_soon_as_it_is_there(open_store: Stores) -> None:
+    here, there = open_store(), open_store()
+    assert await here.claim("u", NOW, NOW + 10) == MustCreate()
+    assert await there.condemn("u", NOW + 1) == ([], True), "nobody knows its name yet"
+    assert await there.claim("u", NOW + 1, NOW + 11) == BeingCreated(), "and nothing was done about it"
+    await there.not_created("u", NOW + 1)
+    assert await there.condemn("u", NOW + 2) == ([], False)
+    await here.created("u", "c1")
+    assert not await there.knows("u")
+    assert await there.condemn("u", NOW + 2) == (["c1"], False), "it is known whose it was"
+    assert await there.expire(NOW + 2) == ["c1"]
+
+
+async def test_a_creation_whose_replica_has_died_is_condemned_at_once(open_store: Stores) -> None:
+    here, there = open_store(), open_store()
+    for user in "uvwx":
+        assert await here.claim(user, NOW, NOW + 10) == MustCreate()
+    assert await there.condemn("u", NOW + 11) == ([], False)
+    assert await there.claim("new", NOW + 11, NOW + 21) == Full(), (
+        "it may exist upstream: its place is kept for a while"
+    )
+    await there.expire(NOW + 11 + BOUNDS.lost_s)
+    assert await there.claim("new", NOW + 11 + BOUNDS.lost_s, NOW + 99) == MustCreate()
 
 
 async def test_what_cannot_be_deleted_rests_longer_each_time_and_lets_the_others_go_first(open_store: Stores) -> None:
