@@ -182,18 +182,46 @@ class SqliteFile:
         db = sqlite3.connect(where, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         _into_wal(db)
         db.execute("PRAGMA synchronous = NORMAL")  # what a power cut loses is a few turns' times, never a table
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        while version in self._upgrades:
-            upgrade = self._upgrades[version]
-            version += 1
-            db.executescript(f"BEGIN IMMEDIATE; {upgrade} PRAGMA user_version = {version}; COMMIT;")
-        if version not in (0, self._version):
+        try:
+            self._upgrade(db, where)
+        except BaseException:
             db.close()
-            msg = f"{where} was written by another version of the agent: name another file, or remove this one"
-            raise sqlite3.DatabaseError(msg)
-        db.executescript(f"{self._schema} PRAGMA user_version = {self._version};")
+            raise
         self._db = db
         return db
+
+    def _upgrade(self, db: sqlite3.Connection, where: str) -> None:
+        """Make the tables, or make them out of those of an earlier version.
+
+        Replicas that start at once take turns, each in one transaction: who comes second finds it done.
+        """
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            (found,) = db.execute("PRAGMA user_version").fetchone()
+            version = found
+            while version in self._upgrades:
+                _run_all(db, self._upgrades[version])
+                version += 1
+            if version not in (0, self._version):
+                msg = f"{where} was written by another version of the agent: name another file, or remove this one"
+                raise sqlite3.DatabaseError(msg)
+            _run_all(db, self._schema)
+            if found != self._version:
+                db.execute(f"PRAGMA user_version = {self._version}")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+
+
+def _run_all(db: sqlite3.Connection, script: str) -> None:
+    """Carry out all statements within the transaction that is open; `executescript` would commit it first."""
+    statement = ""
+    for part in script.split(";"):
+        statement += part + ";"
+        if sqlite3.complete_statement(statement):  # not in the middle of a comment or a text
+            db.execute(statement)
+            statement = ""
 
 
 def _into_wal(db: sqlite3.Connection) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from reference_agent.errors import Unavailable
 from reference_agent.sqlite_file import SqliteFile
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS words (word TEXT NOT NULL);"
@@ -60,3 +65,89 @@ async def test_a_closed_file_says_so(tmp_path: Path) -> None:
     await file.close()
     with pytest.raises(RuntimeError, match="words is closed"):
         await file.run(_ADD, "too late")
+
+
+_SLOW_UPGRADE = """
+CREATE TABLE upgraded AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
+    SELECT max(i) AS i FROM n;  -- long enough for everybody else to find the old version; it is 'not' done twice
+ALTER TABLE words ADD COLUMN language TEXT NOT NULL DEFAULT 'ja; or en';
+"""
+
+
+def _write_old(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript("CREATE TABLE words (word TEXT NOT NULL); INSERT INTO words VALUES ('old');")
+        db.executescript("PRAGMA journal_mode = WAL; PRAGMA user_version = 1;")
+
+
+async def test_replicas_that_start_at_once_upgrade_an_old_file_once(tmp_path: Path) -> None:
+    path = tmp_path / "words.sqlite"
+    _write_old(path)
+    replicas = [SqliteFile("words", path, _SCHEMA, 2, {1: _SLOW_UPGRADE}) for _ in range(4)]
+    await asyncio.gather(*(replica.run("INSERT INTO words (word) VALUES (?)", "new") for replica in replicas))
+    found = "SELECT count(*), group_concat(DISTINCT language), (SELECT count(*) FROM upgraded) FROM words"
+    assert await replicas[0].look(found) == (5, "ja; or en", 1)
+    assert await replicas[0].look("PRAGMA user_version") == (2,)
+    await asyncio.gather(*(replica.close() for replica in replicas))
+
+
+async def test_an_upgrade_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "words.sqlite"
+    _write_old(path)
+    before = SqliteFile("words", path, _SCHEMA, 2, {1: "DELETE FROM words; ALTER TABLE missing ADD COLUMN x;"})
+    with pytest.raises(Unavailable, match="no such table: missing"):
+        await before.run(_ADD, "new")
+    await before.close()
+    after = SqliteFile("words", path, _SCHEMA, 1)
+    assert await after.look("SELECT word FROM words") == ("old",)
+    await after.close()
+
+
+_START = """
+import asyncio, sys
+from pathlib import Path
+from reference_agent.parts.sessions import bounds
+from reference_agent.session_store import SqliteSessionStore
+from reference_agent.settings import read_settings
+
+async def start() -> None:
+    store = SqliteSessionStore(Path(sys.argv[1]), bounds(read_settings({"OPENAI_API_KEY": "any"})[0]))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(await store.knows("somebody"), await store.knows("u"), flush=True)
+    await store.close()
+
+asyncio.run(start())
+"""
+
+
+def test_processes_that_start_at_once_on_an_old_file_both_come_up(tmp_path: Path) -> None:
+    for attempt in range(2):
+        path = tmp_path / f"sessions{attempt}.sqlite"
+        with closing(sqlite3.connect(path)) as db:
+            db.executescript(_SESSIONS_OF_VERSION_2)
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", _START, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(2)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        assert [process.communicate(timeout=60)[0] for process in processes] == ["False True\n"] * 2
+
+
+_SESSIONS_OF_VERSION_2 = """
+CREATE TABLE sessions (
+    user_id TEXT PRIMARY KEY, conversation TEXT, said TEXT, turns INTEGER NOT NULL DEFAULT 0,
+    protected INTEGER NOT NULL DEFAULT 0, last_turn_at REAL NOT NULL, leased_until REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE condemned (conversation TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID;
+INSERT INTO sessions VALUES ('u', 'c1', NULL, 2, 1, 1000.0, 0.0);
+PRAGMA user_version = 2;
+"""
