@@ -249,6 +249,8 @@ class DatabaseLevel:
 
     async def forget(self, owner: str) -> None:
         await self._file.run("DELETE FROM kept WHERE owner = ?", owner)
+        if not await self._file.scrub():
+            raise Unavailable(self.name, "in use, with traces of what was forgotten", never_arrived=True)
 
     async def epoch(self, owner: str) -> str:
         slot, wanted = owner[:_SLOT_CHARS], "SELECT epoch FROM epochs WHERE slot = ?"

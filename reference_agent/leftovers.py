@@ -21,6 +21,8 @@ from reference_agent.sqlite_file import SqliteFile
 
 Delete = Callable[[str], Awaitable[bool]]
 """Deletes one thing by its name; returns False (or raises Unavailable or OutOfTime) when it could not be done now."""
+Scrub = Callable[[], Awaitable[bool]]
+"""Leaves no trace of what was deleted in one place; as `SessionStore.scrub`."""
 
 
 class Leftovers(Protocol):
@@ -38,6 +40,17 @@ class Leftovers(Protocol):
         """Delete what there is of one owner, or what is due of all; return the kinds of what is left of it.
 
         Each is tried on its own. What is still being tried at the deadline is left.
+        """
+        ...
+
+    def keeps_traces(self, scrub: Scrub) -> None:
+        """Say how one more place is scrubbed of what was deleted there."""
+        ...
+
+    async def scrub(self) -> bool:
+        """Leave no trace of what was deleted anywhere; return False when that cannot be done now.
+
+        It is tried again then, until it is done; and it is done by itself after what `clear` deletes later.
         """
         ...
 
@@ -61,6 +74,12 @@ class NoLeftovers:
 
     async def clear(self, owner: str | None = None, deadline: Deadline | None = None) -> list[str]:
         return []
+
+    def keeps_traces(self, scrub: Scrub) -> None:
+        pass
+
+    async def scrub(self) -> bool:
+        return True
 
     async def start(self) -> None:
         pass
@@ -98,6 +117,10 @@ class Notes(Protocol):
 
     async def done(self, note: Note) -> None:
         """It is deleted; what was written down once more meanwhile stays."""
+        ...
+
+    async def scrub(self) -> bool:
+        """As `SessionStore.scrub`: whose something was is forgotten with it."""
         ...
 
     async def close(self) -> None:
@@ -160,6 +183,9 @@ class FileNotes:
     async def done(self, note: Note) -> None:
         await self._file.run("DELETE FROM leftovers WHERE kind = ? AND what = ?", note.kind, note.what)
 
+    async def scrub(self) -> bool:
+        return await self._file.scrub()
+
     async def close(self) -> None:
         await self._file.close()
 
@@ -178,6 +204,9 @@ class StoredLeftovers:
         self._clock = clock
         self._logging = logging
         self._delete: dict[str, Delete] = {}
+        self._scrubs: list[Scrub] = [notes.scrub]
+        self._deletions = 1  # counted: the process before may have left traces of what it deleted last
+        self._scrubbed = 0  # of these
         self._trying: asyncio.Task[None] | None = None
 
     def handle(self, kind: str, delete: Delete) -> None:
@@ -199,6 +228,21 @@ class StoredLeftovers:
         gone = await asyncio.gather(*map(is_gone, notes))
         return sorted({note.kind for note, is_gone in zip(notes, gone, strict=True) if not is_gone})
 
+    def keeps_traces(self, scrub: Scrub) -> None:
+        self._scrubs.append(scrub)
+
+    async def scrub(self) -> bool:
+        self._deletions += 1  # whoever calls has deleted something, too
+        until_now = self._deletions
+        try:
+            are_scrubbed = [await scrub() for scrub in self._scrubs]
+        except Unavailable as failure:
+            self._logging.warned("not_scrubbed", reason=str(failure))
+            return False
+        if all(are_scrubbed):
+            self._scrubbed = until_now
+        return all(are_scrubbed)
+
     async def start(self) -> None:
         self._trying = asyncio.create_task(self._try_again())
 
@@ -213,6 +257,8 @@ class StoredLeftovers:
             await self._clock.sleep(_AGAIN_S)
             try:
                 await self.clear()
+                if self._scrubbed < self._deletions:
+                    await self.scrub()
             except Unavailable:
                 continue
             except Exception as bug:
@@ -226,6 +272,7 @@ class StoredLeftovers:
             if not await delete(note.what):
                 return False
             await self._notes.done(note)
+            self._deletions += 1
         except (Unavailable, OutOfTime):
             return False
         except Exception as bug:  # it rests, longer each time, and none of the others has to wait for it

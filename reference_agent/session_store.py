@@ -242,6 +242,10 @@ class SessionStore(Protocol):
         """Keep what was spent, and forget on whom; for the rest of the day `pseudonym` says what is known."""
         ...
 
+    async def scrub(self) -> bool:
+        """Leave no trace of what was deleted for anybody to read; return False when that cannot be done now."""
+        ...
+
     async def close(self) -> None:
         """Close the store."""
         ...
@@ -586,6 +590,9 @@ class SqliteSessionStore:
             db.execute("DELETE FROM spend WHERE user_id = ?", (user_id,))
 
         await self._file.do(work)
+
+    async def scrub(self) -> bool:
+        return await self._file.scrub()
 
     async def close(self) -> None:
         await self._file.close()

@@ -88,6 +88,7 @@ class HardenedErasure:
         self._turn_order = turn_order
         self._jobs = jobs
         self._leftovers = leftovers
+        leftovers.keeps_traces(session_store.scrub)
         leftovers.handle("conversation", self._delete_conversation)
         leftovers.handle("cache", functools.partial(_all_of, cache.erase))
         leftovers.handle("jobs", functools.partial(_all_of, jobs.erase))
@@ -126,9 +127,18 @@ class HardenedErasure:
             left = await self._leftovers.clear(user_id, deadline)
             if condemned.another_is_being_created:
                 left = sorted({*left, "conversation"})
+        # After the turn, which was written down as the user's.
+        if not await self._is_scrubbed(deadline):
+            left = sorted({*left, "traces"})
         if left:
             self._logging.warned("erasure_incomplete", left=left)
         return left
+
+    async def _is_scrubbed(self, deadline: Deadline) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline.remaining_s()):
+                return await self._leftovers.scrub()
+        return False
 
     async def _condemned(self, user_id: str, deadline: Deadline) -> Condemned:
         """Part the user from their conversations.

@@ -157,6 +157,25 @@ def test_an_upstream_that_refuses_a_deletion_neither_breaks_the_erasure_nor_keep
     assert agent.client.delete("/users/u").json() == {"erased": True, "left": []}
 
 
+@pytest.mark.parametrize("engine", ["chat", "responses"])
+def test_no_file_of_the_agent_can_be_read_for_who_was_erased(engine: str, start_agent: Callable[..., Agent]) -> None:
+    agent = start_agent(engine)
+    stays, goes = "somebody-who-stays", "somebody-who-goes"
+    for number in range(3):
+        for user in (stays, goes):
+            assert agent.chat(user, f"合言葉は{user}の{number}番です").status_code == 200
+
+    def found(user: str) -> set[str]:
+        files = [file for file in agent.log.parent.rglob("*.sqlite*") if file.is_file()]
+        return {file.name for file in files if user.encode() in file.read_bytes()}
+
+    assert any(name.startswith("sessions.sqlite") for name in found(goes))
+    assert agent.client.delete(f"/users/{goes}").json() == {"erased": True, "left": []}
+    assert found(goes) == set()
+    assert found(stays), "others stay"
+    assert agent.chat(stays, "やあ").status_code == 200
+
+
 @pytest.mark.xdist_group("agents")
 @pytest.mark.parametrize("user", ["", "%20", "x" * 5000])
 def test_an_id_that_nobody_can_have_is_refused(user: str, agents: Callable[[str], Agent]) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from reference_agent import sqlite_file
 from reference_agent.errors import Unavailable
 from reference_agent.sqlite_file import SqliteFile
 
@@ -65,6 +68,108 @@ async def test_a_closed_file_says_so(tmp_path: Path) -> None:
     await file.close()
     with pytest.raises(RuntimeError, match="words is closed"):
         await file.run(_ADD, "too late")
+
+
+# --- what was deleted ---
+
+
+def _traces(path: Path, *words: str) -> list[str]:
+    """Return which of the words can be read in the file or its log."""
+    raw = b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
+    return [word for word in words if word.encode() in raw]
+
+
+async def _write_and_delete(file: SqliteFile, seed: int) -> list[str]:
+    """Write words of all lengths, delete some of them now and then; return those deleted."""
+    draw = random.Random(seed)
+    there: list[str] = []
+    gone: list[str] = []
+
+    def work(db: sqlite3.Connection) -> None:
+        for _ in range(30):
+            there.append(f"word-{seed}-{draw.getrandbits(64):016x}")
+            db.execute(_ADD, (there[-1] + "." * draw.choice([0, 40, 400, 6000]),))
+            if draw.random() < 0.6:
+                gone.append(there.pop(draw.randrange(len(there))))
+                db.execute("DELETE FROM words WHERE word GLOB ?", (f"{gone[-1]}*",))
+
+    for _ in range(10):
+        await file.do(work)
+    return gone
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_nothing_of_what_was_deleted_can_be_read_after_a_scrub(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "words.sqlite"
+    indexed = f"{_SCHEMA} CREATE INDEX IF NOT EXISTS of_words ON words (word);"
+    files = [SqliteFile("words", path, indexed, 1) for _ in range(2)]
+    await files[1].run(_ADD, "of a replica")
+    gone = await _write_and_delete(files[0], seed)
+    assert _traces(path, *gone), "the log has it, at least"
+    assert await files[0].scrub()
+    assert _traces(path, *gone, "of a replica") == ["of a replica"]
+    assert await files[1].look("SELECT 1 FROM words WHERE word = 'of a replica'") == (1,), "others go on"
+    await files[1].run(_ADD, "another one")
+    for file in files:
+        await file.close()
+
+
+async def test_a_file_too_large_to_be_written_anew_is_overwritten_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_file, "_WRITTEN_ANEW_BYTES", 0)
+    path = tmp_path / "words.sqlite"
+    file = SqliteFile("words", path, _SCHEMA, 1)
+    gone = await _write_and_delete(file, 1)
+    assert await file.scrub()
+    assert len(_traces(path, *gone)) <= 2, "but for what was left when rows were moved about"
+    await file.close()
+
+
+async def test_a_scrub_waits_for_nobody_who_reads_for_long_and_says_so(words: SqliteFile, tmp_path: Path) -> None:
+    path = tmp_path / "words.sqlite"
+    await words.run(_ADD, "secret")
+    with closing(sqlite3.connect(path, isolation_level=None)) as backup:
+        backup.execute("BEGIN")
+        backup.execute("SELECT * FROM words").fetchall()
+        await words.run("DELETE FROM words")
+        assert not await words.scrub()
+        assert _traces(path, "secret") == ["secret"]
+    assert await words.scrub()
+    assert _traces(path, "secret") == []
+
+
+async def test_scrubs_take_a_tenth_of_the_time_however_many_there_are(words: SqliteFile) -> None:
+    took_s: list[float] = []
+    scrub = words._scrub
+
+    def measured() -> tuple[bool, float]:
+        took_s.append(scrub()[1])
+        return True, took_s[-1]
+
+    words._scrub = measured  # type: ignore[method-assign]
+
+    async def write_and_scrub() -> None:
+        await words.run(_ADD, "x" * 1000)
+        assert await words.scrub()
+
+    begin = time.monotonic()
+    for _ in range(4):
+        await asyncio.gather(*(write_and_scrub() for _ in range(5)))
+    assert sum(seconds > 0 for seconds in took_s) >= 4
+    # What the last one owes is still to come.
+    assert sum(took_s[:-1]) <= 0.1 * (time.monotonic() - begin)
+
+
+async def test_nothing_has_to_be_scrubbed_where_nothing_was_written(words: SqliteFile, tmp_path: Path) -> None:
+    await words.run(_ADD, "x")
+    assert await words.scrub()
+    before = (tmp_path / "words.sqlite").stat().st_mtime_ns
+    assert await words.scrub()
+    assert (tmp_path / "words.sqlite").stat().st_mtime_ns == before
+
+
+# --- files of an earlier version ---
 
 
 _SLOW_UPGRADE = """
