@@ -8,6 +8,9 @@ SEED   ?= 1
 QUIET  := --quiet --disable-pip-version-check
 WANTED := -c .ci/constraints.txt -e '.[dev]'
 
+# Runs and tests start some hundred processes: none compiles what another one has compiled, wherever an image forbids it.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check lint format bench clean
 
