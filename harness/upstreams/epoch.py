@@ -45,9 +45,10 @@ class EpochSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tokens_per_minute: int | None = None
     """The same, in tokens."""
     adopt_unknown_ids: bool = False
-    """An assistant, a thread or a conversation that nobody created is brought to life by its first use, instead of 404,
-    and a response that nobody knows can be gone on from: for agents whose ids come from elsewhere. What has contents
-    of its own (messages, runs, responses, completions) stays unknown: nobody could say what was in it."""
+    """What nobody created is brought to life by its first use, instead of 404: for agents whose ids are of elsewhere.
+    Assistants, threads and conversations are new and empty; runs of a thread, responses and stored completions are
+    completed and empty, and a response can be gone on from. What is a part of these (messages, steps, items) stays
+    unknown: nobody could say what was in it. So does what was deleted."""
 
     def __post_init__(self) -> None:
         for name in ("requests_per_minute", "tokens_per_minute"):

@@ -146,9 +146,10 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--adopt-unknown-ids",
                 is_flag=True,
-                help="Assistants, threads and conversations that nobody created come to life, and any"
-                " previous_response_id is gone on from. What has contents of its own (messages, runs, responses,"
-                " completions) is 404 as ever.",
+                help="What nobody created comes to life when it is first used: assistants, threads and conversations"
+                " new and empty; runs of a thread, responses (also as previous_response_id) and stored completions"
+                " completed and empty. Messages, steps and items that nobody made are 404 as ever, and so is what was"
+                " deleted.",
             ),
             click.option("--script", type=file, help="Rules for the model (TOML), before what it does by itself."),
             click.option("--upstream", "described", type=file, multiple=True, help="An upstream of your own (TOML)."),

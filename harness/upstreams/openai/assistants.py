@@ -86,7 +86,9 @@ class Assistants:
         """Return an assistant; raises ApiError 404."""
         found = self.known.get(id_)
         if found is None and self._api.adopts(id_):
-            found = self.known[id_] = Assistant(id=id_, created_s=self._api.wall_s(now_ns), model="gpt-4o")
+            found = self.known[id_] = Assistant(
+                id=id_, created_s=self._api.wall_s(now_ns), model=self._api.adopted_model
+            )
         if found is None:
             raise not_found("assistant", id_)
         return found

@@ -30,7 +30,7 @@ from harness.upstreams.openai.body import (
 from harness.upstreams.openai.errors import ApiError, missing, wrong_type, wrong_value
 from harness.upstreams.openai.pages import page
 from harness.upstreams.openai.shapes import Shaped
-from harness.upstreams.openai.turn import Turn, pieces_of, take_turn
+from harness.upstreams.openai.turn import NO_TURN, Turn, pieces_of, take_turn
 from harness.upstreams.routing import routed
 from harness.upstreams.sse import done, encode, event, stream_head
 from harness.upstreams.thought import Ask, Said, ToolResult
@@ -275,6 +275,15 @@ class Chat:
     def _one(self, exchange: Exchange) -> Completion:
         id_ = exchange.params["completion_id"]
         found = self._stored.get(id_)
+        if found is None and self._api.adopts(id_):
+            found = self._stored[id_] = Completion(
+                id=id_,
+                created_s=self._api.wall_s(exchange.begin_ns),
+                model=self._api.adopted_model,
+                turns=[NO_TURN],
+                messages=[],
+                metadata={},
+            )
         if found is None:
             raise ApiError(404, f"Chat completion with id '{id_}' not found.")
         return found
@@ -308,6 +317,7 @@ class Chat:
         """Delete a stored completion."""
         completion = self._one(exchange)
         del self._stored[completion.id]
+        self._api.was_deleted(completion.id)
         document = {"id": completion.id, "object": "chat.completion.deleted", "deleted": True}
         return self._api.ok(exchange, document, "write")
 

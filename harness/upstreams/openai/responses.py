@@ -406,9 +406,7 @@ class Responses:
             self._api.conversations.check_unlocked(conversation)
             return conversation, list(conversation.items), conversation.id
         if previous_id:
-            previous = self._earlier_one(exchange, previous_id)
-            if previous is None and self._api.epoch.settings.adopt_unknown_ids:
-                return None, [], previous_id
+            previous = self._earlier_one(exchange, previous_id) or self._adopted(previous_id, exchange.begin_ns)
             if previous is None:
                 raise ApiError(
                     400,
@@ -538,9 +536,34 @@ class Responses:
 
     # --- stored ones --------------------------------------------------------------------------------------------------
 
+    def _adopted(self, id_: str, now_ns: int) -> Response | None:
+        """Bring a response of elsewhere to life, completed and empty; None where it stays unknown."""
+        if not self._api.adopts(id_):
+            return None
+        now_s = self._api.wall_s(now_ns)
+        self.known[id_] = adopted = Response(
+            id=id_,
+            created_s=now_s,
+            body={"model": self._api.adopted_model},
+            tools=[],
+            chain=id_,
+            input=[],
+            before=[],
+            turn=NO_TURN,
+            # Who waits for a response that is not in its hands, or cancels it, had it made in the background.
+            background=True,
+            stored=True,
+            mark=None,
+            said="",
+            caller=None,
+            state="completed",
+            completed_s=now_s,
+        )
+        return adopted
+
     def _one(self, exchange: Exchange) -> Response:
         id_ = exchange.params["response_id"]
-        found = self.known.get(id_)
+        found = self.known.get(id_) or self._adopted(id_, exchange.begin_ns)
         if found is None:
             raise ApiError(404, f"Response with id '{id_}' not found.")
         exchange.model = found.body["model"]
@@ -559,6 +582,7 @@ class Responses:
         """Delete a stored response."""
         response = self._one(exchange)
         del self.known[response.id]
+        self._api.was_deleted(response.id)
         return self._api.ok(exchange, {"id": response.id, "object": "response", "deleted": True}, "write")
 
     @routed("POST /v1/responses/{response_id}/cancel")

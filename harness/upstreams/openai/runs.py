@@ -65,6 +65,8 @@ _FIELDS: dict[str, FieldCheck] = {
     "tool_resources": Shaped(shapes.TOOL_RESOURCES),
 }
 """What is looked at of the fields that a request may leave out."""
+_ADOPTED_ASSISTANT = "asst_unknown"
+"""Whose work a run was that is adopted; who looks it up finds one, adopted as well."""
 _MESSAGES_GIVEN = 20
 """How many of the latest messages the model sees."""
 
@@ -453,7 +455,42 @@ class Runs:
             if run.id == id_:
                 exchange.model = run.model
                 return run
+        if self._api.adopts(id_) and not self._is_elsewhere(id_):
+            return self._adopted(thread, id_, exchange.begin_ns)
         raise not_found("run", id_)
+
+    def _is_elsewhere(self, id_: str) -> bool:
+        return any(run.id == id_ for thread in self._api.threads.known.values() for run in thread.runs)
+
+    def _adopted(self, thread: Thread, id_: str, now_ns: int) -> Run:
+        """Bring a run to life that was made before anybody looked: it is completed, and what it did nobody knows."""
+        now_s = self._api.wall_s(now_ns)
+        run = Run(
+            id_,
+            thread,
+            thread.runs[-1].assistant_id if thread.runs else _ADOPTED_ASSISTANT,
+            self._api.adopted_model,
+            "",
+            [],
+            (),
+            created_s=now_s,
+            expires_s=now_s,
+            mark=thread.mark,
+            metadata={},
+            tool_choice="auto",
+            parallel_tool_calls=True,
+            response_format="auto",
+            truncation_strategy=_AUTO_TRUNCATION,
+            temperature=None,
+            top_p=None,
+            max_prompt_tokens=None,
+            max_completion_tokens=None,
+            state="completed",
+            started_s=now_s,
+            completed_s=now_s,
+        )
+        thread.runs.append(run)
+        return run
 
     def _shown(self, exchange: Exchange, run: Run, doing: str = "read") -> Reply:
         return json_reply(

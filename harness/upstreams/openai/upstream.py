@@ -36,6 +36,8 @@ class OpenAI:
     port_offset = 1
     path = "/v1"
     exports = ("OPENAI_BASE_URL",)
+    adopted_model = "gpt-4o"
+    """What is said to have made what was made elsewhere: nobody says what it was."""
 
     def __init__(self, epoch: Epoch) -> None:
         self.epoch = epoch

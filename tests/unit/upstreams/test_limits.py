@@ -173,12 +173,66 @@ def test_what_is_adopted_was_created_at_that_moment(path: str) -> None:
     assert caller.openai("GET", f"/{path}") == adopted
 
 
+@pytest.mark.parametrize("path", ["threads/t/runs/run_old", "responses/resp_old", "chat/completions/chatcmpl-old"])
+def test_what_was_made_elsewhere_is_completed_and_empty(path: str) -> None:
+    caller = with_settings(adopt_unknown_ids=True)
+    adopted = caller.openai("GET", f"/{path}")
+    assert adopted["id"] == path.rsplit("/", 1)[1]
+    assert adopted.get("status", "completed") == "completed"
+    assert not adopted.get("output")
+    caller.sleep(60)
+    assert caller.openai("GET", f"/{path}") == adopted
+    assert caller.epoch.ledger.open_generations() == []
+
+
 @pytest.mark.parametrize(
     "path",
-    ["threads/thread_old/messages/msg_old", "threads/thread_old/runs/run_old", "responses/r", "chat/completions/c"],
+    [
+        "threads/thread_old/messages/msg_old",
+        "threads/thread_old/runs/run_old/steps/step_old",
+        "conversations/conv_old/items/item_old",
+    ],
 )
-def test_what_has_contents_of_its_own_is_not_adopted(path: str) -> None:
+def test_a_part_that_nobody_made_stays_unknown(path: str) -> None:
     assert with_settings(adopt_unknown_ids=True).refused("GET", f"/{path}")[0] == 404
+
+
+def test_a_run_of_one_thread_is_not_adopted_in_another() -> None:
+    caller = with_settings(adopt_unknown_ids=True)
+    _, run = caller.begin_run("hello")
+    assert caller.refused("GET", f"/threads/thread_old/runs/{run.rsplit('/', 1)[1]}")[0] == 404
+
+
+def test_a_run_of_elsewhere_is_over_and_its_thread_is_free() -> None:
+    caller = with_settings(adopt_unknown_ids=True)
+    run = "/threads/thread_old/runs/run_old"
+    assert caller.openai("GET", f"{run}/steps")["data"] == []
+    assert caller.refused("POST", f"{run}/cancel") == (400, "Cannot cancel run with status 'completed'.")
+    assert caller.refused("POST", f"{run}/submit_tool_outputs", {"tool_outputs": []})[0] == 400
+    assert caller.openai("POST", run, {"metadata": {"a": "b"}})["metadata"] == {"a": "b"}
+    assert [one["id"] for one in caller.openai("GET", "/threads/thread_old/runs")["data"]] == ["run_old"]
+    assistant = caller.openai("GET", run)["assistant_id"]
+    assert caller.openai("GET", f"/assistants/{assistant}")["id"] == assistant
+    caller.openai("POST", "/threads/thread_old/runs", {"assistant_id": assistant})
+
+
+def test_a_response_of_elsewhere_can_be_cancelled_and_gone_on_from() -> None:
+    caller = with_settings(adopt_unknown_ids=True)
+    assert caller.openai("POST", "/responses/resp_old/cancel")["status"] == "completed"
+    assert caller.openai("GET", "/responses/resp_old/input_items")["data"] == []
+    body = {"model": "m", "input": "hello", "previous_response_id": "resp_other"}
+    caller.openai("POST", "/responses", body)
+    assert caller.openai("GET", "/responses/resp_other")["status"] == "completed"
+    assert caller.epoch.ledger.calls[-2].conversation == "resp_other"
+    caller.openai("DELETE", "/responses/resp_other")
+    assert caller.refused("POST", "/responses", body)[0] == 400
+
+
+@pytest.mark.parametrize("path", ["responses/resp_old", "chat/completions/chatcmpl-old"])
+def test_what_was_deleted_stays_unknown(path: str) -> None:
+    caller = with_settings(adopt_unknown_ids=True)
+    assert caller.openai("DELETE", f"/{path}")["deleted"] is True
+    assert caller.refused("GET", f"/{path}")[0] == 404
 
 
 def test_unknown_ids_come_to_life_where_that_is_wanted() -> None:
