@@ -136,7 +136,7 @@ class Control(ControlApi):
 
     @routed("GET /_control/keys")
     def keys(self, call: ControlCall) -> Reply:
-        """List the API keys that OpenAI has seen, what they used and what they may."""
+        """List the API keys that OpenAI has seen (of a thousand the last ones), what they used and what they may."""
         openai = self._server.epoch.upstreams["openai"]
         assert isinstance(openai, OpenAI)
         return json_reply(

@@ -12,6 +12,11 @@ from harness.upstreams.openai.errors import ApiError
 _SAID_REQUESTS = 10_000
 _SAID_TOKENS = 2_000_000
 """What the headers say of a key without limits; nothing is refused then."""
+_MOST_KEYS = 1000
+"""Keys that are remembered, half a megabyte, though whoever calls may make up a new one each time. Who forgets a key
+forgets what it took within the last minute; a real one is used again before so many others have come."""
+_LONGEST_KEY = 256
+"""Characters by which keys are told apart; OpenAI's have 164."""
 
 
 class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,8 +28,8 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tokens_per_minute: int | msgspec.UnsetType | None = msgspec.UNSET
 
     def __post_init__(self) -> None:
-        if not self.key:
-            msg = "`key` is empty, expected an API key."
+        if not 1 <= len(self.key) <= _LONGEST_KEY:
+            msg = f"`key` has {len(self.key)} characters, expected an API key of 1 to {_LONGEST_KEY}."
             raise ValueError(msg)
         for name in ("requests_per_minute", "tokens_per_minute"):
             limit = getattr(self, name)
@@ -69,15 +74,14 @@ class Limits:
         self._requests_per_minute = requests_per_minute
         self._tokens_per_minute = tokens_per_minute
         self.keys: dict[str, Key] = {}
+        """Those that were changed, and of the others those that were used last."""
+        self._unchanged: dict[str, Key] = {}
 
     def key(self, key: str, now_ns: int) -> Key:
         """Return a key, as it stands now."""
         known = self.keys.get(key)
         if known is None:
-            known = self.keys[key] = Key(
-                _bucket(self._requests_per_minute, _SAID_REQUESTS, now_ns),
-                _bucket(self._tokens_per_minute, _SAID_TOKENS, now_ns),
-            )
+            known = self._new(key[:_LONGEST_KEY], now_ns)
         for bucket in (known.requests, known.tokens):
             level, limit = bucket.level, bucket.limit
             if level < limit:
@@ -87,9 +91,27 @@ class Limits:
             bucket.at_ns = now_ns
         return known
 
+    def _new(self, key: str, now_ns: int) -> Key:
+        known = self.keys.get(key)
+        if known is None:
+            known = self.keys[key] = self._unchanged[key] = Key(
+                _bucket(self._requests_per_minute, _SAID_REQUESTS, now_ns),
+                _bucket(self._tokens_per_minute, _SAID_TOKENS, now_ns),
+            )
+            if len(self._unchanged) > _MOST_KEYS:
+                self._forget_half()
+        return known
+
+    def _forget_half(self) -> None:
+        """Forget the half of the unchanged keys that was used longest ago."""
+        by_last_use = sorted(self._unchanged, key=lambda key: self._unchanged[key].requests.at_ns)
+        for key in by_last_use[: len(by_last_use) // 2]:
+            del self.keys[key], self._unchanged[key]
+
     def change(self, settings: KeySettings, now_ns: int) -> None:
         """Revoke a key, accept it again, or set its limits."""
         known = self.key(settings.key, now_ns)
+        self._unchanged.pop(settings.key, None)
         if settings.revoked is not msgspec.UNSET:
             known.revoked = settings.revoked
         if settings.requests_per_minute is not msgspec.UNSET:

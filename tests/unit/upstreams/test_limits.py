@@ -55,6 +55,30 @@ def test_too_many_tokens_are_refused_too() -> None:
     assert statuses[-1].json["error"]["type"] == "tokens"
 
 
+def test_keys_that_are_made_up_do_not_fill_the_memory() -> None:
+    caller = with_settings(requests_per_minute=3, latency_scale=0.0)
+    limits = caller.epoch.upstreams["openai"].limits  # type: ignore[attr-defined]
+    limits.change(KeySettings(key="sk-revoked", revoked=True), caller.now_ns)
+    limits.change(KeySettings(key="sk-small", requests_per_minute=1), caller.now_ns)
+    assert ask(caller, "sk-small").status == 200
+    assert [ask(caller, "sk-real").status for _ in range(3)] == [200, 200, 200]
+    most = 0
+    for number in range(5000):
+        caller.sleep(0.0001)
+        limits.key(f"sk-{number}-{'x' * 10_000}", caller.now_ns)
+        if number % 400 == 0:
+            assert ask(caller, "sk-real").status == 429
+        most = max(most, len(limits.keys))
+    assert most <= 1002
+    assert max(map(len, limits.keys)) == 256
+    assert [ask(caller, key).status for key in ("sk-revoked", "sk-small", "sk-real")] == [401, 429, 429]
+
+
+def test_a_very_long_key_is_one_key() -> None:
+    caller = with_settings(requests_per_minute=2, latency_scale=0.0)
+    assert [ask(caller, "sk-" + "x" * 1000).status for _ in range(3)] == [200, 200, 429]
+
+
 def test_a_key_without_limits_is_told_of_large_ones() -> None:
     caller = with_settings()
     assert ask(caller).headers["x-ratelimit-remaining-requests"] == "9999"
