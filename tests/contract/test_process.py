@@ -40,7 +40,7 @@ def test_an_epoch_forgets_and_writes_anew(stand: Any) -> None:
     stand.begin_epoch("second", seed=9, latency="fast", latency_scale=0.5)
     assert stand.lines("/ledger") == []
     weather(stand)
-    stand.arm("slow", upstream="weather", delay_s=0)
+    stand.arm("slow", upstream="weather", delay_s=0.001)
     assert stand.ask("POST", "/flush")[0] == 200
     directory = stand.record / "second"
     assert len(read_jsonl(directory / "ledger.jsonl", LedgerEntry)) == 1

@@ -155,7 +155,7 @@ def test_a_port_that_is_taken(option: str) -> None:
 def test_faults_come_later_go_by_themselves_and_are_told_as_they_do(
     start: Callable[..., Process], upstream: Upstream, dial: Dial
 ) -> None:
-    proxy = start("--name", "db", "--events", "--fault", '{"fault": "latency", "delay_s": 0, "for_s": 0.1}')
+    proxy = start("--name", "db", "--events", "--fault", '{"fault": "latency", "delay_s": 0.001, "for_s": 0.1}')
     told = proxy.process.stdout
     assert told is not None
 
