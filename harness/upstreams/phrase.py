@@ -55,9 +55,12 @@ class Phrase:
 
     def search(self, text: str) -> re.Match[str] | None:
         """Return where a text says it, None where it does not."""
+        if not self.is_near(text):
+            return None
+        self._compiled = self._compiled or re.compile(self.pattern, re.I)
+        return self._compiled.search(text)
+
+    def is_near(self, text: str) -> bool:
+        """Return whether a text has one of its words in it, without which it cannot say it."""
         lowered = text.lower()
-        for word in self.words:
-            if word in lowered:
-                self._compiled = self._compiled or re.compile(self.pattern, re.I)
-                return self._compiled.search(text)
-        return None
+        return any(word in lowered for word in self.words)

@@ -6,7 +6,7 @@ Pure and seeded: the same ask gives the same thought. It asks only for tools tha
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -15,9 +15,8 @@ from harness.upstreams.exchange import decoded, without_marks
 from harness.upstreams.language import Language, language_of
 from harness.upstreams.phrase import Phrase, kept_for_instructions, kept_for_short_texts
 from harness.upstreams.thought import Ask, Thought, ToolResult, WantedTool
-from harness.upstreams.tool_arguments import arguments_for, text_given
-
-Kind = Literal["emotion", "calculate", "weather", "fortune", "news", "time"]
+from harness.upstreams.tool_arguments import arguments_for
+from harness.upstreams.wishes import ABOUT_A_TOOL, Kind, kinds_asked
 
 # How a tool is recognised, by its name first, then by its description; the order decides where two match.
 _TOOL: dict[Kind, re.Pattern[str]] = {
@@ -28,46 +27,6 @@ _TOOL: dict[Kind, re.Pattern[str]] = {
     "news": re.compile(r"news|headline|ニュース|뉴스", re.I),
     "time": re.compile(r"(?:^|_|\b)(?:time|clock|now)(?:$|_|\b)|datetime|時刻|時間|시간|시각", re.I),
 }
-
-# How a request for it is recognised in what people say.
-_REQUEST: dict[Kind, Phrase] = {
-    "emotion": Phrase(
-        ("感情", "気持ち", "감정", "emotion", "sentiment", "feeling"),
-        r"(?:感情|気持ち)(?:を|の)?(?:分析|解析|判定|調べ)|감정(?:을|를|\s)*(?:분석|판단)"
-        r"|\b(?:analy[sz]e|detect|classify)\s.{0,40}(?:emotion|sentiment|feeling)"
-        r"|\b(?:emotion|sentiment) analysis\b|\bwhat (?:emotion|sentiment)\b",
-    ),
-    "calculate": Phrase(
-        ("計算", "いくつ", "계산", "calculate", "compute", "evaluate", "what is", "how much is"),
-        r"計算(?:して|し|を|は|[:：])|はいくつ|계산(?!원)|\b(?:calculate|compute|evaluate)\b"
-        r"|\b(?:what|how much) is\s+[-(]?\d[\d.]*\s*[-+*/^x×÷]",
-    ),
-    "weather": Phrase(
-        (
-            *("天気", "気温", "傘", "雨", "雪"),
-            *("날씨", "기온", "우산", "비", "눈"),
-            *("weather", "forecast", "umbrella", "rain", "snow"),
-        ),
-        r"天気|気温|傘(?:は|が)?(?:いる|必要)|(?:雨|雪)(?:が|は)?(?:降る|降ります|降りそう)(?:です)?(?:か|の|[?？])"
-        r"|날씨|기온|우산(?:이|을|은)?\s*(?:필요|가져|챙겨)|(?<![가-힣])(?:비|눈)(?:가|이)?\s*(?:올까|오나|와요\s*[?？])"
-        r"|\b(?:weather|forecast)\b|\bneed (?:an|my|the) umbrella\b"
-        r"|\b(?:will|is|does) it (?:be |going to )?(?:rain|snow)(?:ing|y)?\b",
-    ),
-    "fortune": Phrase(
-        ("運勢", "占", "운세", "fortune", "horoscope"), r"運勢|占い(?!師)|占って|운세|\b(?:fortune|horoscope)\b"
-    ),
-    "news": Phrase(("ニュース", "뉴스", "news", "headlines"), r"ニュース|뉴스|\b(?:news|headlines)\b"),
-    "time": Phrase(
-        ("何時", "なんじ", "時間", "時刻", "몇", "시간", "시각", "time"),
-        r"何時|なんじ|(?:今|現在)の(?:時間|時刻)|時刻を|몇\s*시|(?:지금|현재)\s*(?:시간|시각)|시간(?:을|\s)*알려"
-        r"|\bwhat(?:'s| is)? (?:the )?time\b|\b(?:current|local) time\b|\btell me the time\b|\btime is it\b",
-    ),
-}
-# Somebody who asks what a tool is does not ask for its work: 「analyze_emotionという関数について教えて」.
-_ABOUT_A_TOOL = Phrase(
-    ("関数", "ツール", "機能", "함수", "function"),
-    r"(?:という|って)(?:いう)?(?:関数|ツール|機能)|함수|\bfunction called\b|\bthe function\b",
-)
 
 _WHAT_DID_I_SAY = Phrase(
     ("さっき", "今", "前に", "방금", "what did i", "what i"),
@@ -118,29 +77,6 @@ def _kind_in(source: str) -> Kind | None:
     return next((kind for kind, pattern in _TOOL.items() if pattern.search(source)), None)
 
 
-def kinds_asked(message: str) -> tuple[Kind, ...]:
-    """Return what a message asks tools for, in the order in which it names them."""
-    if _ABOUT_A_TOOL.search(message):
-        return ()
-    asked: list[tuple[int, Kind]] = []
-    plain = without_marks(message)
-    takes_text: tuple[Kind, ...] = ("emotion", "calculate")
-    for kind in takes_text:
-        found = _REQUEST[kind].search(plain)
-        if found:
-            asked.append((found.start(), kind))
-            # What is to be analysed is not itself a request: a text about the weather asks for no weather.
-            given = text_given(plain)
-            if given != plain:
-                plain = plain.replace(given, " ")
-    takes_none: tuple[Kind, ...] = ("weather", "fortune", "news", "time")
-    for kind in takes_none:
-        found = _REQUEST[kind].search(plain)
-        if found:
-            asked.append((found.start(), kind))
-    return tuple(kind for _, kind in sorted(asked))
-
-
 def think(ask: Ask) -> Thought:
     """Return what the model comes up with: tools as long as what was asked for has no result, then words."""
     wanted = _tools_wanted(ask) if ask.tools else ()
@@ -164,7 +100,7 @@ def _tools_wanted(ask: Ask) -> tuple[WantedTool, ...]:
         asked = [
             tool
             for tool in ask.tools
-            if kind_of(tool) is None and not _ABOUT_A_TOOL.search(ask.said) and _is_named(tool["name"], ask.said)
+            if kind_of(tool) is None and not ABOUT_A_TOOL.search(ask.said) and _is_named(tool["name"], ask.said)
         ]
     if not asked and ask.tool_choice == "required":
         asked = [ask.tools[0]]

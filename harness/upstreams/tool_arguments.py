@@ -58,9 +58,13 @@ _AFTER_COLON = re.compile(
 )
 _QUOTED = re.compile(r"[「『“\"](?P<text>.+)[」』”\"]", re.DOTALL)
 _EXPRESSION_BEFORE = re.compile(
-    r"(?P<text>[^\s、。：:「」]*[0-9()\[\]][^、。：:「」]*?)\s*(?:を計算|の計算|はいくつ|はいくら|를 계산|을 계산|계산)"
+    r"(?P<text>[^\s、。：:「」]*[0-9()\[\]][^、。：:「」]*?)\s*"
+    r"(?:を計算|の計算|はいくつ|はいくら|は(?:[?？]|何|なに)|[은는]\s*(?:얼마|몇|뭐|[?？])|를 계산|을 계산|계산)"
 )
-_EXPRESSION_AFTER = re.compile(r"(?:calculate|compute|evaluate|what is|how much is)\s+(?P<text>.+?)[?？.!]*\s*$", re.I)
+_EXPRESSION_AFTER = re.compile(
+    r"(?:calculate|compute|evaluate|what's(?=\s+[-(]?\d)|what is|how much(?:'s| is))\s+(?P<text>.+?)[?？.!]*\s*$",
+    re.I,
+)
 _SIGNS_IN_WORDS = tuple(
     (re.compile(rf"(?<=[\d)])\s*(?:{words})\s*(?=[-(]?\d)", re.IGNORECASE), sign)
     for words, sign in (

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.upstreams import scripted_model
+from harness.upstreams import scripted_model, wishes
 from harness.upstreams.phrase import Phrase, kept_for_texts
 from tests.unit.upstreams.conftest import Caller
 
 PHRASES: tuple[Phrase, ...] = (
-    *scripted_model._REQUEST.values(),
-    scripted_model._ABOUT_A_TOOL,
+    *wishes._REQUEST.values(),
+    *wishes._TOPIC.values(),
+    wishes.ABOUT_A_TOOL,
     scripted_model._WHAT_DID_I_SAY,
     *(phrase for fact in scripted_model._FACTS for phrase in fact),
 )

@@ -11,8 +11,9 @@ import pydantic
 import pytest
 
 from harness.upstreams.json_schema import plain, text_like
-from harness.upstreams.scripted_model import in_persona, kinds_asked, language_of_reply, think
+from harness.upstreams.scripted_model import in_persona, language_of_reply, think
 from harness.upstreams.thought import Ask, Said, ToolResult
+from harness.upstreams.wishes import kinds_asked
 from tests.unit.upstreams.conftest import FUNCTIONS
 
 OFFERED = tuple(one["function"] for one in FUNCTIONS)
