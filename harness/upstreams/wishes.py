@@ -154,14 +154,17 @@ def _kinds_asked(plain: str) -> tuple[Kind, ...]:
         return ()
     asked: dict[Kind, int] = {}
     for kind in _TAKES_TEXT:
+        if kind == "calculate" and not _CALCULABLE.search(plain):
+            continue
         found = _REQUEST[kind].search(plain)
-        if found and (kind != "calculate" or _CALCULABLE.search(plain)):
+        if found:
             asked[kind] = found.start()
             # What is to be analysed is not itself a request: a text about the weather asks for no weather.
             given = text_given(plain)
             if given != plain:
                 plain = plain.replace(given, " " * len(given))
-    near = [kind for kind in _TAKES_NONE if _REQUEST[kind].is_near(plain) or _TOPIC[kind].is_near(plain)]
+    lowered = plain.lower()
+    near = [kind for kind in _TAKES_NONE if _REQUEST[kind].is_near(lowered) or _TOPIC[kind].is_near(lowered)]
     for sentence in _SENTENCE.finditer(plain) if near else ():
         for kind, at in _asked_in(sentence.group(), near):
             asked.setdefault(kind, sentence.start() + at)
