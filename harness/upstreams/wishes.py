@@ -106,7 +106,8 @@ _TOPIC: dict[Kind, Phrase] = {
 }
 """What is asked for where it is named in a question or a wish, or where hardly anything else is said."""
 
-_WISH = re.compile(
+_WISH = Phrase(
+    (),
     r"[?？]"
     r"|教え|おしえ|知りた|お願い|おねがい|くださ|下さ|ちょうだい|頼[むみ]|調べ|[見み]せて|聞かせ|聞きた|読んで(?!い|る|た|み)|読み上げ"
     r"|確認|(?:計算|分析|解析|判定)して|どう(?!も|し|や|せ|ぞ|い)|気にな|チェック|言って|っけ|かな|[まで]すか|何か.{0,6}ある"
@@ -115,12 +116,12 @@ _WISH = re.compile(
     r"|\b(?:know|hear|see) (?:the|what|how|my|today|about)\b|\bi(?:'d like| want| need) (?:the|my|today|tomorrow)"
     r"|(?:^|[,;:]\s*|\b(?:and|then|now|just|also|so|hey|ok|okay|me) )"
     r"(?:tell|give|show|check|read|get|find|look up|bring|fetch|what(?! an?\b)|how|any)\b",
-    re.I,
 )
 """How a sentence tells that it asks or wishes for something."""
 
-_BARE = re.compile(
-    r"(?:[\w ]{1,12}:)?\W*(?:(?:"
+_BARE = Phrase(
+    (),
+    r"\A(?:[\w ]{1,12}:)?\W*(?:(?:"
     r"天気(?:予報)?|気温|運勢|運気|占い|ニュース|ヘッドライン|時間|時刻|[^\sがをにではもといな、。]{1,8}の|今日|明日|今夜|今|最新"
     r"|ついでに|あと|それから|それと|お|と|や|は|も|、"
     r"|날씨|기온|일기예보|운세|뉴스|헤드라인|시간|시각|오늘의?|내일의?|지금|현재|최신|그리고|이랑|랑|하고|[과와은는도]"
@@ -128,8 +129,7 @@ _BARE = re.compile(
     r"|[가-힣]{1,6}(?<![은는운던한인른])(?=\s)"
     r"|weather|forecast|temperature|news|headlines|time|horoscope|fortune|report|the|my|latest|current|today'?s?"
     r"|tomorrow'?s?|tonight'?s?|now|right|here|(?:in|for|at|from) [\w' ]{2,30}|and|plus|with"
-    r")[\s,、&+・]*)+\W*",
-    re.I,
+    r")[\s,、&+・]*)+\W*\Z",
 )
 """A sentence of nothing but what is wished for, when, and where."""
 
@@ -176,7 +176,7 @@ def _asked_in(sentence: str, kinds: list[Kind]) -> list[tuple[Kind, int]]:
     asked = [(kind, found.start()) for kind in kinds if (found := _REQUEST[kind].search(sentence))]
     named = [(kind, found.start()) for kind in kinds if (found := _TOPIC[kind].search(sentence))]
     # Who asks for one thing in a sentence asks for what else is named there.
-    if named and (asked or _WISH.search(sentence) or _BARE.fullmatch(sentence)):
+    if named and (asked or _WISH.search(sentence) or _BARE.search(sentence)):
         directly = dict(asked)
         asked += [(kind, at) for kind, at in named if kind not in directly]
     return asked
