@@ -33,10 +33,10 @@ class SlowTail(UpstreamFault, frozen=True, kw_only=True, tag="slow_tail"):
         if not 0.0 <= self.tail_share <= 1.0:
             msg = f"`tail_share` is {self.tail_share}, expected 0 to 1."
             raise ValueError(msg)
-        if self.tail_s < self.median_s and self.tail_share:
+        if self.tail_s < self.median_s and 0.0 < self.tail_share < 1.0:
             msg = (
                 f"`tail_s` is {self.tail_s:g}, less than the median of {self.median_s:g}: expected a tail that is"
-                " slower, or a `tail_share` of 0."
+                " slower, or a `tail_share` of 0 or 1."
             )
             raise ValueError(msg)
         above_0("the latency of `median_s` and `tail_s`", self.median_s, self.tail_s * self.tail_share)

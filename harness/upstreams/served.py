@@ -152,9 +152,14 @@ class Connection(asyncio.Protocol):
             self._refuse_bytes()
 
     def eof_received(self) -> bool:
-        # Who closes and who half-closes look the same until something is sent to them, and no HTTP client half-closes
-        # while it wants an answer: whoever does has left. What is still to be sent by now is not, and the call is
-        # recorded as one whose caller left; an answer without latency is out before.
+        """End the connection, and with it the answer that is being made.
+
+        A caller that closes and one that only half-closes look the same until something is sent to them. Servers that
+        look after their callers (uvicorn, hyper, nginx before another server) take both for one who has left; those
+        that answer a half-closed connection notice nobody's leaving before they have done all the work. No HTTP client
+        half-closes while it waits, so the first is what agents meet, and what a leaving caller saves is booked when it
+        leaves. What was answered by then is sent: without latency, every answer that does not stream.
+        """
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:

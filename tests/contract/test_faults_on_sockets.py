@@ -266,6 +266,24 @@ def test_who_half_closes_is_sent_nothing_more(stand: Any, scale: float, answered
     assert (call["status"], call.get("client_gone", False)) == (answered[0] if answered else None, gone)
 
 
+def test_who_half_closes_in_the_middle_of_a_stream_has_left(stand: Any) -> None:
+    stand.begin_epoch("half", latency="realistic")
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hello"}], "stream": True}).encode()
+    with connected(stand.port("openai")) as connection:
+        connection.settimeout(60)
+        connection.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        received = b""
+        while b"data: " not in received:
+            received += connection.recv(65536)
+        connection.shutdown(socket.SHUT_WR)
+        received += everything(connection)
+    assert b"[DONE]" not in received
+    assert stand.calls()[-1]["client_gone"] is True
+
+
 def test_what_is_no_http_is_refused(stand: Any) -> None:
     with connected(stand.port("tts")) as connection:
         connection.sendall(b"\x16\x03\x01hello\r\n\r\n")
