@@ -33,10 +33,15 @@ class Drip(UpstreamFault, frozen=True, kw_only=True, tag="drip"):
         return wire.scripted(self._dripping(proceed()))
 
     def _dripping(self, reply: Reply) -> Iterator[Step]:
+        wait = wire.Wait(self.every_s)
         for step in reply.steps():
             if not isinstance(step, wire.Data):
                 yield step
-                continue
-            for begin in range(0, len(step.body), self.bytes):
-                yield wire.Data(step.body[begin : begin + self.bytes])
-                yield wire.Wait(self.every_s)
+            elif 0 < len(step.body) <= self.bytes:
+                # Most events are one drop.
+                yield step
+                yield wait
+            else:
+                for begin in range(0, len(step.body), self.bytes):
+                    yield wire.Data(step.body[begin : begin + self.bytes])
+                    yield wait

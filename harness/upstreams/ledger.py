@@ -139,15 +139,10 @@ class Ledger:
     def _append(self, entry: Call | Generation) -> None:
         position = len(self._lines)
         self._lines.append(self._encode(entry))
-        for index, name in ((self._by_mark, entry.mark), (self._by_conversation, entry.conversation)):
-            if name is not None:
-                positions = index.get(name)
-                if positions is None:
-                    index[name] = position
-                elif isinstance(positions, int):
-                    index[name] = array("I", (positions, position))
-                else:
-                    positions.append(position)
+        if entry.mark is not None:
+            _add(position, self._by_mark, entry.mark)
+        if entry.conversation is not None:
+            _add(position, self._by_conversation, entry.conversation)
 
     def lines(
         self, *, after: int = 0, limit: int | None = None, mark: str | None = None, conversation: str | None = None
@@ -288,6 +283,16 @@ def _without_ledger(directory: Path) -> Path:
     """
     beside = (directory.with_name(f"{directory.name}-{number}") for number in count(2))
     return next(one for one in chain((directory,), beside) if not (one / LEDGER).exists())
+
+
+def _add(position: int, index: dict[str, _Positions], name: str) -> None:
+    positions = index.get(name)
+    if positions is None:
+        index[name] = position
+    elif isinstance(positions, int):
+        index[name] = array("I", (positions, position))
+    else:
+        positions.append(position)
 
 
 def _found(index: dict[str, _Positions], name: str) -> Sequence[int]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from harness.upstreams.web_socket import WebSocket
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {529: "Site is overloaded"}
-_STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n" for status, reason in _REASONS.items()}
+_STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}" for status, reason in _REASONS.items()}
 _NAMES_KEPT = 1024
 _LONGEST_NAME_KEPT = 100
 _SWITCHING_PROTOCOLS = 101
@@ -289,12 +289,11 @@ class Connection(asyncio.Protocol):
     def _what_is_due(self, steps: Iterator[wire.Step]) -> tuple[list[bytes], int, wire.Step | None]:
         """Return what is due by now, how much of the body it is, and what comes then; None: the reply is over."""
         due: list[bytes] = []
-        bodies: list[bytes] = []
         due_bytes = 0
         then: wire.Step | None = None
         for step in steps:
             if isinstance(step, wire.Data):
-                bodies.append(step.body)
+                due += self._data(step.body)
                 due_bytes += len(step.body)
                 if due_bytes < _AT_ONCE_BYTES:
                     continue
@@ -307,20 +306,16 @@ class Connection(asyncio.Protocol):
                     continue
                 then = step
             elif isinstance(step, wire.Head):
-                due += self._data(bodies)
-                bodies = []
                 self._status = step.status
                 self._chunked = step.length is None and not self._is_head
                 due += self._head(step)
                 continue
             elif isinstance(step, wire.End):
-                due += self._data(bodies) + self._end()
-                bodies = []
+                due += self._end()
                 continue
             else:
                 then = step
             break
-        due += self._data(bodies)
         if then is None:
             due += self._end()
         self._sent_bytes += due_bytes
@@ -399,25 +394,20 @@ class Connection(asyncio.Protocol):
         return [self._head_bytes(head.status, head.headers, head.length)]
 
     def _head_bytes(self, status: int, headers: tuple[tuple[str, str], ...], length: int | None) -> bytes:
-        text = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n"
-        for name, value in headers:
-            text += f"{name}: {value}\r\n"
+        # Joined as they are: half of what a loop over them costs.
+        lines = [_STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown", *map(": ".join, headers)]
         if status != _SWITCHING_PROTOCOLS:
-            text += "transfer-encoding: chunked\r\n" if length is None else f"content-length: {length}\r\n"
+            lines.append("transfer-encoding: chunked" if length is None else f"content-length: {length}")
             if not self._keep_alive:
-                text += "connection: close\r\n"
-        return (text + "\r\n").encode("latin-1")
+                lines.append("connection: close")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
-    def _data(self, bodies: list[bytes]) -> list[bytes]:
-        """Return the bytes of pieces of the body."""
+    def _data(self, body: bytes) -> Iterable[bytes]:
+        """Return the bytes of a piece of the body."""
         if not self._chunked:
-            return bodies
-        pieces: list[bytes] = []
-        for body in bodies:
-            # A chunk of length 0 would be the last one.
-            if body:
-                pieces += (b"%x\r\n" % len(body), body, b"\r\n")
-        return pieces
+            return (body,)
+        # A chunk of length 0 would be the last one.
+        return (b"%x\r\n" % len(body), body, b"\r\n") if body else ()
 
     def _end(self) -> list[bytes]:
         """Return the bytes that end the body."""

@@ -266,6 +266,10 @@ class Chat:
         """
         making = _Making(self._api, self._stored, exchange, completion, ends_ns, failed)
         making.enter("in_progress", exchange.begin_ns)
+        if ends_ns is not None and ends_ns <= exchange.begin_ns:
+            # It takes no time: nobody can leave before it is over.
+            making.end(ends_ns)
+            return
         exchange.leaving = making.cancel
         if ends_ns is not None:
             self._api.due.at(ends_ns, making.end)
@@ -519,11 +523,11 @@ def _stream(completion: Completion, *, with_usage: bool) -> Iterator[Step]:
         after = b',"logprobs":null,"finish_reason":null' + end
         first: dict[str, Any] = {"role": "assistant", "content": None if turn.calls else "", "refusal": None}
         yield Data(before + encode(first) + after)
-        pieces = _pieces(turn)
-        between_s = turn.between_s(len(pieces))
+        deltas = _deltas(turn)
+        between_s = turn.between_s(len(deltas))
         between = Wait(between_s)
-        for piece in pieces:
-            yield Data(before + encode(piece) + after)
+        for delta in deltas:
+            yield Data(before + delta + after)
             if between_s:
                 yield between
         completion.is_told = turn is completion.turns[-1]
@@ -533,14 +537,15 @@ def _stream(completion: Completion, *, with_usage: bool) -> Iterator[Step]:
     yield done()
 
 
-def _pieces(turn: Turn) -> list[dict[str, Any]]:
+def _deltas(turn: Turn) -> list[bytes]:
+    """Return what a turn adds to its message, chunk by chunk, as JSON."""
     if not turn.calls:
-        return [{"content": piece} for piece in pieces_of(turn.text)]
-    pieces: list[dict[str, Any]] = []
+        return [b'{"content":%b}' % encode(piece) for piece in pieces_of(turn.text)]
+    deltas: list[dict[str, Any]] = []
     for index, call in enumerate(turn.calls):
         function = {"name": call.name, "arguments": ""}
-        pieces.append({"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": function}]})
-        pieces += [
+        deltas.append({"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": function}]})
+        deltas += [
             {"tool_calls": [{"index": index, "function": {"arguments": piece}}]} for piece in pieces_of(call.arguments)
         ]
-    return pieces
+    return [encode(delta) for delta in deltas]

@@ -158,8 +158,7 @@ class Response(msgspec.Struct, eq=False):
         is_open = state in OPEN_STATES
         body, turn = self.body, self.turn
         text = body.get("text")
-        echoed = [name for name in body if name in _ECHOED and body[name] is not None]
-        return {
+        document: dict[str, Any] = {
             "id": self.id,
             "object": "response",
             "created_at": self.created_s,
@@ -182,8 +181,11 @@ class Response(msgspec.Struct, eq=False):
             if is_open or state in ("cancelled", "failed")
             else usage(turn.prompt_tokens, turn.completion_tokens),
             **_ECHOED,
-            **{name: body[name] for name in echoed},
         }
+        for name in body:
+            if name in _ECHOED and body[name] is not None:
+                document[name] = body[name]
+        return document
 
 
 def usage(input_tokens: int, output_tokens: int) -> dict[str, Any]:
@@ -450,7 +452,12 @@ class Responses:
         if state == "queued":
             self._schedule(response, "in_progress", at_ns + round(1e9 * self._queue_s(response)))
         elif state == "in_progress":
-            self._schedule(response, response.end, at_ns + round(1e9 * response.turn.total_s))
+            takes_ns = round(1e9 * response.turn.total_s)
+            if takes_ns or response.background:
+                self._schedule(response, response.end, at_ns + takes_ns)
+            else:
+                # It takes no time: nobody can leave, or look at it, before it is over.
+                self._enter(response, response.end, at_ns)
 
     def _schedule(self, response: Response, state: GenerationState, at_ns: int) -> None:
         def enter(due_ns: int) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.json import encode
 
 from harness.faults import parse
 from harness.upstreams.epoch import Epoch, EpochSettings
+from harness.upstreams.wire import Request
 
 SAID = "tell me something"
 CHAT: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": SAID}]}
@@ -130,3 +132,16 @@ def test_a_call_that_was_recorded_while_it_hung_is_cancelled_all_the_same(caller
     assert states(caller, "resp") == ["in_progress", "cancelled"]
     assert len(caller.epoch.ledger.calls) == 1
     assert not caller.epoch.is_under_way(exchange)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(("path", "body"), [("chat/completions", CHAT), ("responses", RESPONSE)], ids=["chat", "resp"])
+def test_what_takes_no_time_is_over_before_its_call_is(path: str, body: dict[str, Any], stream: bool) -> None:
+    epoch = Epoch(EpochSettings(name="test", seed=1, latency_scale=0))
+    request = Request("POST", f"/v1/{path}", "", {"authorization": "Bearer sk-x"}, encode(body | {"stream": stream}))
+    exchange = epoch.begin("openai", request, 1_000)
+    assert epoch.ledger.summary().open_generations == 0
+    epoch.finish(exchange, 2_000, status=None, response_bytes=0, client_gone=True)
+    entries = epoch.ledger.entries()
+    assert [getattr(one, "state", "call") for one in entries] == ["in_progress", "completed", "call"]
+    assert epoch.ledger.calls[0].completion_tokens > 0, "it was whole when its caller left"
