@@ -70,10 +70,12 @@ class Usage:
     model: str
     prompt_tokens: int
     completion_tokens: int
+    is_estimate: bool = False
+    """No upstream says so: it was given up, and is taken to be like others."""
 
 
 Spent = Callable[[Usage], Awaitable[None]]
-"""Is told what a generation took, once, when it has ended."""
+"""Is told what a generation took, when it has ended: once, or twice where only a part of it is an estimate."""
 
 
 @dataclass
@@ -142,6 +144,25 @@ class Generation(Protocol):
         Raises:
             Unavailable: it could not be ended now; try again later.
         """
+        ...
+
+    def is_unheard(self) -> bool:
+        """Return True when it may have been begun, or may yet be, under an id that nobody has been told."""
+        ...
+
+    async def hear_out(self, *, patiently: bool) -> None:
+        """Wait for the answer that tells the id, end what it tells of and book it; without one, book what was made.
+
+        Args:
+            patiently: False: there is no room to wait for it.
+
+        Raises:
+            Unavailable: it could not be ended or looked for now; try again later.
+        """
+        ...
+
+    async def write_off(self) -> None:
+        """Book what it may have taken: it could not be ended or looked for, and there is no time left to try again."""
         ...
 
 

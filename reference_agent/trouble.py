@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
+import aiohttp
 import httpx2
 import openai
 
-_NEVER_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout)
-_NEVER_ARRIVED = (*_NEVER_CONNECTED, httpx2.PoolTimeout)
+_NEVER_ARRIVED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,7 @@ def trouble_in(failure: BaseException) -> Trouble | None:
         case openai.APIResponseValidationError():
             return Trouble("answer not understood", never_arrived=False, worth_repeating=False)
         case openai.APIConnectionError():
-            never_arrived = isinstance(failure.__cause__, _NEVER_ARRIVED)
-            return Trouble("connection failed", never_arrived=never_arrived, worth_repeating=True)
+            return Trouble("connection failed", _never_arrived(failure.__cause__), worth_repeating=True)
         case openai.APIStatusError():
             return None
         case openai.APIError():
@@ -77,10 +77,22 @@ def trouble_in(failure: BaseException) -> Trouble | None:
                 upstream_is_down=down,
             )
         case httpx2.TransportError():
-            return Trouble("connection failed", isinstance(failure, _NEVER_ARRIVED), worth_repeating=True)
+            return Trouble("connection failed", _never_arrived(failure), worth_repeating=True)
         case TimeoutError() | asyncio.TimeoutError():
             return Trouble("no answer in time", never_arrived=False, worth_repeating=True)
     return None
+
+
+def _never_arrived(failure: BaseException | None) -> bool:
+    """Return whether it is certain that the upstream has not seen the call.
+
+    On aiohttp every connection that breaks is a ConnectTimeout, also one that breaks in the middle of an answer: which
+    it was is in aiohttp's own exception, below.
+    """
+    if not isinstance(failure, _NEVER_ARRIVED):
+        return False
+    broken = failure.__cause__
+    return not isinstance(broken, aiohttp.ClientConnectionError) or isinstance(broken, _NEVER_CONNECTED)
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,10 +16,10 @@ import openai
 from reference_agent.clock import Clock, Deadline
 from reference_agent.conversation import Asks, Failed, Generation, Listener, Replied, Spent, Step, ToolOutput
 from reference_agent.engines.assistants_api import ACTIVE, AssistantsApi, RunSeen, heard
-from reference_agent.engines.estimate import Estimate
+from reference_agent.engines.estimate import BookedOnce, Estimate
 from reference_agent.engines.sent import Sent
 from reference_agent.engines.stream import events_of, next_event
-from reference_agent.errors import Gone, Unavailable
+from reference_agent.errors import Gone, OutOfTime, Unavailable
 from reference_agent.parts.assistant import Assistant
 from reference_agent.parts.polling import Polling
 from reference_agent.parts.retries import Retries
@@ -29,6 +30,9 @@ T = TypeVar("T")
 
 _ACTIVE_RUN = re.compile(r"while a run (run_\w+) is active")
 _END_S = 3.0  # one attempt at ending a run
+_FIGURES_S = 1.0  # for what the upstream is asked for the sake of a figure; the conversation's next turn may be waiting
+_GIVEN = 100  # messages that a page has at most; more of them are hardly given to the model
+_EMPTY = 1000  # threads that are known to be empty, at most
 _LOOK_S = 0.1  # between looks at a run that is being cancelled
 
 
@@ -46,6 +50,9 @@ class AssistantsEngine:
     ) -> None:
         self._call_s = settings.openai_call_s
         self._estimate = Estimate(settings.model)
+        self._booked = BookedOnce()
+        self._empty: OrderedDict[str, None] = OrderedDict()
+        """Threads of ours in which nothing has been said yet, oldest first."""
         self._clock = clock
         self._api = assistants_api
         self._api.load()
@@ -57,7 +64,11 @@ class AssistantsEngine:
         await self._assistant.warm_up()
 
     async def open_conversation(self, deadline: Deadline) -> str:
-        return await self._retries.call("openai", self._api.create_thread, deadline, repeatable=False)
+        thread = await self._retries.call("openai", self._api.create_thread, deadline, repeatable=False)
+        self._empty[thread] = None
+        if len(self._empty) > _EMPTY:
+            self._empty.popitem(last=False)
+        return thread
 
     async def delete_conversation(self, conversation: str, deadline: Deadline) -> None:
         await self._polling.over_in(conversation)  # without its thread, a run that goes on cannot be ended
@@ -69,6 +80,7 @@ class AssistantsEngine:
         await self._retries.call("openai", attempt, deadline, repeatable=True)
 
     async def remember(self, conversation: str, said: str, reply: str, deadline: Deadline) -> None:
+        self._empty.pop(conversation, None)
         await self._retries.call(
             "openai", lambda: self._api.add_message(conversation, said), deadline, repeatable=False
         )
@@ -82,7 +94,7 @@ class AssistantsEngine:
     def generation(
         self, conversation: str, deadline: Deadline, spent: Spent, listener: Listener | None = None
     ) -> Generation:
-        return _Run(
+        run = _Run(
             conversation,
             deadline,
             spent,
@@ -91,10 +103,14 @@ class AssistantsEngine:
             self._assistant,
             self._retries,
             self._polling,
-            Sent(self._call_s, is_carried_through=self._polling.carries_through),
+            Sent(self._call_s, self._polling.leaving, is_carried_through=self._polling.carries_through),
             self._estimate,
+            self._booked,
+            conversation in self._empty,
             listener,
         )
+        self._empty.pop(conversation, None)
+        return run
 
 
 class _Begun(NamedTuple):
@@ -118,11 +134,21 @@ class _Run:
         polling: Polling,
         sent: Sent[_Begun],
         estimate: Estimate,
+        booked: BookedOnce,
+        is_first: bool,
         listener: Listener | None,
     ) -> None:
         self._sent = sent
         self._estimate = estimate
+        self._booked = booked
+        self._is_first = is_first
         self._said = ""
+        self._outputs: list[str] = []
+        self._given: list[str] = []
+        """What was said and what tools said, once for each answer that was to be made of it."""
+        self._answers = 0
+        """How many the model has been asked for."""
+        self._is_at_work = False
         self._listener = listener
         self._stream: Any = None
         self.conversation = conversation
@@ -138,6 +164,7 @@ class _Run:
 
     async def begin(self, text: str) -> None:
         self._said = text
+        self._is_asked()
         assistant_id = await self._assistant.id(self._deadline)
         # A message that arrives twice would be answered twice as one; a run that is started twice costs twice.
         try:
@@ -222,10 +249,13 @@ class _Run:
         if run is None:
             run = await self._polling.until(self._look, _wants_something, self._deadline)
         if run.status == "requires_action":
+            self._is_at_work = False
             if self._listener is not None:
                 await self._listener.asked(tuple(call.name for call in run.calls))
             return Asks(run.calls)
         await self._over(run)
+        if run.usage is not None and run.status == "completed" and self._answers:
+            self._estimate.learn(self._given, run.usage, answers=self._answers, is_all=self._is_first)
         if run.status != "completed":
             return Failed(run.status, run.error)
         return Replied(await self._call(lambda: self._api.reply(self.conversation, run.id), repeatable=True))
@@ -247,6 +277,8 @@ class _Run:
 
     async def give(self, outputs: list[ToolOutput]) -> None:
         run_id = self._id()
+        self._outputs += [output.text for output in outputs]
+        self._is_asked()
         if self._listener is None:
             await self._call(lambda: self._api.submit_outputs(self.conversation, run_id, outputs), repeatable=False)
         else:
@@ -255,11 +287,33 @@ class _Run:
                 lambda: stream_outputs(self.conversation, run_id, outputs), repeatable=False
             )
 
+    def _is_asked(self) -> None:
+        self._is_at_work = True
+        self._answers += 1
+        self._given += [self._said, *self._outputs]
+
     def is_open(self) -> bool:
         return self._may_be_open
 
+    def is_unheard(self) -> bool:
+        return self._sent.is_on_its_way()
+
+    async def hear_out(self, *, patiently: bool) -> None:
+        late = await self._sent.last_answer(patiently=patiently)
+        # Without an answer there is nothing to go by: its thread was looked into, and is another turn's by now. Should
+        # there be a run after all, that turn is refused because of it, and ends it.
+        if late is not None or self._may_be_open:
+            self._may_be_open = True
+            await self._end(late)
+
+    async def write_off(self) -> None:
+        if (self._may_be_open or self.is_unheard()) and (self._run_id is None or self._booked.is_first(self._run_id)):
+            await self._spent(self._estimate.of(self._given))
+
     async def end(self) -> None:
-        late = await self._sent.late_answer()
+        await self._end(await self._sent.late_answer())
+
+    async def _end(self, late: _Begun | None) -> None:
         if late is not None:
             self._run_id, self._stream = late.run.id, late.stream
         deadline = Deadline.after(self._clock, _END_S)
@@ -274,6 +328,8 @@ class _Run:
                 "openai", lambda: self._api.active_runs(self.conversation), deadline, repeatable=True
             )
             runs = [run.id for run in found]
+            if not runs and (ended := await self._ended_run(deadline)):
+                runs = [ended]
         for run_id in runs:
             await self._over(await self._cancel(run_id, deadline))
         self._may_be_open = False
@@ -295,15 +351,48 @@ class _Run:
             )
         return run
 
+    async def _ended_run(self, deadline: Deadline) -> str | None:
+        """Return the run that has answered what was said, where nobody was told of it."""
+        reply = ""
+        for message in await self._retries.call(
+            "openai", lambda: self._api.latest_messages(self.conversation), deadline, repeatable=True
+        ):
+            if message.role == "user":
+                return reply or None if message.text == self._said else None
+            reply = message.run_id or reply
+        return None
+
     async def _over(self, run: RunSeen) -> None:
         self._may_be_open = False
-        usage = run.usage
-        if run.status == "cancelled" and (usage is None or usage.completion_tokens == 0):
-            # It was cut off in the middle of its first answer, which is charged, and which its figures leave out.
-            await self._spent(self._estimate.of([self._said]))
-        elif usage is not None:
-            self._estimate.learn([self._said], usage)
-            await self._spent(usage)
+        if not self._booked.is_first(run.id):
+            return
+        if run.usage is not None and run.usage.prompt_tokens:
+            await self._spent(run.usage)
+        if run.status == "cancelled" and await self._was_cut_off(run):
+            # In the middle of an answer, which is charged, and which its figures leave out.
+            await self._spent(self._estimate.of([*await self._said_in_thread(), *self._outputs]))
+
+    async def _was_cut_off(self, run: RunSeen) -> bool:
+        if run.usage is None or run.usage.completion_tokens == 0:
+            return True
+        if not self._is_at_work or self._answers < 2:
+            return False
+        # Each answer before this one asked for tools, and is a step of the run.
+        steps = await self._asked_afterwards(lambda: self._api.steps_of(self.conversation, run.id))
+        return steps is None or steps < self._answers
+
+    async def _said_in_thread(self) -> list[str]:
+        """Return what the model was given of the conversation, or what of that is known."""
+        messages = await self._asked_afterwards(lambda: self._api.latest_messages(self.conversation, _GIVEN))
+        return [self._said] if messages is None else [message.text for message in messages]
+
+    async def _asked_afterwards(self, attempt: Callable[[], Awaitable[T]]) -> T | None:
+        """Return what the upstream tells for the sake of a figure; None: it tells nothing now."""
+        deadline = Deadline.after(self._clock, _FIGURES_S)
+        try:
+            return await self._retries.call("openai", attempt, deadline, repeatable=True)
+        except (Unavailable, OutOfTime, Gone, openai.APIStatusError):
+            return None
 
     async def _look(self) -> RunSeen:
         run_id = self._id()

@@ -297,7 +297,13 @@ class _Completions:
         return self._deadline.clock.now() - self._asked_at
 
     def _said(self) -> list[str]:
-        return [message.get("content") or "" for message in self._messages]
+        return [
+            (message.get("content") or "")
+            + "".join(
+                call["function"]["name"] + call["function"]["arguments"] for call in message.get("tool_calls", ())
+            )
+            for message in self._messages
+        ]
 
     async def give(self, outputs: list[ToolOutput]) -> None:
         self._messages += ({"role": "tool", "tool_call_id": o.call_id, "content": o.text} for o in outputs)
@@ -306,6 +312,15 @@ class _Completions:
         return False  # it ends with its connection
 
     async def end(self) -> None:
+        pass
+
+    def is_unheard(self) -> bool:
+        return False
+
+    async def hear_out(self, *, patiently: bool) -> None:
+        pass
+
+    async def write_off(self) -> None:
         pass
 
 

@@ -2,21 +2,25 @@
 
 A completion ends with its connection; a cancelled response says nothing of tokens, nor does a run of the answer that it
 was at; all are paid for. They are not let go on for the sake of their figures: that would cost a whole answer that
-nobody reads, and keep the user's next turn waiting.
+nobody reads, and keep the user's next turn waiting. What is booked so is marked as an estimate.
 """
 
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from reference_agent.conversation import Usage
 
 _BYTES_A_TOKEN = 4  # of UTF-8: a rule of thumb that holds for English, and for Japanese (0.75 tokens a character)
+_A_MESSAGE = 4  # tokens for role and bounds of a message, as OpenAI's cookbook counts them
+_RECENT = 32  # answers whose mean an answer is taken to be like
+_KNOWN = 10_000  # ids of what was booked that are kept: 1 MB
 
 
 class Estimate:
-    """Reckons by what the latest answer took that told; before the first one, by the request alone.
+    """Reckons by what recent answers took that told; before the first one, by the request alone.
 
     Args:
         model: under which it is booked.
@@ -25,32 +29,71 @@ class Estimate:
 
     def __init__(self, model: str, *beside: str) -> None:
         self._model = model
-        self._beside_tokens = tokens_in(beside)
-        self._completion_tokens = 0
+        self._beside_tokens: float = tokens_in(beside)
+        self._is_sure = False
+        self._learned = 0
+        self._completion_tokens = 0.0
         self._took_s = 0.0
 
-    def learn(self, said: Iterable[str], usage: Usage, took_s: float = 0.0) -> None:
-        """An answer to what was said told what it took: the rest of its prompt goes along with the next one too."""
-        self._took_s = took_s
-        self._beside_tokens = max(0, usage.prompt_tokens - tokens_in(said))
-        self._completion_tokens = usage.completion_tokens
+    def learn(
+        self, said: Iterable[str], usage: Usage, took_s: float = 0.0, *, answers: int = 1, is_all: bool = True
+    ) -> None:
+        """Answers told what they took: the rest of their prompts goes along with the next one too.
+
+        Args:
+            said: the messages that they were given, those of each one.
+            usage: what they took, together.
+            took_s: seconds that one of them took.
+            answers: how many there were.
+            is_all: False: more was said before, nobody knows what; believed while nothing better is known.
+        """
+        if is_all or not self._is_sure:
+            self._beside_tokens = max(0.0, (usage.prompt_tokens - tokens_in_messages(said)) / answers)
+            self._is_sure = is_all
+        self._learned = min(self._learned + 1, _RECENT)
+        self._completion_tokens += (usage.completion_tokens / answers - self._completion_tokens) / self._learned
+        self._took_s += (took_s - self._took_s) / self._learned
 
     def of(self, said: Iterable[str], heard: Iterable[str] | None = None, after_s: float = math.inf) -> Usage:
         """Return what an answer took that was given up.
 
         Args:
-            said: what was to be answered.
-            heard: what has come of the answer; None: nobody knows, it is written as long and as fast as the latest one.
+            said: the messages that were to be answered.
+            heard: what has come of the answer; None: nobody knows, it is written as long and as fast as recent ones.
             after_s: seconds for which it was being written.
         """
-        if heard is None:
-            share = min(1.0, after_s / self._took_s) if self._took_s else 1.0
-            completion_tokens = round(share * self._completion_tokens)
-        else:
-            completion_tokens = tokens_in(heard)
-        return Usage(self._model, self._beside_tokens + tokens_in(said), completion_tokens)
+        prompt_tokens = round(self._beside_tokens) + tokens_in_messages(said)
+        return Usage(self._model, prompt_tokens, self.written(heard, after_s), is_estimate=True)
+
+    def written(self, heard: Iterable[str] | None = None, after_s: float = math.inf) -> int:
+        """Return how many tokens of an answer there were; arguments as for `of`."""
+        if heard is not None:
+            return tokens_in(heard)
+        share = min(1.0, after_s / self._took_s) if self._took_s else 1.0
+        return round(share * self._completion_tokens)
+
+
+class BookedOnce:
+    """Which generations have been booked: one that two turns come upon, as it was left behind, costs once."""
+
+    def __init__(self) -> None:
+        self._ids: OrderedDict[str, None] = OrderedDict()
+
+    def is_first(self, generation: str) -> bool:
+        """Return whether nobody has asked for this one before."""
+        if generation in self._ids:
+            return False
+        self._ids[generation] = None
+        if len(self._ids) > _KNOWN:
+            self._ids.popitem(last=False)
+        return True
 
 
 def tokens_in(texts: Iterable[str]) -> int:
     """Return about how many tokens texts are."""
     return sum(-(-len(text.encode()) // _BYTES_A_TOKEN) for text in texts)
+
+
+def tokens_in_messages(texts: Iterable[str]) -> int:
+    """Return about how many tokens messages with these texts add to a prompt."""
+    return sum(tokens_in((text,)) + _A_MESSAGE for text in texts)

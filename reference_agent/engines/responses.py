@@ -12,6 +12,7 @@ import contextlib
 import json
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import openai
@@ -78,6 +79,8 @@ _NEVER_RUN = "cancelled"
 _NO_OUTPUT = re.compile(r"No tool output found for function call (\w+)")
 _ACTIVE = frozenset({"queued", "in_progress"})
 _END_S = 3.0  # one attempt at leaving a conversation in order
+_COUNT_S = 1.0  # for the upstream to count what it was given; the conversation's next turn may be waiting
+_COUNTED = ("model", "instructions", "tools")  # what goes into a prompt, of what goes along with every request
 _PAGE = 100
 _LATEST = 20  # items of a conversation that a turn may have left: a message, calls and their outputs, a reply
 _AT_ONCE = 4  # items deleted at once
@@ -201,7 +204,7 @@ class ResponsesEngine:
             self._logging,
             self._leftovers,
             self._request,
-            Sent(self._call_s, is_carried_through=self._polling.carries_through),
+            Sent(self._call_s, self._polling.leaving, is_carried_through=self._polling.carries_through),
             self._estimate,
             listener,
         )
@@ -374,13 +377,12 @@ class _Chain:
         self._response_id = None
         asked = (item for item in response.output if item.type == "function_call")
         self._unanswered = tuple(ToolCall(item.call_id, item.name, item.arguments) for item in asked)
-        said = [item.get("content", "") + item.get("output", "") for item in self._said]
         if response.usage is not None:
             usage = Usage(response.model, response.usage.input_tokens, response.usage.output_tokens)
-            self._estimate.learn(said, usage)
+            self._estimate.learn(self._texts(), usage)
             await self._spent(usage)
-        elif response.status == "cancelled":
-            await self._spent(self._estimate.of(said))
+        else:
+            await self._over_without_usage(str(response.model), deadline)
         try:
             await self._call(lambda: settled(self._api.responses.delete(response.id)), deadline)
         except (Unavailable, OutOfTime):
@@ -389,6 +391,70 @@ class _Chain:
                 await self._leftovers.add(_LEFTOVER, response.id)
         except openai.NotFoundError:
             pass  # what an earlier attempt came to
+
+    async def _over_without_usage(self, model: str, deadline: Deadline) -> None:
+        """Book one that was cancelled or has failed: what it was given the upstream can count, nobody what it wrote.
+
+        It counts before the conversation goes on, as its next turn waits for this one's end.
+        """
+        prompt_tokens = await self._counted(Deadline.after(self._clock, min(_COUNT_S, deadline.remaining_s())))
+        if prompt_tokens is None:
+            await self._spent(self._estimate.of(self._texts()))
+        else:
+            await self._spent(Usage(model, prompt_tokens, 0))
+            await self._spent(Usage(model, 0, self._estimate.written(), is_estimate=True))
+
+    async def _counted(self, deadline: Deadline) -> int | None:
+        """Return how many tokens the model was given, as the upstream counts them; None: it does not say."""
+
+        async def attempt() -> int:
+            latest = await settled(self._api.conversations.items.list(self.conversation, order="desc", limit=1))
+            # What is said gets into the conversation as it is said, or once it has been answered: who knows.
+            is_there = not self._said or any(_says(item, self._said[-1]) for item in latest.data)
+            request = {name: self._request[name] for name in _COUNTED}
+            given = {} if is_there else {"input": self._said}
+            body = {**request, "conversation": self.conversation, **given}
+            return int((await settled(self._api.responses.input_tokens.count(extra_body=body))).input_tokens)
+
+        try:
+            counted: int = await self._call(attempt, deadline)
+        except (Unavailable, OutOfTime, openai.APIStatusError):
+            return None
+        return counted
+
+    async def _book_unheard(self) -> None:
+        """Book one whose answer is lost, if it was made: then its conversation has what was said, and what came of it.
+
+        One that had not been made by now may be made all the same: nobody can find that, and nobody is told its id.
+        """
+        items = self._api.conversations.items
+        deadline = Deadline.after(self._clock, _END_S)
+        try:
+            page = await self._call(
+                lambda: settled(items.list(self.conversation, order="desc", limit=_LATEST)), deadline
+            )
+        except openai.NotFoundError:
+            return
+        newest_first = list(page.data)
+        at = next((at for at, item in enumerate(newest_first) if _says(item, self._said[-1])), None)
+        if at is None:
+            return
+        heard = []
+        for item in reversed(newest_first[:at]):
+            if item.type == "function_call":
+                heard.append(item.name + item.arguments)
+            elif item.type == "message" and item.role == "assistant":
+                heard.append(_text_of(item))
+            else:
+                break
+        prompt_tokens = await self._counted(deadline) if at == 0 else None
+        usage = self._estimate.of(self._texts(), heard or None)
+        if prompt_tokens is not None:
+            usage = replace(usage, prompt_tokens=prompt_tokens)
+        await self._spent(usage)
+
+    def _texts(self) -> list[str]:
+        return [item.get("content", "") + item.get("output", "") for item in self._said]
 
     async def _call(self, attempt: Callable[[], Awaitable[Any]], deadline: Deadline, *, repeatable: bool = True) -> Any:
         return await self._retries.call("openai", attempt, deadline, repeatable=repeatable)
@@ -401,8 +467,23 @@ class _Chain:
         return self._sent.is_on_its_way() or self._response_id is not None or bool(self._unanswered)
 
     async def end(self) -> None:
+        await self._end(await self._sent.late_answer())
+
+    def is_unheard(self) -> bool:
+        return self._sent.is_on_its_way() or self._sent.is_lost()
+
+    async def hear_out(self, *, patiently: bool) -> None:
+        await self._end(await self._sent.last_answer(patiently=patiently))
+        if self._sent.is_lost():
+            await self._book_unheard()
+            self._sent.settle()
+
+    async def write_off(self) -> None:
+        if self._response_id is not None or self.is_unheard():
+            await self._spent(self._estimate.of(self._texts()))
+
+    async def _end(self, late: _Begun | None) -> None:
         """Cancel what runs, and answer what was asked for: a call without an output would spoil the next turn."""
-        late = await self._sent.late_answer()
         if late is not None:
             self._response_id = late.response.id
             if late.stream is not None:
@@ -428,6 +509,15 @@ class _Chain:
                 return await settled(self._api.responses.retrieve(response_id))
 
         return await self._call(attempt, deadline)
+
+
+def _says(item: Any, said: dict[str, Any]) -> bool:
+    """Return whether an item of a conversation is what was said there."""
+    if item.type != said["type"]:
+        return False
+    if item.type == "function_call_output":
+        return bool(item.call_id == said["call_id"])
+    return bool(item.role == said["role"] and _text_of(item) == said["content"])
 
 
 def _text_of(message: Any) -> str:

@@ -51,6 +51,8 @@ class DocumentedCost:
 
 SPEECH = "speech"
 """What speech is booked under, where thoughts are booked under their model."""
+ESTIMATED = "{} (estimated)"
+"""What thoughts are booked under of which no upstream tells what they took: so much of the bill may differ."""
 
 
 _SNAPSHOT = re.compile(r"-\d{4}-\d\d-\d\d$")
@@ -121,8 +123,11 @@ class HardenedCost:
     async def thought(self, user_id: str, usage: Usage) -> None:
         of_prompt, of_completion = self._prices_of(usage.model)
         usd = (usage.prompt_tokens * of_prompt + usage.completion_tokens * of_completion) / 1000
-        self._metrics.spent(usage.model, usage.prompt_tokens + usage.completion_tokens, usd)
-        await self._book(user_id, usage.model, usage.prompt_tokens, usage.completion_tokens, 0, usd)
+        self._metrics.spent(
+            usage.model, usage.prompt_tokens + usage.completion_tokens, usd, is_estimate=usage.is_estimate
+        )
+        kind = ESTIMATED.format(usage.model) if usage.is_estimate else usage.model
+        await self._book(user_id, kind, usage.prompt_tokens, usage.completion_tokens, 0, usd)
 
     async def spoke(self, user_id: str, characters: int) -> None:
         usd = characters * self._settings.usd_per_1k_spoken / 1000

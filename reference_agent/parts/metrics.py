@@ -52,8 +52,8 @@ class Metrics(Protocol):
         """A user was answered, with the help of these tools."""
         ...
 
-    def spent(self, kind: str, amount: float, usd: float) -> None:
-        """Something was spent: so many tokens of a model, or spoken characters."""
+    def spent(self, kind: str, amount: float, usd: float, *, is_estimate: bool = False) -> None:
+        """Something was spent: so many tokens of a model, or spoken characters; where nobody told, an estimate."""
         ...
 
     def looked_up(self, what: str, level: str) -> None:
@@ -99,7 +99,7 @@ class DocumentedMetrics:
     def played(self, user_id: str, tools: Iterable[str]) -> None:
         pass
 
-    def spent(self, kind: str, amount: float, usd: float) -> None:
+    def spent(self, kind: str, amount: float, usd: float, *, is_estimate: bool = False) -> None:
         pass
 
     def looked_up(self, what: str, level: str) -> None:
@@ -129,6 +129,7 @@ _COUNTERS = {
     "agent_oddities_total": "Things seen that should not be.",
     "agent_refusals_total": "Turns that were not let in or went no further, by why.",
     "agent_session_turns_total": "Turns of sessions that are over; over agent_session_seconds_count: their mean.",
+    "agent_spend_estimated_usd_total": "How much of agent_spend_usd_total no upstream told: what was given up.",
     "agent_spend_usd_total": "Spent, in US dollars, by model or speech.",
     "agent_tool_calls_total": "Calls of tools.",
     "agent_tool_failures_total": "Calls of tools that failed.",
@@ -291,9 +292,11 @@ class HardenedMetrics:
         if len(self._sessions) > _SESSIONS:
             self._end(self._sessions.popitem(last=False)[1])
 
-    def spent(self, kind: str, amount: float, usd: float) -> None:
+    def spent(self, kind: str, amount: float, usd: float, *, is_estimate: bool = False) -> None:
         self._count("agent_units_total", amount, of=kind)
         self._count("agent_spend_usd_total", usd, of=kind)
+        # There from the beginning: what is missing would not be known to be nothing.
+        self._count("agent_spend_estimated_usd_total", usd if is_estimate else 0.0, of=kind)
 
     def looked_up(self, what: str, level: str) -> None:
         self._count("agent_cache_lookups_total", found=level or "nowhere", what=what)

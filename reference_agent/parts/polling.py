@@ -23,6 +23,8 @@ class Polling(Protocol):
     """Whether a run whose process has died is ended by whoever finds it in the way."""
     carries_through: bool
     """Whether a call that starts a run goes on, to be told which run it is, when nobody waits for its answer."""
+    leaving: asyncio.Event
+    """Set when the process ends: there is no time left to wait for anything."""
 
     async def until(self, look: Callable[[], Awaitable[T]], done: Callable[[T], bool], deadline: Deadline) -> T:
         """Look again and again until it is done.
@@ -57,6 +59,7 @@ class DocumentedPolling:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.leaving = asyncio.Event()
 
     async def until(self, look: Callable[[], Awaitable[T]], done: Callable[[T], bool], deadline: Deadline) -> T:
         while True:
@@ -82,6 +85,7 @@ _BACKOFF = 1.4
 _END_S = 1.0  # an ending that takes longer goes on behind the caller's back
 _CLOSE_S = 3.0  # when the process ends, this long for what still has to be ended upstream
 _TRY_AGAIN_S = (0.1, 0.5)  # first and longest pause after an attempt to end what could not be ended
+_LISTENING = 200  # answers that are listened for behind everybody's back, at most: each holds a connection
 _AT_ONCE = 16  # repeats under way at once, when they come to something
 
 
@@ -137,6 +141,9 @@ class HardenedPolling:
     runs of all users together about twice a second (`_Repeats`); the conversation's next turn waits for that first, and
     so does its deletion. A turn that nobody waits for stays under way meanwhile: for the user's next turn on another
     replica, and for the end of this process.
+
+    Nobody waits for what has not even been said to have begun, after a while; but it is listened for, to be ended and
+    paid for when it comes after all.
     """
 
     needs_loop = True
@@ -148,6 +155,8 @@ class HardenedPolling:
         self._logging = logging
         self._endings: dict[str, asyncio.Task[None]] = {}
         self._repeats = _Repeats(clock)
+        self._listening: set[asyncio.Task[None]] = set()
+        self.leaving = asyncio.Event()
 
     async def until(self, look: Callable[[], Awaitable[T]], done: Callable[[T], bool], deadline: Deadline) -> T:
         pause_s = _FIRST_LOOK_S
@@ -176,6 +185,8 @@ class HardenedPolling:
                 ending = self._begin_to_end(generation)
                 if nobody_waits:
                     await asyncio.wait({ending}, timeout=_END_S)
+            elif generation.is_unheard():
+                self._listen(generation)
 
     async def over_in(self, conversation: str) -> None:
         unfinished = self._endings.get(conversation)
@@ -193,24 +204,47 @@ class HardenedPolling:
         return ending
 
     async def close(self) -> None:
-        if self._endings:
-            _, open_ = await asyncio.wait(set(self._endings.values()), timeout=_CLOSE_S)
-            for ending in open_:
-                ending.cancel()
+        self.leaving.set()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _CLOSE_S
+        # What ends may leave something to be listened for.
+        while (left := {*self._endings.values(), *self._listening}) and (left_s := until - loop.time()) > 0:
+            await asyncio.wait(left, timeout=left_s)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=_END_S)  # for their figures
 
     async def _end(self, generation: Generation) -> None:
+        await self._tried(generation, generation.end)
+        if generation.is_unheard():
+            self._listen(generation)
+
+    def _listen(self, generation: Generation) -> None:
+        patiently = len(self._listening) < _LISTENING
+        listening = asyncio.create_task(self._tried(generation, lambda: generation.hear_out(patiently=patiently)))
+        self._listening.add(listening)
+        listening.add_done_callback(self._listening.discard)
+
+    async def _tried(self, generation: Generation, end: Callable[[], Awaitable[None]]) -> None:
+        """End it, after as many attempts as it takes; when there is no time left for them, it is written off."""
+
         async def attempt() -> bool:
-            return await self._is_over(generation)
+            return await self._is_over(end)
 
-        if not await attempt():
-            await self._clock.sleep(_TRY_AGAIN_S[0])
-            while not await self._repeats.let(attempt):
-                pass
-
-    async def _is_over(self, generation: Generation) -> bool:
-        """Make one attempt to end it; return False when another one may do better."""
         try:
-            await generation.end()
+            if not await attempt():
+                await self._clock.sleep(_TRY_AGAIN_S[0])
+                while not await self._repeats.let(attempt):
+                    pass
+        except asyncio.CancelledError:
+            await generation.write_off()
+            raise
+
+    async def _is_over(self, end: Callable[[], Awaitable[None]]) -> bool:
+        """Make one attempt to end a generation; return False when another one may do better."""
+        try:
+            await end()
         except (Unavailable, OutOfTime):
             return False
         except Gone:

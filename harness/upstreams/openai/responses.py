@@ -48,7 +48,7 @@ from harness.upstreams.openai.items import (
 from harness.upstreams.openai.pages import integer_in
 from harness.upstreams.openai.shapes import Shaped
 from harness.upstreams.openai.socket_mode import KEY, ResponsesDialogue, handshake_headers
-from harness.upstreams.openai.turn import NO_TURN, TOKENS_A_MESSAGE, Turn, pieces_of, take_turn
+from harness.upstreams.openai.turn import NO_TURN, TOKENS_A_MESSAGE, Turn, pieces_of, prompt_tokens_of, take_turn
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
 from harness.upstreams.sse import event, stream_head
@@ -308,7 +308,7 @@ class Responses:
             history = History("", (Said("user", given),), (), 0)
         else:
             history = history_of(unpacked([*before, *own]))
-        instructions = "\n".join([part for part in (body.get("instructions"), history.instructions) if part])
+        instructions = _instructions(body, history)
         tools = [_tool(tool) for tool in body.get("tools") or ()]
         id_ = api.new_id("resp_")
         chain = chain or id_
@@ -614,10 +614,11 @@ class Responses:
         body = body_of(exchange)
         optional_text(body, "model")
         check_fields(body, _FIELDS)
-        functions_in(body.get("tools"), shapes.RESPONSES_TOOLS, flat=True)
+        optional_text(body, "instructions")
+        functions = functions_in(body.get("tools"), shapes.RESPONSES_TOOLS, flat=True)
         _, before, _ = self._earlier(exchange, body)
-        items = [*before, *read_items(_given(body), self._api.new_id)]
-        count = tokens_in(optional_text(body, "instructions") or "") + _tokens(items)
+        history = history_of(unpacked([*before, *read_items(_given(body), self._api.new_id)]))
+        count = prompt_tokens_of(_instructions(body, history), history.messages, history.results, functions)
         return self._api.ok(exchange, {"object": "response.input_tokens", "input_tokens": count})
 
     @routed("POST /v1/responses/compact")
@@ -643,6 +644,10 @@ class Responses:
 
 def _tokens(items: list[Item]) -> int:
     return sum(tokens_in(text_of(item)) + TOKENS_A_MESSAGE for item in items)
+
+
+def _instructions(body: dict[str, Any], history: History) -> str:
+    return "\n".join([part for part in (body.get("instructions"), history.instructions) if part])
 
 
 def _given(body: dict[str, Any]) -> Any:

@@ -37,6 +37,7 @@ from harness.upstreams.openai.pages import page
 from harness.upstreams.openai.run_stream import stream_run
 from harness.upstreams.openai.shapes import Shaped
 from harness.upstreams.openai.threads import Message, Thread
+from harness.upstreams.openai.turn import TOKENS_A_FUNCTION
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
 from harness.upstreams.thought import Ask, Fate, Said, Thought, ToolResult
@@ -328,7 +329,7 @@ class Runs:
             said += call.name + call.arguments
         for result in run.results:
             heard += result.output
-        run.turn_prompt_tokens = thread.tokens + tokens_in(heard) + 20 * len(run.functions)
+        run.turn_prompt_tokens = thread.tokens + tokens_in(heard) + TOKENS_A_FUNCTION * len(run.functions)
         run.turn_completion_tokens = max(tokens_in(said), 1)
         most = 1 if run.fate.ends_as == "incomplete" else run.max_completion_tokens
         if most is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,7 +12,7 @@ from harness.model import ToolCall
 from harness.upstreams.exchange import Exchange
 from harness.upstreams.openai.body import check_schema
 from harness.upstreams.prices import tokens_in
-from harness.upstreams.thought import Ask
+from harness.upstreams.thought import Ask, Said, ToolResult
 from harness.upstreams.tool_arguments import object_for
 
 if TYPE_CHECKING:
@@ -93,11 +94,7 @@ def take_turn(
         text = _as_json(answer_schema, ask, text)
     for stop in stops:
         text = text.partition(stop)[0]
-    prompt_tokens = tokens_in(ask.instructions) + TOKENS_A_FUNCTION * len(ask.tools)
-    for message in ask.messages:
-        prompt_tokens += tokens_in(message.text) + TOKENS_A_MESSAGE
-    for result in ask.results:
-        prompt_tokens += tokens_in(result.arguments + result.output)
+    prompt_tokens = prompt_tokens_of(ask.instructions, ask.messages, ask.results, ask.tools)
     called = "".join([call.name + call.arguments for call in calls]) if calls else ""
     completion_tokens = max(tokens_in(text + called), 1)
     truncated = most_tokens is not None and completion_tokens > most_tokens
@@ -123,6 +120,18 @@ def take_turn(
         first_token_s=first_token_s,
         total_s=first_token_s + completion_tokens * token_s,
     )
+
+
+def prompt_tokens_of(
+    instructions: str, messages: Sequence[Said], results: Sequence[ToolResult], functions: Sequence[Any]
+) -> int:
+    """Return how many tokens the model is given."""
+    tokens = tokens_in(instructions) + TOKENS_A_FUNCTION * len(functions)
+    for message in messages:
+        tokens += tokens_in(message.text) + TOKENS_A_MESSAGE
+    for result in results:
+        tokens += tokens_in(result.arguments + result.output)
+    return tokens
 
 
 def _as_json(schema: dict[str, Any], ask: Ask, text: str) -> str:

@@ -92,6 +92,9 @@ class ScriptedGeneration:
         self.given: list[list[ToolOutput]] = []
         self.ended = 0
         self.failures_of_end: list[Exception] = []
+        self.unheard = False
+        self.heard_out: list[bool] = []
+        self.written_off = 0
         self._steps = list(steps)
         self._at = 0
         self._open = True
@@ -117,6 +120,17 @@ class ScriptedGeneration:
         if self.failures_of_end:
             raise self.failures_of_end.pop(0)
         self._open = False
+
+    def is_unheard(self) -> bool:
+        return self.unheard and not self.heard_out
+
+    async def hear_out(self, *, patiently: bool) -> None:
+        if self.failures_of_end:
+            raise self.failures_of_end.pop(0)
+        self.heard_out.append(patiently)
+
+    async def write_off(self) -> None:
+        self.written_off += 1
 
 
 def asks(*names: str, arguments: str = "{}") -> Asks:

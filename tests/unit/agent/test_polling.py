@@ -70,7 +70,7 @@ async def test_hardened_one_leaves_an_ended_run_alone() -> None:
     async with polling.watching(generation):
         await generation.next()
     await polling.close()
-    assert generation.ended == 0
+    assert (generation.ended, generation.heard_out, generation.written_off) == (0, [], 0)
 
 
 async def test_hardened_one_keeps_trying_and_the_next_turn_waits() -> None:
@@ -202,3 +202,53 @@ async def test_hardened_one_writes_down_what_it_cannot_explain() -> None:
         pass
     await polling.close()
     assert log.events == ["bug:run_not_ended"]
+
+
+async def test_hardened_one_listens_for_what_nobody_waits_for_and_lets_the_talk_go_on() -> None:
+    polling = HardenedPolling(HeldClock(), KeptLog())
+    generation = ScriptedGeneration([asks("a")])
+    generation.unheard = True
+    generation.failures_of_end = [Unavailable("openai", "down", never_arrived=False) for _ in range(2)]
+    async with polling.watching(generation):
+        pass
+    async with polling.watching(ScriptedGeneration([Replied("")])):
+        assert not generation.is_open()
+    await polling.close()
+    assert generation.heard_out == [True]
+
+
+async def test_hardened_one_listens_for_one_that_was_never_said_to_have_begun() -> None:
+    polling = HardenedPolling(HeldClock(), KeptLog())
+    generation = ScriptedGeneration([Replied("")])
+    generation.unheard = True
+    async with polling.watching(generation):
+        await generation.next()
+    await polling.close()
+    assert (generation.ended, generation.heard_out) == (0, [True])
+
+
+async def test_hardened_one_listens_for_so_many_and_has_no_room_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reference_agent.parts.polling._LISTENING", 2)
+    polling = HardenedPolling(HeldClock(), KeptLog())
+    generations = [ScriptedGeneration([Replied("")]) for _ in range(3)]
+    for generation in generations:
+        generation.unheard = True
+        async with polling.watching(generation):
+            await generation.next()
+    await polling.close()
+    assert [generation.heard_out for generation in generations] == [[True], [True], [False]]
+
+
+async def test_hardened_one_writes_off_what_it_cannot_end_before_the_process_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("reference_agent.parts.polling._CLOSE_S", 0.01)
+    polling = HardenedPolling(HeldClock(), KeptLog())
+    generation = ScriptedGeneration([asks("a")])
+    never_ends = asyncio.Event()
+    generation.end = never_ends.wait  # type: ignore[method-assign, assignment]
+    async with polling.watching(generation):
+        pass
+    await polling.close()
+    assert polling.leaving.is_set()
+    assert generation.written_off == 1
