@@ -152,6 +152,9 @@ class Answer(pydantic.BaseModel):
     details: list[Detail]
 
 
+_TOOL = {"type": "function", "name": "get_time", "parameters": {"type": "object", "properties": {}}, "strict": False}
+
+
 async def walk_responses(call: Walk) -> None:
     first = await call("responses.create", model="gpt-4o", input="my colour is blue")
     assert first.output_text
@@ -162,7 +165,9 @@ async def walk_responses(call: Walk) -> None:
     assert (await call("responses.retrieve", first.id)).output_text == first.output_text
     items = await call("responses.input_items.list", second.id)
     assert [item.type for item in items.data] == ["message", "message", "message"]
-    assert (await call("responses.input_tokens.count", model="gpt-4o", input="hello")).input_tokens > 0
+    given: Any = {"model": "gpt-4o", "input": "hello", "instructions": "Be a cat.", "tools": [_TOOL]}
+    counted = await call("responses.input_tokens.count", **given)
+    assert counted.input_tokens == (await call("responses.create", **given)).usage.input_tokens, "what it is charged"
     packed = await call("responses.compact", model="gpt-4o", input="remember the bird")
     assert packed.object == "response.compaction"
     parsed = await call("responses.parse", model="gpt-4o", input="hi", text_format=Answer)

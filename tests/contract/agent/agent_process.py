@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ class Agent:
     """
 
     def __init__(self, home: Path, stand: Any, **environ: str) -> None:
+        self.home = home
         self.stand = stand
         self.port = free_port()
         self.log = home / "agent.log"
@@ -57,6 +60,14 @@ class Agent:
 
     def chat(self, user: str, message: str) -> httpx.Response:
         return self.client.post("/chat-agent", json={"user_id": user, "message": message})
+
+    @contextmanager
+    def asking(self, user: str, message: str, path: str = "/chat-agent") -> Iterator[None]:
+        """Return the context in which somebody waits for an answer; they hang up when it is left."""
+        with closing(HTTPConnection("127.0.0.1", self.port)) as line:
+            body = json.dumps({"user_id": user, "message": message})
+            line.request("POST", path, body, {"Content-Type": "application/json"})
+            yield
 
     def reading(self, user: str, message: str) -> Any:
         """Return the context of a stream that is read along."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from agent_stage import HeldClock, KeptLog, settings
 
 from reference_agent.conversation import Usage
 from reference_agent.errors import Refused, Unavailable
+from reference_agent.loop_lag import LoopLag
+from reference_agent.parts.breaker import DocumentedBreaker
 from reference_agent.parts.cost import DocumentedCost, HardenedCost
-from reference_agent.parts.metrics import DocumentedMetrics
+from reference_agent.parts.metrics import DocumentedMetrics, HardenedMetrics
 from reference_agent.parts.sessions import bounds
 from reference_agent.session_store import SqliteSessionStore
 
@@ -52,6 +55,22 @@ async def test_a_model_costs_what_its_price_says_also_as_a_snapshot_and_others_t
         await cost.thought(model, Usage(model, 900, 100))
     spent = [(await store.spent(0, user))[0] for user in ("gpt-4o", "gpt-4o-2024-08-06", "gpt-4o-mini", "o9")]
     assert spent == pytest.approx([0.013, 0.013, 0.001, 0.03])
+    await store.close()
+
+
+async def test_an_estimate_is_spent_like_anything_else_and_a_figure_of_its_own() -> None:
+    clock, store = HeldClock(), SqliteSessionStore(None, bounds(settings()))
+    metrics = HardenedMetrics(clock, DocumentedBreaker(), LoopLag())
+    cost = HardenedCost(settings(prices="gpt-4o=0.03"), clock, store, KeptLog(), metrics)
+    await cost.thought("u", _TURN)
+    assert 'agent_spend_estimated_usd_total{of="gpt-4o"} 0' in metrics.text().splitlines()
+    await cost.thought("u", replace(_TURN, is_estimate=True))
+    assert await store.spent(0, "u") == pytest.approx((0.06, 0.06, 0))
+    figures = dict(line.rsplit(" ", 1) for line in metrics.text().splitlines() if not line.startswith("#"))
+    assert float(figures['agent_spend_usd_total{of="gpt-4o"}']) == pytest.approx(0.06)
+    assert float(figures['agent_spend_estimated_usd_total{of="gpt-4o"}']) == pytest.approx(0.03)
+    kinds = await store._file.do(lambda db: db.execute("SELECT model, usd FROM spend ORDER BY model").fetchall())
+    assert kinds == [("gpt-4o", pytest.approx(0.03)), ("gpt-4o (estimated)", pytest.approx(0.03))]
     await store.close()
 
 

@@ -168,6 +168,87 @@ async def test_responses_one_that_nobody_waits_for_is_cancelled_and_booked() -> 
     assert books.entries == [Usage("gpt-4o", 90, 10)]
 
 
+@pytest.mark.parametrize("status", ["cancelled", "failed"])
+@pytest.mark.parametrize("is_kept", [False, True])
+async def test_responses_what_one_took_that_does_not_say_so_is_counted_and_the_rest_estimated(
+    status: str, is_kept: bool
+) -> None:
+    """Whether the conversation has what was said before it was answered differs; it is counted once."""
+    upstream, books = _upstream_of_responses(), Books()
+    without = _response(status) | {"usage": None, "error": {"code": "server_error", "message": "sorry"}}
+    upstream.on("POST /responses/resp_1/cancel", without)
+    upstream.on("GET /conversations/conv_1/items", _items(_SAID) if is_kept else _items())
+    upstream.on("POST /responses/input_tokens", {"object": "response.input_tokens", "input_tokens": 123})
+    engine = _responses(upstream)
+    answered = engine.generation("conv_1", HeldClock().deadline(), books)
+    await answered.begin("hello")
+    await answered.next()
+    upstream.on("GET /responses/resp_1", httpx2.ReadError("reset"))
+    generation = engine.generation("conv_1", HeldClock().deadline(0.5), books)
+    await generation.begin("hi")
+    with pytest.raises(Unavailable):
+        await generation.next()
+    await generation.end()
+    assert books.entries[1:] == [Usage("gpt-4o", 123, 0), Usage("gpt-4o", 0, 10, is_estimate=True)]
+    counted = upstream.body_of("POST /responses/input_tokens")
+    assert counted["conversation"] == "conv_1"
+    assert counted.keys() >= {"model", "instructions", "tools"}
+    assert counted.get("input") == (None if is_kept else [{"type": "message", "role": "user", "content": "hi"}])
+    assert upstream.calls[-1] == "DELETE /responses/resp_1"
+
+
+async def test_responses_what_nobody_can_count_is_estimated() -> None:
+    upstream, books = _upstream_of_responses(), Books()
+    upstream.on("POST /responses/resp_1/cancel", _response("cancelled") | {"usage": None})
+    engine = _responses(upstream)
+    for text in ("hi", "hi"):
+        generation = engine.generation("conv_1", HeldClock().deadline(0.5), books)
+        await generation.begin(text)
+        if not books.entries:
+            await generation.next()
+    upstream.on("GET /responses/resp_1", httpx2.ReadError("reset"))
+    with pytest.raises(Unavailable):
+        await generation.next()
+    await generation.end()
+    assert books.entries == [Usage("gpt-4o", 90, 10), Usage("gpt-4o", 90, 10, is_estimate=True)]
+
+
+@pytest.mark.parametrize(
+    ("in_the_conversation", "completion_tokens", "is_counted"),
+    [
+        ([], None, False),
+        (["said"], 0, True),
+        (["answered", "said"], 4, False),
+        (["asked", "said"], 3, False),
+        (["said again", "answered", "said"], 4, False),
+    ],
+    ids=str,
+)
+async def test_responses_one_whose_answer_is_lost_is_booked_where_its_conversation_shows_that_it_was_made(
+    in_the_conversation: list[str], completion_tokens: int | None, is_counted: bool
+) -> None:
+    upstream, books = _upstream_of_responses(), Books()
+    upstream.on("POST /responses", httpx2.ReadError("reset"))
+    there = {"said": _SAID, "answered": _text("はいにゃん"), "asked": _CALL, "said again": _SAID | {"content": []}}
+    upstream.on("GET /conversations/conv_1/items", _items(*(there[one] for one in in_the_conversation)))
+    upstream.on("POST /responses/input_tokens", {"object": "response.input_tokens", "input_tokens": 7})
+    generation = _responses(upstream).generation("conv_1", HeldClock().deadline(), books)
+    await generation.begin("hi")
+    with pytest.raises(Unavailable):
+        await generation.next()
+    assert not generation.is_open(), "the talk may go on"
+    assert generation.is_unheard()
+    await generation.hear_out(patiently=True)
+    assert not generation.is_unheard()
+    if completion_tokens is None:
+        assert books.entries == []
+    else:
+        (booked,) = books.entries
+        assert (booked.completion_tokens, booked.is_estimate) == (completion_tokens, True)
+        assert (booked.prompt_tokens == 7) == is_counted, "else what was said, and what goes along with it"
+        assert booked.prompt_tokens >= 7
+
+
 @pytest.mark.parametrize("asks_after_all", [False, True])
 async def test_responses_what_was_asked_for_is_answered_before_it_is_left(asks_after_all: bool) -> None:
     """A call without an output would spoil the conversation's next turn."""

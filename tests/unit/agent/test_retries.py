@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+import aiohttp
 import httpx2
 import openai
 import pytest
@@ -98,6 +99,14 @@ async def test_a_create_is_repeated_only_when_it_never_arrived() -> None:
     with pytest.raises(Unavailable) as unavailable:
         await _hardened(HeldClock()).call("openai", lost, HeldClock().deadline(), repeatable=False)
     assert (lost.made, unavailable.value.never_arrived) == (1, False)
+    for below in (aiohttp.ServerDisconnectedError(), aiohttp.ClientOSError()):
+        # What the client's transport makes of a connection of aiohttp's that breaks while an answer is waited for.
+        broken = httpx2.ConnectTimeout("")
+        broken.__cause__ = below
+        lost = Attempts(_connection(broken))
+        with pytest.raises(Unavailable) as unavailable:
+            await _hardened(HeldClock()).call("openai", lost, HeldClock().deadline(), repeatable=False)
+        assert (lost.made, unavailable.value.never_arrived) == (1, False)
     refused = Attempts(_connection(httpx2.ConnectError("")))
     assert await _hardened(HeldClock()).call("openai", refused, HeldClock().deadline(), repeatable=False) == "good"
 
