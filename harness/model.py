@@ -278,6 +278,10 @@ class Call(Record, frozen=True, kw_only=True, tag="call"):
     status: int | None
     """None when no status was sent (hang, reset, refused)."""
     mark: str | None = None
+    turn: str | None = None
+    """Names the turn of a user that it belongs to: by the mark in what the user said, else by conversation and number;
+    else, where a request brings its history along, by the first tool call in it since the user's latest message. None
+    where the call tells nothing of that."""
     conversation: str | None = None
     generation: str | None = None
     tool: str | None = None
@@ -290,7 +294,7 @@ class Call(Record, frozen=True, kw_only=True, tag="call"):
     request_bytes: int = 0
     response_bytes: int = 0
     body_hash: str = ""
-    """Hash of the request body: two equal ones within a turn are a retry."""
+    """Hash of the request body: two equal ones within a turn are one call that was tried again."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0.0
@@ -330,6 +334,8 @@ class Generation(Record, frozen=True, kw_only=True, tag="generation"):
     conversation: str | None = None
     state: GenerationState
     mark: str | None = None
+    turn: str | None = None
+    """As a call's; what begins with tools is named by its own first tool call."""
     model: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     """What it asked for, in the state requires_action; of a response or a chat completion, in the state completed."""

@@ -94,7 +94,8 @@ def hazard_never_fired(evidence: Evidence, *, fault: str, bait: str, at_least_ba
 def tool_calls_per_turn(evidence: Evidence, *, at_most: Amount, minimum: Minimum = 1) -> Finding:
     """Judge the most tools that a single turn asked for.
 
-    A turn is what one message set off: all generations with its mark, or one generation where there is no mark.
+    A turn is what one message set off: all generations that the ledger says are of one turn, else those with its mark,
+    or one generation where there is no mark.
 
     Args:
         at_most: tool calls.
@@ -106,7 +107,7 @@ def tool_calls_per_turn(evidence: Evidence, *, at_most: Amount, minimum: Minimum
     states: dict[str, list[Generation]] = defaultdict(list)
     last: dict[str, Generation] = {}
     for state in evidence.generations:
-        turn = state.mark or state.id
+        turn = state.turn or state.mark or state.id  # ledgers of earlier versions name no turns
         members[turn].add(state.id)
         last[state.id] = state
         if state.tool_calls:
@@ -228,9 +229,8 @@ def retries_bounded(
 ) -> Finding:
     """Judge how many repeats of failed calls there are for each request: the retry budget that the target keeps to.
 
-    A call failed when it got no answer, a 5xx, a 408, 425 or 429. Those with the same mark (else conversation), path
-    and body are one call that was repeated; what has neither mark nor conversation cannot be told apart, and is left
-    out.
+    A call failed when it got no answer, a 5xx, a 408, 425 or 429. Those of the same turn (else mark, or conversation),
+    path and body are one call that was repeated; what has none of the three cannot be told apart, and is left out.
 
     A target that soon stops to call an upstream that is down (a breaker) has few calls that fail. Few that were hardly
     repeated are no less within the budget for that: all repeats are counted, and set against all requests. Few that
@@ -251,7 +251,7 @@ def retries_bounded(
             continue
         if call.status is not None and call.status < 500 and call.status not in _INVITE_A_REPEAT:
             continue
-        whose = call.mark or call.conversation
+        whose = call.turn or call.mark or call.conversation  # ledgers of earlier versions name no turns
         if whose is None:
             left_out += 1
         else:

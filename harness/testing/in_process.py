@@ -427,12 +427,12 @@ class LedgerView:
             return ledger.open_generations()
 
     def tool_calls_by_turn(self) -> dict[str, int]:
-        """Return how many tools the model asked for, by mark, else conversation, else generation."""
+        """Return how many tools the model asked for in each turn of a user, by the turn's name: its mark, if any."""
         with self._settled() as ledger:
             return ledger.tool_calls_by_turn()
 
     def retries(self, *, mark: str | None = None, conversation: str | None = None) -> list[Retried]:
-        """Return what was asked more than once with the same body, within a turn or, without arguments, at all."""
+        """Return what was asked more than once with the same body within a turn, of all or of those chosen."""
         with self._settled() as ledger:
             return ledger.retries(mark=mark, conversation=conversation)
 

@@ -170,7 +170,7 @@ class Control(ControlApi):
 
     @routed("GET /_control/turns")
     def turns(self, call: ControlCall) -> Reply:
-        """Return how many tools were asked for in each turn, by mark, else by conversation."""
+        """Return how many tools were asked for in each turn of a user, by its name: its mark, where it has one."""
         self._server.epoch.advance(time.monotonic_ns())
         return json_reply(self._server.epoch.ledger.tool_calls_by_turn())
 
@@ -181,7 +181,7 @@ class Control(ControlApi):
 
     @routed("GET /_control/retries")
     def retries(self, call: ControlCall) -> Reply:
-        """List calls that were made more than once with the same body, within a `mark` or a `conversation`."""
+        """List calls that were made more than once with the same body within a turn; `mark`, `conversation` choose."""
         mark, conversation = call.query.get("mark"), call.query.get("conversation")
         if mark is None and conversation is None:
             return refusal(400, "Say which turn: `mark` or `conversation`.")

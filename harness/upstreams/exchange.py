@@ -14,6 +14,8 @@ from harness.model import Call
 from harness.upstreams.wire import Reply, Request
 
 MARK = re.compile(r"#h[0-9a-z]{8,12}")
+MARK_FORM = "#h and 8 to 12 digits or lower-case letters, e.g. #h1a2b3c4d"
+"""What `MARK` finds, in words."""
 TEXT_KEPT = 500
 """Characters of a text that the ledger keeps."""
 _decode_any = msgspec.json.Decoder().decode
@@ -39,6 +41,19 @@ def mark_in(text: str) -> str | None:
     """Return the mark that a text carries, None where it carries none."""
     found = MARK.search(text) if "#h" in text else None
     return found.group() if found else None
+
+
+def mark_named(text: str) -> str:
+    """Return the mark that somebody asks for; its # begins the fragment of an address, and is easily lost on the way.
+
+    Raises:
+        ValueError: there are no such marks, so that nothing would ever be found.
+    """
+    mark = text if text.startswith("#") else f"#{text}"
+    if MARK.fullmatch(mark) is None:
+        msg = f"`mark` is {text!r}, expected {MARK_FORM} (the # may be left out)."
+        raise ValueError(msg)
+    return mark
 
 
 def without_marks(text: str) -> str:
@@ -77,6 +92,8 @@ class Exchange(msgspec.Struct, eq=False):
     wall_s: float = 0.0
     """Seconds since 1970 at its beginning."""
     mark: str | None = None
+    turn: str | None = None
+    """Of a user: see `harness.model.Call`."""
     conversation: str | None = None
     generation: str | None = None
     tool: str | None = None
@@ -152,7 +169,7 @@ class Exchange(msgspec.Struct, eq=False):
         self.text = text
         self.characters = len(text)
         self.said = self.said or text
-        self.mark = self.mark or mark_in(text)
+        self.mark = self.turn = self.mark or mark_in(text)
 
     def speaks_for(self, seconds: float) -> float:
         """Return how long the speech lasts that is answered, given how long its text takes."""
@@ -189,6 +206,7 @@ class Exchange(msgspec.Struct, eq=False):
             end_ns,
             status,
             self.mark,
+            self.turn,
             self.conversation,
             self.generation,
             self.tool,

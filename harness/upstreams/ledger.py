@@ -11,7 +11,7 @@ import msgspec
 
 from harness.evidence import FAULTS, LEDGER, EvidenceError, JsonLinesWriter
 from harness.model import OPEN_STATES, Call, FaultEvent, Generation, GenerationState, LedgerEntry, ToolCall
-from harness.upstreams.exchange import Exchange
+from harness.upstreams.exchange import Exchange, mark_named
 
 _DECODER: msgspec.json.Decoder[LedgerEntry] = msgspec.json.Decoder(LedgerEntry)
 
@@ -31,8 +31,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retried(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that was made more than once with the same body."""
+    """A call that was made more than once with the same body, within one turn of a user."""
 
+    turn: str | None
+    """None where nothing told of one."""
     upstream: str
     route: str
     seqs: tuple[int, ...]
@@ -102,6 +104,7 @@ class Ledger:
         conversation: str | None,
         mark: str | None,
         model: str | None,
+        turn: str | None = None,
         tool_calls: tuple[ToolCall, ...] = (),
     ) -> None:
         """Record that a generation entered a state."""
@@ -112,6 +115,7 @@ class Ledger:
             conversation=conversation,
             state=state,
             mark=mark,
+            turn=turn,
             model=model,
             tool_calls=tool_calls,
         )
@@ -120,7 +124,7 @@ class Ledger:
         else:
             self._open_generations.pop(id_, None)
         if tool_calls:
-            turn = mark or conversation or id_
+            turn = turn or id_
             self._tool_calls[turn] = self._tool_calls.get(turn, 0) + len(tool_calls)
         self._append(entry)
 
@@ -147,18 +151,23 @@ class Ledger:
     def lines(
         self, *, after: int = 0, limit: int | None = None, mark: str | None = None, conversation: str | None = None
     ) -> Iterator[bytes]:
-        """Yield entries as JSON, in the order of their numbers.
+        """Return entries as JSON, in the order of their numbers.
 
         Args:
             after: only those with a greater sequence number.
             limit: at most so many.
             mark: only those of this mark, with its # or without.
             conversation: only those of this conversation.
+
+        Raises:
+            ValueError: no mark looks like that.
         """
+        return self._chosen(after, limit, None if mark is None else mark_named(mark), conversation)
+
+    def _chosen(self, after: int, limit: int | None, mark: str | None, conversation: str | None) -> Iterator[bytes]:
         positions: Iterator[int]
         if mark is not None:
-            # Its # begins the fragment of an address, and is easily lost on the way.
-            positions = iter(_found(self._by_mark, mark if mark.startswith("#") else f"#{mark}"))
+            positions = iter(_found(self._by_mark, mark))
         elif conversation is not None:
             positions = iter(_found(self._by_conversation, conversation))
         else:
@@ -209,7 +218,7 @@ class Ledger:
         return list(self._open_generations.values())
 
     def tool_calls_by_turn(self) -> dict[str, int]:
-        """Return how many tools were asked for, by mark, else conversation, else generation."""
+        """Return how many tools were asked for in each turn of a user, by the turn's name (see `Call.turn`)."""
         return dict(self._tool_calls)
 
     def spend(self) -> dict[str, dict[str, float]]:
@@ -217,14 +226,18 @@ class Ledger:
         return {"by_caller": dict(self._spend_by_caller), "by_model": dict(self._spend_by_model)}
 
     def retries(self, *, mark: str | None = None, conversation: str | None = None) -> list[Retried]:
-        """Return what was asked more than once within a turn: same upstream, route and body, the body not empty."""
-        found: dict[tuple[str, str, str], list[int]] = {}
+        """Return what was asked more than once within a turn: same upstream, route and body, the body not empty.
+
+        What is said again in a later turn is no retry, though the body may be the same. Calls that nothing is known of
+        but their bodies count as of one turn.
+        """
+        found: dict[tuple[str | None, str, str, str], list[int]] = {}
         for entry in self.entries(mark=mark, conversation=conversation):
             if isinstance(entry, Call) and entry.body_hash:
-                found.setdefault((entry.upstream, entry.route, entry.body_hash), []).append(entry.seq)
+                found.setdefault((entry.turn, entry.upstream, entry.route, entry.body_hash), []).append(entry.seq)
         return [
-            Retried(upstream=upstream, route=route, seqs=tuple(seqs))
-            for (upstream, route, _), seqs in found.items()
+            Retried(turn=turn, upstream=upstream, route=route, seqs=tuple(seqs))
+            for (turn, upstream, route, _), seqs in found.items()
             if len(seqs) > 1
         ]
 

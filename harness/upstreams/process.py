@@ -18,6 +18,7 @@ from harness.evidence import EvidenceError
 from harness.faults import FaultError, TimedFault, parse_timed_json
 from harness.upstreams.described import DescriptionError, read_description
 from harness.upstreams.epoch import EpochSettings, Extras
+from harness.upstreams.exchange import MARK_FORM
 from harness.upstreams.latency import PROFILES
 from harness.upstreams.prices import Prices, PricesError, read_prices
 from harness.upstreams.script import ScriptError, read_script
@@ -213,7 +214,11 @@ def main(**options: Any) -> None:
     _serve(ready, **options)
 
 
-@click.command("upstreams")
+@click.command(
+    "upstreams",
+    epilog=f"A mark in what a user says joins all calls that are made for it: {MARK_FORM}. The ledger is asked for it"
+    " with GET /_control/ledger?mark=h1a2b3c4d, at the control port.",
+)
 @click.option(
     "--port", default=8100, show_default=True, type=_PORT, help="Control port; the others follow. 0: free ones."
 )

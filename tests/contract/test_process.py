@@ -83,6 +83,9 @@ def test_what_is_not_there(stand: Any) -> None:
     assert stand.ask("GET", "/nothing")[0] == 404
     for query in ("/ledger?after=x", "/ledger?after=%C2%B2", "/ledger?mark=", "/ledger?mrak=x", "/turns?mark=x"):
         assert stand.ask("GET", query)[0] == 400, query
+    for query in ("/ledger?mark=m17", "/retries?mark=m17"):
+        status, answer = stand.ask("GET", query)
+        assert (status, "'m17', expected #h and 8 to 12 digits" in json.loads(answer)["error"]) == (400, True)
 
 
 def test_calls_are_on_disk_when_they_are_over_even_if_the_process_is_killed(start_stand: Any) -> None:

@@ -101,6 +101,7 @@ class Completion(msgspec.Struct, eq=False):
     turns: list[Turn]
     messages: list[dict[str, Any]]
     metadata: dict[str, str]
+    user_turn: str | None = None
     is_told: bool = False
     """Its last words were sent: who leaves now has it."""
 
@@ -182,7 +183,8 @@ class Chat:
                     new.append(text)
                 else:
                     exchange.said, new = text, [text]
-                    exchange.mark = mark_in(text) or exchange.mark
+                    exchange.turn = mark = mark_in(text)
+                    exchange.mark = mark or exchange.mark
         exchange.text = text = "\n".join(new)
         exchange.characters = len(text)
         user = body.get("safety_identifier") or body.get("user")
@@ -197,6 +199,7 @@ class Chat:
         if not messages:
             raise missing("messages")
         heard = _heard(messages)
+        exchange.turn = exchange.turn or heard.first_call
         check_fields(body, _FIELDS)
         most = body.get("max_completion_tokens") or body.get("max_tokens")
         stream, store = body.get("stream") is True, body.get("store") is True
@@ -235,6 +238,7 @@ class Chat:
             turns=turns,
             messages=messages,
             metadata=body.get("metadata") or {},
+            user_turn=exchange.turn or (turns[0].calls[0].id if turns[0].calls else None),
         )
         if len(turns) > 1:
             tokens = exchange.completion_tokens = completion.completion_tokens
@@ -355,6 +359,7 @@ class _Making(msgspec.Struct, eq=False):
             at_ns,
             conversation=None,
             mark=self.exchange.mark,
+            turn=completion.user_turn,
             model=completion.model,
             tool_calls=calls,
         )
@@ -411,6 +416,8 @@ class _Heard(msgspec.Struct, frozen=True):
     """Of the tools that were called since the user's latest message."""
     turns: int
     """How often the model has answered."""
+    first_call: str | None
+    """Id of the first tool call since the user's latest message."""
 
 
 def _heard(messages: list[Any]) -> _Heard:
@@ -425,6 +432,7 @@ def _heard(messages: list[Any]) -> _Heard:
     calls: dict[str, tuple[str, str]] = {}
     unanswered: dict[str, None] = {}
     turns = 0
+    first_call: str | None = None
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             raise wrong_type(f"messages[{index}]", "an object", message)
@@ -458,12 +466,14 @@ def _heard(messages: list[Any]) -> _Heard:
             said.append(Said(role, text))
             if role == "user":
                 results.clear()
+                first_call = None
             else:
                 turns += 1
         if has_calls:
             for id_, name, arguments in _called(message["tool_calls"], f"messages[{index}].tool_calls"):
                 calls[id_] = (name, arguments)
                 unanswered[id_] = None
+                first_call = first_call or id_
     if unanswered:
         raise ApiError(
             400,
@@ -471,7 +481,7 @@ def _heard(messages: list[Any]) -> _Heard:
             f" 'tool_call_id'. The following tool_call_ids did not have response messages: {', '.join(unanswered)}",
             param="messages",
         )
-    return _Heard("\n".join(instructions), tuple(said), tuple(results), turns)
+    return _Heard("\n".join(instructions), tuple(said), tuple(results), turns, first_call)
 
 
 def _tool_choice(body: dict[str, Any], heard: _Heard, functions: tuple[dict[str, Any], ...]) -> str:

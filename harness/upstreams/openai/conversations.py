@@ -11,6 +11,7 @@ from harness.upstreams.openai.body import body_of, list_field, metadata_of
 from harness.upstreams.openai.errors import ApiError, missing
 from harness.upstreams.openai.items import Item, read_items, text_of
 from harness.upstreams.openai.pages import page
+from harness.upstreams.openai.user_turns import Talk
 from harness.upstreams.routing import routed
 from harness.upstreams.wire import Reply
 
@@ -20,17 +21,14 @@ if TYPE_CHECKING:
 _ITEMS_AT_ONCE = 20
 
 
-class Conversation(msgspec.Struct, eq=False):
+class Conversation(Talk, eq=False):
     """One conversation."""
 
-    id: str
     created_s: int
     metadata: dict[str, str]
-    items: list[Item] = []
+    items: list[Item] = msgspec.field(default_factory=list)
     locked_by: str | None = None
     """Id of the response that is being made in it."""
-    mark: str | None = None
-    said: str = ""
 
     def document(self) -> dict[str, Any]:
         """Return it as the API writes it."""
@@ -45,9 +43,11 @@ class Conversation(msgspec.Struct, eq=False):
         """Append items."""
         self.items += items
         for item in items:
-            if item.type == "message" and item.document["role"] == "user":
-                self.said = text_of(item)
-                self.mark = mark_in(self.said) or self.mark
+            role = item.document["role"] if item.type == "message" else None
+            if role == "user":
+                self.hear(text_of(item))
+            elif role == "assistant":
+                self.was_answered()
 
 
 def item_page(items: list[Item], exchange: Exchange) -> dict[str, Any]:
@@ -86,6 +86,9 @@ class Conversations:
             exchange.text = "\n".join(said)
             exchange.characters = len(exchange.text)
             exchange.mark = mark_in(said[-1]) or exchange.mark
+            conversation = self.known.get(exchange.conversation or "")
+            if conversation is not None:
+                exchange.turn = conversation.turn_of(said[-1])
 
     @routed("POST /v1/conversations")
     def create(self, exchange: Exchange) -> Reply:
@@ -97,7 +100,7 @@ class Conversations:
         conversation.add(self._items(body))
         self.known[conversation.id] = conversation
         self._api.epoch.ledger.conversation_began(conversation.id)
-        exchange.conversation = conversation.id
+        exchange.conversation, exchange.turn = conversation.id, conversation.turn
         return self._api.ok(exchange, conversation.document(), "write")
 
     def _items(self, body: dict[str, Any]) -> list[Item]:
@@ -144,7 +147,7 @@ class Conversations:
             raise missing("items")
         items = self._items(body)
         conversation.add(items)
-        exchange.mark = conversation.mark
+        exchange.mark, exchange.turn = conversation.mark, conversation.turn
         document = {
             "object": "list",
             "data": [item.document for item in items],

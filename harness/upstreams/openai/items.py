@@ -165,6 +165,8 @@ class History(msgspec.Struct, frozen=True):
     """Of the tools that were called since the user's latest message."""
     turns: int
     """How often the model has answered."""
+    first_call: str | None = None
+    """Id of the first tool call since the user's latest message."""
 
 
 def history_of(items: list[Item]) -> History:
@@ -179,6 +181,7 @@ def history_of(items: list[Item]) -> History:
     calls: dict[str, tuple[str, str]] = {}
     unanswered: dict[str, None] = {}
     turns = 0
+    first_call: str | None = None
     for item in items:
         document = item.document
         kind = document["type"]
@@ -191,10 +194,12 @@ def history_of(items: list[Item]) -> History:
                 turns += role == "assistant"
             if role == "user":
                 results.clear()
+                first_call = None
         elif kind == "function_call":
             calls[document["call_id"]] = (document["name"], document["arguments"])
             unanswered[document["call_id"]] = None
             turns += 1
+            first_call = first_call or document["call_id"]
         elif kind == "function_call_output":
             call_id = document["call_id"]
             if call_id not in calls:
@@ -205,4 +210,4 @@ def history_of(items: list[Item]) -> History:
             results.append(ToolResult(*calls[call_id], text_of(item)))
     if unanswered:
         raise ApiError(400, f"No tool output found for function call {next(iter(unanswered))}.", param="input")
-    return History("\n".join(instructions), tuple(messages), tuple(results), turns)
+    return History("\n".join(instructions), tuple(messages), tuple(results), turns, first_call)

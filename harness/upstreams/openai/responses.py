@@ -49,6 +49,7 @@ from harness.upstreams.openai.pages import integer_in
 from harness.upstreams.openai.shapes import Shaped
 from harness.upstreams.openai.socket_mode import KEY, ResponsesDialogue, handshake_headers
 from harness.upstreams.openai.turn import NO_TURN, TOKENS_A_MESSAGE, Turn, pieces_of, prompt_tokens_of, take_turn
+from harness.upstreams.openai.user_turns import turn_name
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
 from harness.upstreams.sse import event, stream_head
@@ -132,8 +133,11 @@ class Response(msgspec.Struct, eq=False):
     background: bool
     stored: bool
     mark: str | None
+    user_turn: str | None
     said: str
     caller: str | None
+    user_turn_number: int = 1
+    """Which one of its chain that is."""
     conversation: Conversation | None = None
     state: GenerationState = "queued"
     fate: Fate = Fate()
@@ -216,15 +220,18 @@ class Responses:
         """Note whose request for a response this is: from its conversation, what came before, and its own input."""
         body = exchange.json_object
         conversation_id = _conversation_id(body) if body.get("conversation") else None
+        conversation: Conversation | None = None
         if conversation_id is not None:
             exchange.conversation = conversation_id
             conversation = self._api.conversations.known.get(conversation_id)
             if conversation is not None:
                 exchange.mark, exchange.said = conversation.mark, conversation.said
+                exchange.turn = conversation.turn
         previous_id = body.get("previous_response_id")
         previous = self._earlier_one(exchange, previous_id) if previous_id else None
         if previous is not None:
             exchange.conversation, exchange.mark, exchange.said = previous.chain, previous.mark, previous.said
+            exchange.turn = previous.user_turn
         given = body.get("input") or []
         new, said = ([given], [given]) if isinstance(given, str) else _texts(given)
         exchange.text = "\n".join(new)
@@ -232,6 +239,12 @@ class Responses:
         for text in said:
             exchange.said = text
             exchange.mark = mark_in(text) or exchange.mark
+        if said and conversation is not None:
+            exchange.turn = conversation.turn_of(said[-1])
+        elif said:
+            exchange.turn = mark_in(said[-1])
+            if previous is not None and exchange.turn is None:
+                exchange.turn = turn_name(previous.chain, previous.user_turn_number + 1)
         user = body.get("safety_identifier") or body.get("user")
         exchange.caller = user if isinstance(user, str) else None
 
@@ -346,6 +359,7 @@ class Responses:
                 most_calls=body.get("max_tool_calls"),
                 answer_schema=_answer_schema(body) if "text" in body else None,
             )
+        exchange.turn = exchange.turn or history.first_call
         response = Response(
             id=id_,
             created_s=int(exchange.wall_s),
@@ -358,6 +372,7 @@ class Responses:
             background=background,
             stored=stored,
             mark=exchange.mark,
+            user_turn=exchange.turn or (turn.calls[0].id if turn.calls else None),
             said=exchange.said,
             caller=exchange.caller,
             conversation=conversation,
@@ -373,6 +388,12 @@ class Responses:
         if conversation is not None:
             conversation.locked_by = id_
             conversation.add(own)
+            conversation.was_asked()
+            response.user_turn = exchange.turn = conversation.turn
+        elif body.get("previous_response_id"):
+            previous = self._earlier_one(exchange, body["previous_response_id"])
+            if previous is not None:
+                response.user_turn_number = previous.user_turn_number + (exchange.turn != previous.user_turn)
         self._enter(response, "queued" if background else "in_progress", exchange.begin_ns)
         if not background:
             exchange.leaving = lambda at_ns: self._leave(response, exchange, at_ns)
@@ -444,6 +465,7 @@ class Responses:
             at_ns,
             conversation=response.chain,
             mark=response.mark,
+            turn=response.user_turn,
             model=response.body["model"],
             tool_calls=response.turn.calls if state == "completed" else (),
         )
@@ -561,6 +583,7 @@ class Responses:
             background=True,
             stored=True,
             mark=None,
+            user_turn=None,
             said="",
             caller=None,
             state="completed",

@@ -101,6 +101,7 @@ class Run(msgspec.Struct, eq=False):
     created_s: int
     expires_s: int
     mark: str | None
+    user_turn: str | None
     metadata: dict[str, str]
     tool_choice: Any
     parallel_tool_calls: bool
@@ -271,6 +272,7 @@ class Runs:
             at_ns,
             conversation=run.thread.id,
             mark=run.mark,
+            turn=run.user_turn,
             model=run.model,
             tool_calls=run.calls if state == "requires_action" else (),
         )
@@ -394,6 +396,7 @@ class Runs:
             created_s=created_s,
             expires_s=created_s + _EXPIRES_AFTER_S,
             mark=thread.mark,
+            user_turn=thread.turn,
             metadata=body.get("metadata") or {},
             tool_choice=body.get("tool_choice") or "auto",
             parallel_tool_calls=body.get("parallel_tool_calls") is not False,
@@ -413,14 +416,15 @@ class Runs:
         thread = run.thread
         for message in messages:
             thread.add(message)
-        run.mark = thread.mark
+        run.mark = exchange.mark = thread.mark
+        run.user_turn = exchange.turn = thread.turn
         exchange.generation = run.id
-        exchange.mark = thread.mark
         exchange.said = thread.said
         run.fate = self._api.epoch.faults.fate(exchange)
         self._begin_turn(run, exchange)
         thread.runs.append(run)
         thread.active = run
+        thread.was_asked()
         self._schedule(exchange.begin_ns + _EXPIRES_AFTER_S * 1_000_000_000, run, "expired", in_any_state=True)
         self._enter(run, "queued", exchange.begin_ns)
 
@@ -477,6 +481,7 @@ class Runs:
             created_s=now_s,
             expires_s=now_s,
             mark=thread.mark,
+            user_turn=None,
             metadata={},
             tool_choice="auto",
             parallel_tool_calls=True,

@@ -13,6 +13,7 @@ from harness.upstreams.openai.errors import ApiError, missing, not_found, wrong_
 from harness.upstreams.openai.pages import page
 from harness.upstreams.openai.shapes import Shaped, check_shape
 from harness.upstreams.openai.turn import TOKENS_A_MESSAGE
+from harness.upstreams.openai.user_turns import Talk
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
 from harness.upstreams.wire import Reply
@@ -62,20 +63,16 @@ class Message(msgspec.Struct, eq=False):
         }
 
 
-class Thread(msgspec.Struct, eq=False):
+class Thread(Talk, eq=False):
     """One thread."""
 
-    id: str
     created_s: int
     metadata: dict[str, str] | None = None
     tool_resources: dict[str, Any] | None = None
-    messages: list[Message] = []
-    runs: list[Run] = []
+    messages: list[Message] = msgspec.field(default_factory=list)
+    runs: list[Run] = msgspec.field(default_factory=list)
     active: Run | None = None
     """The run that is under way: there is at most one."""
-    mark: str | None = None
-    said: str = ""
-    """The latest message of the user."""
     caller: str | None = None
     """Who the agent says its user is, in the thread's metadata."""
     turns: int = 0
@@ -98,8 +95,9 @@ class Thread(msgspec.Struct, eq=False):
         self.messages.append(message)
         self.tokens += tokens_in(message.text) + TOKENS_A_MESSAGE
         if message.role == "user":
-            self.said = message.text
-            self.mark = mark_in(message.text) or self.mark
+            self.hear(message.text)
+        else:
+            self.was_answered()
 
 
 def text_block(text: str) -> dict[str, Any]:
@@ -135,6 +133,9 @@ class Threads:
             if body.get("role") != "assistant":
                 exchange.said = text
                 exchange.mark = mark_in(text) or exchange.mark
+                thread = self.known.get(exchange.params["thread_id"])
+                if thread is not None:
+                    exchange.turn = thread.turn_of(text)
         elif exchange.route.endswith("/submit_tool_outputs"):
             outputs = body.get("tool_outputs")
             texts = (
@@ -175,6 +176,7 @@ class Threads:
         """Take note of a new thread, which lives from now on."""
         exchange.caller = thread.caller
         exchange.conversation = thread.id
+        exchange.turn = thread.turn
         self.known[thread.id] = thread
         self._api.epoch.ledger.conversation_began(thread.id)
 
@@ -259,7 +261,7 @@ class Threads:
             raise ApiError(400, f"Can't add messages to {thread.id} while a run {thread.active.id} is active.")
         message = self._message(exchange, thread, body_of(exchange))
         thread.add(message)
-        exchange.mark = thread.mark
+        exchange.mark, exchange.turn = thread.mark, thread.turn
         return self._api.ok(exchange, message.document(), "write")
 
     @routed("GET /v1/threads/{thread_id}/messages")

@@ -101,7 +101,7 @@ class OpenAI:
             exchange.conversation = thread_id
             thread = self.threads.known.get(thread_id)
             if thread is not None:
-                exchange.mark = thread.mark
+                exchange.mark, exchange.turn = thread.mark, thread.turn
                 exchange.said = thread.said
                 exchange.caller = thread.caller
             exchange.generation = exchange.params.get("run_id")
@@ -114,6 +114,7 @@ class OpenAI:
             conversation = self.conversations.known.get(conversation_id)
             if conversation is not None:
                 exchange.mark, exchange.said = conversation.mark, conversation.said
+                exchange.turn = conversation.turn
             if exchange.request.method == "POST":
                 self.conversations.identify(exchange)
             return
@@ -123,6 +124,7 @@ class OpenAI:
             response = self.responses.known.get(response_id)
             if response is not None:
                 exchange.conversation, exchange.mark = response.chain, response.mark
+                exchange.turn = response.user_turn
                 exchange.said, exchange.caller = response.said, response.caller
 
     def error(self, status: int, message: str | None) -> Reply:

@@ -154,6 +154,19 @@ def test_generations_of_one_mark_are_one_turn(given):
     assert finding.observed.startswith("10 tool calls in one turn")
 
 
+def test_generations_of_one_turn_are_one_whatever_their_marks(given):
+    tools = [given.tool(id_=f"call_{index}") for index in range(10)]
+    ledger = [given.generation(f"chat_{index}", turn="call_0", tool_calls=(tool,)) for index, tool in enumerate(tools)]
+    finding = tool_calls_per_turn(given.evidence(ledger=ledger), at_most=8)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.observed.startswith("10 tool calls in one turn")
+    apart = [
+        given.generation(f"run_{index}", mark="#h1", turn=f"thread/{index}", tool_calls=(tool,))
+        for index, tool in enumerate(tools)
+    ]
+    assert tool_calls_per_turn(given.evidence(ledger=apart), at_most=8).verdict is Verdict.PASS
+
+
 def test_one_tool_call_that_is_recorded_twice_counts_once(given):
     tool = given.tool()
     ledger = [given.generation(state="requires_action", at_s=6 + step, tool_calls=(tool,)) for step in range(3)]
@@ -293,6 +306,11 @@ def test_a_target_that_leaves_an_upstream_alone_is_within_its_budget(given):
     assert judged(given, []).verdict is Verdict.INCONCLUSIVE, "nothing shows that there was an outage"
     few = given.evidence(samples=given.many(9), ledger=in_vain(given, 3, 1))
     assert retries_bounded(few, upstream="openai", at_most_per_request=0.2).verdict is Verdict.INCONCLUSIVE
+
+
+def test_the_same_again_in_a_later_turn_is_no_repeat(given):
+    ledger = [entry for turn in range(12) for entry in in_vain(given, 1, 1, conversation="t", turn=f"t/{turn}")]
+    assert judged(given, ledger).observed == "0 repeats for 20 requests, 0.00 each"
 
 
 @pytest.mark.parametrize("status", [None, 408, 429, 500, 503])
