@@ -29,7 +29,7 @@ from harness.upstreams.openai.body import (
 )
 from harness.upstreams.openai.errors import ApiError, missing, wrong_type, wrong_value
 from harness.upstreams.openai.pages import page
-from harness.upstreams.openai.shapes import Shaped
+from harness.upstreams.openai.shapes import Shaped, check_shape
 from harness.upstreams.openai.turn import NO_TURN, Turn, pieces_of, take_turn
 from harness.upstreams.routing import routed
 from harness.upstreams.sse import done, encode, event, stream_head
@@ -78,7 +78,7 @@ _FIELDS: dict[str, FieldCheck] = {
     "prompt_cache_retention": Shaped(shapes.CACHE_RETENTION),
     "prompt_cache_options": Shaped(dict),
     "moderation": Shaped(shapes.MODERATION),
-    "web_search_options": Shaped(dict),
+    "web_search_options": Shaped(shapes.WEB_SEARCH_OPTIONS),
 }
 """What is looked at of the fields that a request may leave out."""
 
@@ -448,7 +448,11 @@ def _heard(messages: list[Any]) -> _Heard:
         if isinstance(content, str):
             text = content
         else:
-            text = text_of_content(content or "" if has_calls else content, f"messages[{index}].content")
+            text = text_of_content("" if has_calls and content is None else content, f"messages[{index}].content")
+            if content:
+                check_shape(content, shapes.CHAT_PARTS[role], f"messages[{index}].content")
+        if len(message) > 2:
+            check_shape(message, shapes.CHAT_MESSAGE, f"messages[{index}]")
         if role in ("system", "developer"):
             instructions.append(text)
         elif role == "tool":
@@ -491,16 +495,13 @@ def _tool_choice(body: dict[str, Any], heard: _Heard, functions: tuple[dict[str,
 
 def _called(calls: Any, param: str) -> Iterator[tuple[str, str, str]]:
     """Yield (id, name, arguments) of the calls that a message of the model brings."""
-    if not isinstance(calls, list):
-        raise wrong_type(param, "an array", calls)
-    for index, call in enumerate(calls):
-        function = call.get("function") if isinstance(call, dict) else None
-        if not isinstance(call, dict) or not isinstance(function, dict):
-            raise wrong_type(f"{param}[{index}]", "an object", call)
-        for name, value in (("id", call.get("id")), *((name, function.get(name)) for name in ("name", "arguments"))):
-            if not isinstance(value, str):
-                raise missing(f"{param}[{index}].{name}")
-        yield call["id"], function["name"], function["arguments"]
+    check_shape(calls, shapes.CHAT_CALLS, param)
+    for call in calls:
+        function = call.get("function")
+        if function is None:
+            yield call["id"], call["custom"]["name"], call["custom"]["input"]
+        else:
+            yield call["id"], function["name"], function["arguments"]
 
 
 def _answer_schema(body: dict[str, Any]) -> dict[str, Any] | None:

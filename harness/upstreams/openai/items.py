@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from harness.upstreams.exchange import decoded
-from harness.upstreams.openai.body import optional_text, text_of_content
+from harness.upstreams.openai.body import one_of, optional_text, text_of_content
 from harness.upstreams.openai.errors import ApiError, missing, wrong_type, wrong_value
-from harness.upstreams.openai.shapes import ITEM_PARTS, check_shape
+from harness.upstreams.openai.shapes import ITEM_PARTS, REASONING_ITEM, check_shape
 from harness.upstreams.thought import Said, ToolResult
 
+_STATES = ("in_progress", "completed", "incomplete")
 _ROLES = ("user", "assistant", "system", "developer")
 
 
@@ -61,8 +62,9 @@ def read_items(source: Any, new_id: Any, param: str = "input") -> list[Item]:
 def _read_item(source: Any, new_id: Any, param: str) -> Item:
     if not isinstance(source, dict):
         raise wrong_type(param, "an object", source)
-    for name in ("id", "status", "encrypted_content"):
+    for name in ("id", "encrypted_content"):
         optional_text(source, name)
+    one_of(source, "status", _STATES)
     kind = source.get("type", "message")
     if kind == "message":
         role = source.get("role")
@@ -94,6 +96,8 @@ def _read_item(source: Any, new_id: Any, param: str) -> Item:
         id_ = source.get("id") or new_id("fco_")
         return Item(id_, {**source, "id": id_, "status": source.get("status") or "completed"})
     if kind in ("reasoning", "item_reference", "compaction"):
+        if kind == "reasoning":
+            check_shape(source, REASONING_ITEM, param)
         id_ = source.get("id") or new_id("item_")
         return Item(id_, {**source, "id": id_})
     raise wrong_value(
