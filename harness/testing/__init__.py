@@ -8,8 +8,8 @@ Where this package is installed (`pip install agent-harness[testing]`), pytest k
 
 What a test asks of the network is answered by the upstreams whose fixtures it has, and by nobody else. A test that
 passed fails all the same where a request went to an address without an upstream, where an upstream was asked what it
-has no route for, and where a fault that was armed never fired: it has not shown what it says. Only HTTP is caught: what
-speaks over a WebSocket (`client.responses.connect`) needs the stand-ins at their ports, `harness upstreams`.
+has no route for, and where a fault that was armed never fired: it has not shown what it says. Only HTTP is answered: a
+WebSocket (`client.responses.connect`) is refused, since it needs the stand-ins at their ports, `harness upstreams`.
 
     @pytest.mark.upstreams(seed=7, latency="documented", clock="real", unknown_routes="answer_404")
 

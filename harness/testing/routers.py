@@ -16,6 +16,7 @@ from respx.models import AllMockedAssertionError, PassThrough
 
 from harness.testing.flight import AsyncFlight, Flight, Patience, SyncFlight
 from harness.testing.in_process import InProcess
+from harness.testing.web_sockets import refused_web_sockets
 from harness.upstreams import wire
 
 # httpx speaks through httpcore, which respx knows; httpx2, with it openai from 3.0 on, through httpcore2, which it does
@@ -32,6 +33,7 @@ def routed_to(home: InProcess) -> Iterator[None]:
     with ExitStack() as stack:
         for transport in _transports():
             stack.enter_context(_Router(home, transport))
+        stack.enter_context(refused_web_sockets(home))
         yield
 
 

@@ -32,6 +32,9 @@ def run_suite(directory: Path, *, conftest: str, tests: str) -> str:
 
 
 SUITE = """
+import asyncio
+import socket
+
 import httpx
 import openai
 import pytest
@@ -69,6 +72,31 @@ def test_asks_somebody_else(openai_upstream):
             pass
 
 
+def test_opens_a_web_socket(openai_upstream):
+    with openai.OpenAI() as client, client.responses.connect() as connection:
+        connection.response.create(model="gpt-4o", input="hello")
+
+
+def test_opens_a_web_socket_in_a_loop_and_hides_it(openai_upstream):
+    async def agent():
+        async with openai.AsyncOpenAI() as client:
+            try:
+                await client.responses.connect().enter()
+            except AssertionError:
+                pass
+
+    asyncio.run(agent())
+
+
+def test_opens_a_web_socket_to_a_stand_in_at_its_port(upstreams):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        upstreams.let_through(url)
+        with openai.OpenAI(base_url=url, api_key="sk-x") as client, pytest.raises(ConnectionRefusedError):
+            client.responses.connect().enter()
+
+
 def test_asks_what_nobody_answers(openai_upstream):
     with openai.OpenAI() as client, pytest.raises(openai.NotFoundError):
         client.files.list()
@@ -97,9 +125,11 @@ def test_fails_by_itself(openai_upstream, faults):
 
 def test_what_a_suite_gets_and_is_told(tmp_path: Path) -> None:
     said = run_suite(tmp_path, conftest='pytest_plugins = ["harness.testing"]\n', tests=SUITE)
-    assert "5 failed, 3 passed, 1 error" in said, said
+    assert "7 failed, 4 passed, 1 error" in said, said
     assert "The fault hang(upstream='openai', route='POST /v1/responses') never fired" in said
     assert "GET https://example.com/x: no upstream of this test answers there." in said
+    assert "WebSocket wss://api.openai.com/v1/responses: upstreams in-process answer HTTP only. Start them at" in said
+    assert said.count("WebSocket wss://api.openai.com/v1/responses: no upstream of this test answers there.") == 1
     assert "openai was asked GET /v1/files, which it has no route for" in said
     assert "seeed" in said
     assert "There is no fault `hangs`. Did you mean `hang`?" in said
