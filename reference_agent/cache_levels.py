@@ -116,8 +116,8 @@ class MemoryLevel:
         await self._cache.set(key, kept, expire=_seconds_left(kept, now, self._keep_s))
 
     async def forget(self, owner: str) -> None:
-        # Entry by entry: a list of an owner's keys could be what has just made room.
-        of_owner = [key async for key, kept in self._cache.get_match("*") if kept.owner == owner]
+        # Entry by entry: a list of an owner's keys could be what has just made room. One that has expired is None.
+        of_owner = [key async for key, kept in self._cache.get_match("*") if kept is not None and kept.owner == owner]
         if of_owner:
             await self._cache.delete_many(*of_owner)
 

@@ -422,6 +422,21 @@ async def test_hardened_one_tells_nothing_of_who_was_erased_at_another_replica(
         await talk.cache.close()
 
 
+async def test_memory_in_which_entries_have_expired_forgets_what_is_an_owners() -> None:
+    """Nothing sweeps: they are there until somebody looks, and the erasure is who looks."""
+    talk = _hardened()
+    await talk.ask("u", "猫とは")
+    for i in range(30):
+        await talk.memory.put(f"expired {i}", Kept("x", 1000.001, "somebody"), 1000.0)
+    async with asyncio.timeout(5):
+        while await talk.memory.get("expired 29"):  # the last one: the others have not been looked at since
+            await asyncio.sleep(0)
+    assert await talk.cache.erase("u") == []
+    assert [found async for found in talk.memory._cache.get_match("*")] == []
+    await talk.ask("u", "猫とは")
+    assert talk.generated == ["猫とは", "猫とは"]
+
+
 async def test_hardened_one_tells_nothing_that_was_on_its_way_between_levels_when_it_was_erased() -> None:
     """The database has it, Redis does not any more; in between comes the erasure."""
     database, nearer = DatabaseLevel(None, 86400, 100), MemoryLevel(300, 100)
