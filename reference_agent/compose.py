@@ -3,7 +3,8 @@
 A constructor names what it needs; here each name is looked up, built once, and handed over. Names are: `settings`,
 `wire`, `clock`, `openai_client`, `assistants_api`, `history`, `outbound`, `toolbox`, `blocking_toolbox`,
 `session_store`, `shared_limits`, `cache_levels`, `loop_lag`, `duty`, `leftovers`, `job_store`, `job_queue`,
-`job_player`, `engine`, `turn`, and the names of the parts.
+`job_player`, `engine` (the one that talks), `assistants_engine`, `responses_engine`, `chat_engine`, `conversations`,
+`turn`, and the names of the parts.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import openai
 
 from reference_agent import parts, tools
 from reference_agent.cache_levels import DatabaseLevel, Level, MemoryLevel, RedisLevel
+from reference_agent.conversations import Conversations
 from reference_agent.duty import Duty
 from reference_agent.engines.assistants import AssistantsEngine
 from reference_agent.engines.assistants_api import AssistantsApi
@@ -112,7 +114,9 @@ class Composition:
         self._built: dict[str, Any] = {"settings": settings, "wire": wire, "clock": wire.clock}
         self._makers: dict[str, Callable[[], Any]] = {
             "outbound": lambda: self._make(Outbound),
-            "engine": lambda: self._make(ENGINES[engine]),
+            "engine": lambda: self.get(f"{engine}_engine"),
+            **{f"{name}_engine": functools.partial(self._make, cls) for name, cls in ENGINES.items()},
+            "conversations": lambda: self._conversations(engine),
             "turn": lambda: self._make(Turn),
             "job_store": lambda: self._make(JobStore),
             "job_queue": lambda: self._make(JobQueue),
@@ -170,6 +174,10 @@ class Composition:
         modules = [importlib.import_module(f"{tools.__name__}.{m.name}") for m in pkgutil.iter_modules(tools.__path__)]
         built = [self._make(module.TOOL) for module in modules]
         return Toolbox(built, self.get("metrics"), self.get("cache"), self.get("input_guard"))
+
+    def _conversations(self, talking: str) -> Conversations:
+        self.get("responses_engine")  # whichever talks: it says how the responses are deleted that are left over
+        return Conversations(talking, ENGINES, lambda name: self.get(f"{name}_engine"))
 
     def _session_store(self) -> SessionStore:
         settings: Settings = self.get("settings")

@@ -136,12 +136,13 @@ CREATE TABLE IF NOT EXISTS leftovers (
 CREATE INDEX IF NOT EXISTS leftovers_by_due ON leftovers (due);
 CREATE INDEX IF NOT EXISTS leftovers_by_owner ON leftovers (owner);
 """
-_VERSION = 2
+_VERSION = 3
 _UPGRADES = {
     1: """
 ALTER TABLE leftovers ADD COLUMN due REAL NOT NULL DEFAULT 0;
 ALTER TABLE leftovers ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
-"""
+""",
+    2: "",  # the same table; what stands in it an earlier version would not make sense of, as in the session store
 }
 _AGAIN_S = 1.0
 

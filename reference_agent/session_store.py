@@ -136,6 +136,7 @@ ASKS_AGAIN_WITHIN_S = 1.0
 class SessionStore(Protocol):
     """Users, their conversations, and their turns. Times are seconds of the wall clock.
 
+    A conversation goes by its address here (see `Conversations`); the messages of one that is kept here, by its id.
     Every method raises Unavailable when the store cannot be used.
     """
 
@@ -251,7 +252,7 @@ class SessionStore(Protocol):
         ...
 
 
-_VERSION = 4  # of the tables; a file of another version is refused, not guessed at
+_VERSION = 5  # of the tables; a file of another version is refused, not guessed at
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
     user_id TEXT PRIMARY KEY,
@@ -309,6 +310,9 @@ ALTER TABLE condemned RENAME COLUMN since TO due;
 ALTER TABLE condemned ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 ALTER TABLE condemned ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
 """,
+    # The same tables; but an earlier version would not make sense of the addresses in them, and take for deleted what
+    # it asks its upstream for in vain.
+    4: "",
 }
 _BOOK = """
 INSERT INTO spend VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, user_id, model) DO UPDATE SET

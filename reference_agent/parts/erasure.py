@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from reference_agent.api_page import ERASED, WHOSE
 from reference_agent.clock import Clock, Deadline
-from reference_agent.conversation import Engine
+from reference_agent.conversations import Conversations
 from reference_agent.leftovers import Leftovers
 from reference_agent.parts.cache import Cache
 from reference_agent.parts.failures import Failures, answered
@@ -68,7 +68,7 @@ class HardenedErasure:
         settings: Settings,
         clock: Clock,
         session_store: SessionStore,
-        engine: Engine,
+        conversations: Conversations,
         turn_order: TurnOrder,
         jobs: Jobs,
         cache: Cache,
@@ -84,7 +84,7 @@ class HardenedErasure:
         self._rate_limit = rate_limit
         self._clock = clock
         self._store = session_store
-        self._engine = engine
+        self._conversations = conversations
         self._turn_order = turn_order
         self._jobs = jobs
         self._leftovers = leftovers
@@ -121,8 +121,8 @@ class HardenedErasure:
         async with self._turn_order.turn_of(user_id, deadline):
             await self._leftovers.add("cache", user_id, user_id)
             condemned = await self._condemned(user_id, deadline.earlier_by(self._turn_s * _SHARE_OF_DELETION))
-            for conversation in condemned.conversations:
-                await self._leftovers.add("conversation", conversation, user_id)
+            for address in condemned.conversations:
+                await self._leftovers.add("conversation", address, user_id)
             await self._store.forget_spender(user_id, int(self._clock.wall() // DAY_S))
             left = await self._leftovers.clear(user_id, deadline)
             if condemned.another_is_being_created:
@@ -153,9 +153,9 @@ class HardenedErasure:
             await self._clock.sleep(min(_LOOK_AGAIN_S, deadline.remaining_s()))
         return condemned
 
-    async def _delete_conversation(self, conversation: str) -> bool:
-        await self._engine.delete_conversation(conversation, Deadline.after(self._clock, self._turn_s))
-        await self._store.forget(conversation)
+    async def _delete_conversation(self, address: str) -> bool:
+        await self._conversations.delete(address, Deadline.after(self._clock, self._turn_s))
+        await self._store.forget(address)
         return True
 
     async def _forget_jobs(self, user_id: str, deadline: Deadline) -> None:

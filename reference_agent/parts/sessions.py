@@ -11,6 +11,7 @@ from typing import Protocol
 
 from reference_agent.clock import Clock, Deadline
 from reference_agent.conversation import Engine, Lease
+from reference_agent.conversations import Conversations
 from reference_agent.errors import AgentError, Gone, OutOfTime, Refused, Unavailable
 from reference_agent.parts.logging import Logging
 from reference_agent.parts.rate_limit import Standing
@@ -144,17 +145,23 @@ class HardenedSessions:
     Two segments, as in a segmented LRU cache: a user seen once is on probation, one who came back is protected. Room
     is made by deleting (upstream too) the oldest one on probation. All of it is written down in a store, so that a
     restart forgets nobody and any replica continues any conversation. One creation per user at a time; a creation is
-    finished even when its caller hangs up, so that no conversation is lost sight of.
+    finished even when its caller hangs up, so that no conversation is lost sight of. What another engine has left (the
+    agent was started with that one before) is not gone on with: it is deleted there, and its user begins anew.
     """
 
     needs_loop = True
 
     def __init__(
-        self, settings: Settings, clock: Clock, engine: Engine, session_store: SessionStore, logging: Logging
+        self,
+        settings: Settings,
+        clock: Clock,
+        conversations: Conversations,
+        session_store: SessionStore,
+        logging: Logging,
     ) -> None:
         self._turn_s = settings.turn_s
         self._clock = clock
-        self._engine = engine
+        self._conversations = conversations
         self._store = session_store
         self._logging = logging
         self._in_use: Counter[str] = Counter()
@@ -170,13 +177,13 @@ class HardenedSessions:
         had_a_turn = False
         said = None
         try:
-            lease = await self._conversation_of(user_id, deadline)
+            address, lease = await self._conversation_of(user_id, deadline)
             try:
                 yield lease
                 had_a_turn = True
                 said = lease.said
             except Gone:
-                await self._store.forget(lease.conversation)
+                await self._store.forget(address)
                 raise
         finally:
             self._in_use[user_id] -= 1
@@ -200,16 +207,22 @@ class HardenedSessions:
 
     # --- one user ---
 
-    async def _conversation_of(self, user_id: str, deadline: Deadline) -> Lease:
+    async def _conversation_of(self, user_id: str, deadline: Deadline) -> tuple[str, Lease]:
+        """Return the address of the user's conversation, and its lease."""
         while deadline.remaining_s() > 0:
             now = self._clock.wall()
             match await self._store.claim(user_id, now, now + self._turn_s + _LEASE_S):
-                case Known(conversation, said):
-                    return Lease(conversation, said)
+                case Known(address, said):
+                    conversation = self._conversations.continued(address)
+                    if conversation is not None:
+                        return address, Lease(conversation, said)
+                    # Where it cannot be deleted now, housekeeping goes on: who is here to talk is not kept from it.
+                    await self._store.condemn(user_id, now)
+                    await self._delete_if_possible(address, deadline)
                 case Full():
                     raise Refused(429, "full", 1.0)
-                case MustDelete(conversation):
-                    await self._delete(conversation, deadline)
+                case MustDelete(address):
+                    await self._delete(address, deadline)
                 case MustCreate():
                     await self._until_created(self._begin_creation(user_id, deadline), deadline)
                 case BeingCreated():
@@ -238,25 +251,25 @@ class HardenedSessions:
 
     async def _create(self, user_id: str, deadline: Deadline) -> None:
         try:
-            conversation = await self._engine.open_conversation(deadline)
+            address = await self._conversations.open(deadline)
         except BaseException as failure:
             lost = isinstance(failure, Unavailable) and not failure.never_arrived
             await self._store.not_created(user_id, self._clock.wall() if lost else None)
             raise
         try:
-            await self._store.created(user_id, conversation)
+            await self._store.created(user_id, address)
         except Unavailable:
             # Not written down anywhere: nobody would ever find it again.
             with contextlib.suppress(AgentError):
-                await self._engine.delete_conversation(conversation, Deadline.after(self._clock, _DELETE_S))
+                await self._conversations.delete(address, Deadline.after(self._clock, _DELETE_S))
             raise
 
     # --- room for all ---
 
-    async def _delete(self, conversation: str, deadline: Deadline) -> None:
+    async def _delete(self, address: str, deadline: Deadline) -> None:
         """Delete upstream what is condemned; it keeps its place until that has succeeded."""
-        await self._engine.delete_conversation(conversation, deadline)
-        await self._store.forget(conversation)
+        await self._conversations.delete(address, deadline)
+        await self._store.forget(address)
 
     async def _keep_house(self) -> None:
         while True:
@@ -273,9 +286,10 @@ class HardenedSessions:
         while some := await self._store.expire(self._clock.wall()):
             await asyncio.gather(*map(self._delete_if_possible, some))
 
-    async def _delete_if_possible(self, conversation: str) -> None:
+    async def _delete_if_possible(self, address: str, deadline: Deadline | None = None) -> None:
+        within_s = _DELETE_S if deadline is None else min(_DELETE_S, deadline.remaining_s())
         try:
-            await self._delete(conversation, Deadline.after(self._clock, _DELETE_S))
+            await self._delete(address, Deadline.after(self._clock, within_s))
         except (Unavailable, OutOfTime):
             pass  # the upstream or the store is down; it waits
         except Exception as bug:  # it rests, longer each time, and none of the others has to wait for it

@@ -39,8 +39,9 @@ class Agent:
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=WITHIN_S, trust_env=False)
         self.restart()
 
-    def restart(self) -> None:
-        """Start it (again, with what it has left behind), and wait until it is ready."""
+    def restart(self, **environ: str) -> None:
+        """Start it (again, with what it has left behind, and other variables), and wait until it is ready."""
+        self._environ |= environ
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "reference_agent", "--port", str(self.port)],
@@ -83,10 +84,13 @@ class Agent:
         """Return the generations that the model's upstream still works on."""
         return list(json.loads(self.stand.ask("GET", "/open")[1]))
 
-    def end(self) -> None:
-        self.client.close()
+    def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+    def end(self) -> None:
+        self.client.close()
+        self.kill()
 
 
 def events_of(response: httpx.Response) -> Iterator[tuple[str, Any]]:

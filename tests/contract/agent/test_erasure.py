@@ -13,6 +13,7 @@ from typing import Any
 
 import openai
 import pytest
+import redis
 
 from tests.contract.agent.agent_process import Agent
 from tests.waiting import until
@@ -70,8 +71,7 @@ def test_what_could_not_be_deleted_is_deleted_by_the_next_process(
     for _ in range(2):
         response = agent.client.delete("/users/u")
         assert (response.status_code, response.json()) == (202, {"erased": False, "left": ["conversation"]})
-    agent.process.kill()
-    agent.process.wait()
+    agent.kill()
     agent.stand.lift(down)
     assert list(_left(agent))
     agent.restart()
@@ -99,6 +99,35 @@ def test_what_was_being_created_for_a_caller_who_left_is_deleted_as_well(
         home = agent.log.parent
         (store,) = home.rglob("sessions.sqlite")
         assert _rows(store, "SELECT user_id FROM sessions") == []
+
+
+@pytest.mark.parametrize("sessions", ["a file", "redis"])
+@pytest.mark.parametrize(
+    ("before", "after"), [("assistants", "responses"), ("responses", "chat"), ("chat", "assistants")]
+)
+def test_nothing_is_left_on_the_engine_that_talked_before(
+    before: str, after: str, sessions: str, start_agent: Callable[..., Agent], redis_url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "sessions.sqlite"
+    agent = start_agent(before, AGENT_SESSION_STORE=redis_url if sessions == "redis" else f"sqlite:{path}")
+    agent.chat("u", "合言葉は山です")
+    agent.chat("v", "合言葉は川です")
+    agent.chat("w", "合言葉は谷です")
+    down = agent.stand.arm("status", upstream="openai", status=503)
+    assert before == "chat" or agent.client.delete("/users/w").status_code == 202, "it is written down to be deleted"
+    agent.kill()
+    agent.stand.lift(down)
+    agent.restart(AGENT_ENGINE=after)
+    assert "%E5%B7%9D" not in agent.chat("v", "合言葉は何？").headers["X-GPT-Reply"], "it begins anew"
+    for user in ("u", "v"):
+        assert agent.client.delete(f"/users/{user}").json() == {"erased": True, "left": []}
+    until(lambda: agent.client.delete("/users/w").status_code == 200, agent.log.read_text)
+    assert not list(_left(agent))
+    if sessions == "redis":
+        with redis.Redis.from_url(redis_url) as client:
+            assert not list(client.scan_iter("*messages:*"))
+    else:
+        assert not _rows(path, "SELECT * FROM messages")
 
 
 def _rows(sessions: Path, query: str) -> list[Any]:

@@ -9,7 +9,8 @@ from typing import Any
 import httpx2
 
 from reference_agent.clock import Deadline
-from reference_agent.conversation import Asks, Listener, Replied, Spent, Step, ToolCall, ToolOutput
+from reference_agent.conversation import Asks, Engine, Listener, Replied, Spent, Step, ToolCall, ToolOutput
+from reference_agent.conversations import Conversations
 from reference_agent.errors import Gone
 from reference_agent.parts.failures import DocumentedFailures, HardenedFailures
 from reference_agent.parts.locale import DocumentedLocale, HardenedLocale
@@ -185,6 +186,12 @@ class CountedEngine:
         if conversation not in self.live:
             raise Gone(conversation)
         return ScriptedGeneration([Replied("はいにゃん")], conversation)
+
+
+def conversations_of(engine: Engine, **others: Engine) -> Conversations:
+    """Return the conversations of an assistants engine that talks, and of others that do not, by name."""
+    engines = {"assistants": engine} | others
+    return Conversations("assistants", engines, engines.__getitem__)
 
 
 class PlainRetries:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 import redis
-from agent_stage import CountedEngine, HeldClock, KeptLog, hardened_failures, settings
+from agent_stage import CountedEngine, HeldClock, KeptLog, conversations_of, hardened_failures, settings
 from fastapi import FastAPI
 
 from reference_agent.compose import Composition
@@ -56,7 +56,7 @@ class House:
         self.clock = clock = HeldClock()
         self.engine = CountedEngine()
         self.store = SqliteSessionStore(None, bounds(chosen))
-        self.sessions = HardenedSessions(chosen, clock, self.engine, self.store, log)
+        self.sessions = HardenedSessions(chosen, clock, conversations_of(self.engine), self.store, log)
         order = HardenedTurnOrder(chosen, clock, self.store, DocumentedMetrics())
         failures = hardened_failures(log)
         self.jobs = LeftJobs()
@@ -65,7 +65,7 @@ class House:
             chosen,
             clock,
             self.store,
-            self.engine,
+            conversations_of(self.engine),
             order,
             self.jobs,
             DocumentedCache(),

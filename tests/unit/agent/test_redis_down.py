@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from agent_stage import CountedEngine, KeptLog, settings
+from agent_stage import CountedEngine, KeptLog, conversations_of, settings
 
 from reference_agent.clock import Deadline, LoopClock
 from reference_agent.compose import Composition
@@ -104,7 +104,7 @@ async def test_a_turn_without_a_store_fails_with_its_reason(own_redis: Any) -> N
     chosen, clock, engine = settings(), LoopClock(), CountedEngine()
     store = store_at(own_redis.url)
     order = HardenedTurnOrder(chosen, clock, store, DocumentedMetrics())
-    sessions = HardenedSessions(chosen, clock, engine, store, KeptLog())
+    sessions = HardenedSessions(chosen, clock, conversations_of(engine), store, KeptLog())
     own_redis.kill()
 
     async def turn() -> None:

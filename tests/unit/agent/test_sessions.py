@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from agent_stage import CountedEngine, HeldClock, KeptLog, settings
+from agent_stage import CountedEngine, HeldClock, KeptLog, conversations_of, settings
 
 from reference_agent.clock import Deadline
 from reference_agent.errors import Gone, Refused, Unavailable
@@ -35,7 +35,7 @@ def _hardened(engine: CountedEngine, clock: HeldClock | None = None, **given: ob
     given.setdefault("max_conversations", 5)
     chosen = settings(**given)
     store = SqliteSessionStore(None, bounds(chosen))
-    return HardenedSessions(chosen, clock or HeldClock(), engine, store, KeptLog())
+    return HardenedSessions(chosen, clock or HeldClock(), conversations_of(engine), store, KeptLog())
 
 
 async def _turn(sessions: Sessions, user: str) -> str:
@@ -214,7 +214,7 @@ async def test_a_restart_forgets_nobody_and_any_replica_goes_on(tmp_path: Path) 
     engine = CountedEngine()
     chosen = settings(max_conversations=3)
     stores = [SqliteSessionStore(tmp_path / "state" / "sessions.sqlite", bounds(chosen)) for _ in range(2)]
-    replicas = [HardenedSessions(chosen, HeldClock(), engine, store, KeptLog()) for store in stores]
+    replicas = [HardenedSessions(chosen, HeldClock(), conversations_of(engine), store, KeptLog()) for store in stores]
     assert await _turn(replicas[0], "u") == await _turn(replicas[1], "u") == "thread_1"
     flood = (_turn(replica, f"attacker_{i}") for i in range(20) for replica in replicas)
     await asyncio.gather(*flood, return_exceptions=True)
@@ -223,7 +223,10 @@ async def test_a_restart_forgets_nobody_and_any_replica_goes_on(tmp_path: Path) 
     for store in stores:
         await store.close()
     again = SqliteSessionStore(tmp_path / "state" / "sessions.sqlite", bounds(chosen))
-    assert await _turn(HardenedSessions(chosen, HeldClock(), engine, again, KeptLog()), "u") == "thread_1"
+    assert (
+        await _turn(HardenedSessions(chosen, HeldClock(), conversations_of(engine), again, KeptLog()), "u")
+        == "thread_1"
+    )
     await again.close()
 
 
@@ -247,7 +250,7 @@ async def test_a_conversation_that_cannot_be_written_down_is_deleted_again() -> 
     engine, chosen = CountedEngine(), settings()
     store = FailingStore(None, bounds(chosen))
     store.fails_at = "created"
-    sessions = HardenedSessions(chosen, HeldClock(), engine, store, KeptLog())
+    sessions = HardenedSessions(chosen, HeldClock(), conversations_of(engine), store, KeptLog())
     with pytest.raises(Unavailable):
         await _turn(sessions, "u")
     assert engine.deleted == ["thread_1"]
@@ -258,7 +261,7 @@ async def test_an_answer_is_not_lost_because_the_store_goes_down_after_it() -> N
     engine, chosen, log = CountedEngine(), settings(), KeptLog()
     store = FailingStore(None, bounds(chosen))
     store.fails_at = "ended"
-    assert await _turn(HardenedSessions(chosen, HeldClock(), engine, store, log), "u") == "thread_1"
+    assert await _turn(HardenedSessions(chosen, HeldClock(), conversations_of(engine), store, log), "u") == "thread_1"
     assert log.events == ["session_not_written"]
     await store.close()
 
