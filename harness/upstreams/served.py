@@ -91,6 +91,10 @@ class Connection(asyncio.Protocol):
         self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._sent_headers: dict[bytes, bytes] = {}
+        """Of the request that is being read, as they were sent."""
+        self.on_header: Callable[[bytes, bytes], None] = self._sent_headers.__setitem__
+        """What the parser calls for each header: nothing of ours runs until the last of them is there."""
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
         self._headers: dict[str, str] = {}
@@ -188,11 +192,14 @@ class Connection(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         self._url += url
 
-    def on_header(self, name: bytes, value: bytes) -> None:
+    def on_headers_complete(self) -> None:
         # Callers send the same few names with every request.
-        known = _NAMES.get(name) or _name(name)
-        text = self._headers[known] = value.decode("latin-1")
-        if known == "expect" and text.lower() == "100-continue" and self._transport is not None:
+        self._headers = {
+            _NAMES.get(name) or _name(name): value.decode("latin-1") for name, value in self._sent_headers.items()
+        }
+        self._sent_headers.clear()
+        expected = self._headers.get("expect")
+        if expected is not None and expected.lower() == "100-continue" and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -203,6 +210,8 @@ class Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
+        # Trailers, which may stand behind a body in chunks, are no headers of this request, nor of the next.
+        self._sent_headers.clear()
         if self._is_refused:
             return
         path, _, query = self._url.decode("latin-1").partition("?")
@@ -289,11 +298,12 @@ class Connection(asyncio.Protocol):
     def _what_is_due(self, steps: Iterator[wire.Step]) -> tuple[list[bytes], int, wire.Step | None]:
         """Return what is due by now, how much of the body it is, and what comes then; None: the reply is over."""
         due: list[bytes] = []
+        bodies: list[bytes] = []
         due_bytes = 0
         then: wire.Step | None = None
         for step in steps:
             if isinstance(step, wire.Data):
-                due += self._data(step.body)
+                bodies.append(step.body)
                 due_bytes += len(step.body)
                 if due_bytes < _AT_ONCE_BYTES:
                     continue
@@ -306,16 +316,21 @@ class Connection(asyncio.Protocol):
                     continue
                 then = step
             elif isinstance(step, wire.Head):
+                due += self._data(bodies)
+                bodies = []
                 self._status = step.status
                 self._chunked = step.length is None and not self._is_head
                 due += self._head(step)
                 continue
             elif isinstance(step, wire.End):
-                due += self._end()
+                due += self._data(bodies) + self._end()
+                bodies = []
                 continue
             else:
                 then = step
             break
+        if bodies:
+            due += self._data(bodies)
         if then is None:
             due += self._end()
         self._sent_bytes += due_bytes
@@ -402,12 +417,12 @@ class Connection(asyncio.Protocol):
                 lines.append("connection: close")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
-    def _data(self, body: bytes) -> Iterable[bytes]:
-        """Return the bytes of a piece of the body."""
+    def _data(self, bodies: list[bytes]) -> list[bytes]:
+        """Return the bytes of pieces of the body."""
         if not self._chunked:
-            return (body,)
+            return bodies
         # A chunk of length 0 would be the last one.
-        return (b"%x\r\n" % len(body), body, b"\r\n") if body else ()
+        return [b"%x\r\n%b\r\n" % (len(body), body) for body in bodies if body]
 
     def _end(self) -> list[bytes]:
         """Return the bytes that end the body."""

@@ -51,14 +51,14 @@ class Lane(Connection):
 
     def _whole(self, reply: wire.Reply) -> list[bytes]:
         self._telling.head(reply.status, reply.headers)
-        return self._data(reply.body) + self._end()
+        return self._data([reply.body]) + self._end()
 
     def _head(self, head: wire.Head) -> list[bytes]:
         self._telling.head(head.status, head.headers)
         return []
 
-    def _data(self, body: bytes) -> list[bytes]:
-        return [self._frame(message) for message in self._telling.data(body)]
+    def _data(self, bodies: list[bytes]) -> list[bytes]:
+        return [self._frame(message) for body in bodies for message in self._telling.data(body)]
 
     def _end(self) -> list[bytes]:
         return [self._frame(message) for message in self._telling.end()]

@@ -7,6 +7,7 @@ each upstream and each fault is written once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any, Protocol
 
 import msgspec
@@ -138,24 +139,24 @@ class Reply(msgspec.Struct):
         """Return the same reply, `seconds` later."""
         if self.script is None:
             return Reply(self.status, self.body, self.headers, self.after_s + seconds)
-        return scripted(_after(seconds, self.script))
+        return scripted(chain((Wait(seconds),), self.script))
 
 
 def with_headers(reply: Reply, headers: tuple[tuple[str, str], ...]) -> Reply:
     """Return a reply with more headers."""
     if reply.script is None:
         return Reply(reply.status, reply.body, reply.headers + headers, reply.after_s)
-    return scripted(_headed(reply.script, headers))
+    steps = iter(reply.script)
+    # Chained, not yielded from: what comes behind the head is handed on as it is, event by event.
+    return scripted(chain(_to_head(steps, headers), steps))
 
 
-def _headed(steps: Iterable[Step], headers: tuple[tuple[str, str], ...]) -> Iterator[Step]:
-    rest = iter(steps)
-    for step in rest:
+def _to_head(steps: Iterator[Step], headers: tuple[tuple[str, str], ...]) -> Iterator[Step]:
+    for step in steps:
         if isinstance(step, Head):
             yield Head(step.status, (*step.headers, *headers), step.length)
-            break
+            return
         yield step
-    yield from rest
 
 
 def each_header(reply: Reply, change: Callable[[str, str], str]) -> Reply:
@@ -243,11 +244,6 @@ def each_event(reply: Reply, change: Callable[[Iterator[Data]], Iterator[Step]])
         yield from between
 
     return scripted(changed())
-
-
-def _after(seconds: float, steps: Iterable[Step]) -> Iterator[Step]:
-    yield Wait(seconds)
-    yield from steps
 
 
 def scripted(steps: Iterable[Step]) -> Reply:

@@ -163,22 +163,29 @@ async def _connect(port: int, talks: Sequence[Talk], tally: Tally, expected: byt
     return connections
 
 
-async def play(port: int, talks: Sequence[Talk], within_s: float = 60.0, expected: bytes = b"2") -> Tally:
-    """Play talks that end by themselves, all at once.
+async def play(
+    port: int, talks: Sequence[Talk], within_s: float = 60.0, expected: bytes = b"2", spread_s: float = 0.0
+) -> Tally:
+    """Play talks that end by themselves, all at the same time.
 
     Args:
         port: of the server, on loopback.
         talks: one for each connection.
         within_s: seconds that they may take.
         expected: how the status of every answer begins.
+        spread_s: seconds over which they begin, evenly; 0: all in the same moment.
 
     Raises:
         BenchError: they did not end, or something was refused.
     """
     tally = Tally()
     connections = await _connect(port, talks, tally, expected)
-    for connection in connections:
-        connection.begin()
+    now_s = asyncio.get_running_loop().time()
+    for number, connection in enumerate(connections):
+        if spread_s:
+            asyncio.get_running_loop().call_at(now_s + spread_s * number / len(connections), connection.begin)
+        else:
+            connection.begin()
     try:
         async with asyncio.timeout(within_s):
             for connection in connections:

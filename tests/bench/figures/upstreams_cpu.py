@@ -115,8 +115,9 @@ def _notes(bench: Bench) -> tuple[str, ...]:
         "state, faults or ledger. GET /health of tts has all of these and does no work.",
         f"aimock: {aimock.PACKAGE}, node, fixtures matched by the user's message, its defaults otherwise, silent. It "
         "has no threads or runs. A stream is 50 events; speech is a WAV of equal size on all sides.",
-        f"Paced streams: all begin at once, {_EVERY_MS} ms at every event (stand-ins: by the fault `drip`); from "
-        "sending the request to the end of the answer, over the sum of the waits.",
+        f"Paced streams: {_EVERY_MS} ms at every event (stand-ins: by the fault `drip`); from sending the request to "
+        "the end of the answer, over the sum of the waits. At once: all begin in the same moment, one stream each. "
+        "Kept up: they begin spread over the length of a stream; each caller begins its next, of three, as one ends.",
     )
 
 
@@ -414,9 +415,30 @@ def _memory_per_thread(side: _Side, count: int) -> Row:
     return _row(f"bytes per live thread, with its line of the ledger (RSS, {made:,})", {_OWN: grown / made})
 
 
+@dataclass(frozen=True)
+class _Pace:
+    """How many streams there are at a time, and how they begin."""
+
+    callers: int
+    name: str
+    streams: int = 1
+    """Of each caller, one after the other."""
+    spread_s: float = 0.0
+    """Over which the callers begin."""
+
+
+def _paces(bench: Bench) -> tuple[_Pace, ...]:
+    def kept_up(callers: int) -> _Pace:
+        return _Pace(callers, "kept up", streams=3, spread_s=_EVENTS * _EVERY_MS / 1000)
+
+    if bench.short:
+        return _Pace(200, "at once"), kept_up(200)
+    return _Pace(200, "at once"), _Pace(1_000, "at once"), kept_up(1_000)
+
+
 def _paced(bench: Bench, sides: dict[str, _Side]) -> list[Row]:
     rows = []
-    for count in (200, 1_000) if not bench.short else (200,):
+    for pace in _paces(bench):
         ratios: dict[str, float] = {}
         cpu_us: dict[str, float] = {}
         for name, side in sides.items():
@@ -429,13 +451,14 @@ def _paced(bench: Bench, sides: dict[str, _Side]) -> list[Row]:
             talk = _chat(_STREAM_SAID, stream=True)
             if name == _CONSTANT:
                 talk = _always(get(f"/stream?events={_EVENTS}&wait_ms={_EVERY_MS}"))
-            talks = [_first(talk(caller), 1) for caller in range(count)]
+            talks = [_first(talk(caller), pace.streams) for caller in range(pace.callers)]
             began_cpu_s = side.cpu_s()
-            tally = uvloop.run(play(side.ports["openai"], talks))
-            cpu_us[name] = 1e6 * (side.cpu_s() - began_cpu_s) / (count * _EVENTS)
-            if tally.events != count * _EVENTS:
-                raise BenchError(f"{name}: {tally.events} events came, {count * _EVENTS} were expected.")
+            tally = uvloop.run(play(side.ports["openai"], talks, spread_s=pace.spread_s))
+            events = pace.callers * pace.streams * _EVENTS
+            cpu_us[name] = 1e6 * (side.cpu_s() - began_cpu_s) / events
+            if tally.events != events:
+                raise BenchError(f"{name}: {tally.events} events came, {events} were expected.")
             ratios[name] = percentile(tally.whole_s, 99) / (waits * _EVERY_MS / 1000)
-        what = f"{count:,} streams of {_EVENTS} events, {_EVERY_MS} ms apart"
+        what = f"{pace.callers:,} streams of {_EVENTS} events, {_EVERY_MS} ms apart, {pace.name}"
         rows += [_row(f"{what}: p99 of end / due", ratios), _row(f"{what}: CPU us/event, beginnings included", cpu_us)]
     return rows

@@ -209,3 +209,41 @@ async def test_a_reply_without_end_gives_others_their_turn(monkeypatch: pytest.M
     async with asyncio.timeout(30):
         await goes_on.wait()
     connection.connection_lost(None)
+
+
+class Heard(Calls):
+    """A handler that keeps the headers of every request."""
+
+    def __init__(self, reply: wire.Reply) -> None:
+        super().__init__(reply)
+        self.headers: list[dict[str, str]] = []
+
+    def begin(self, request: wire.Request) -> Calls:
+        self.headers.append(request.headers)
+        return self
+
+
+async def test_each_request_has_its_own_headers_by_their_last_word() -> None:
+    calls, transport = Heard(wire.Reply(200, b"x")), Recorded()
+    connection = Connection(calls, set())
+    connection.connection_made(transport)  # type: ignore[arg-type]
+    connection.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nEXPECT: 100-Continue\r\nX-A: 1\r\nX-A: 2\r\nContent-Le")
+    assert transport.written == b""
+    connection.data_received(b"ngth: 1\r\n\r\n")
+    assert transport.written == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.data_received(b"y" + REQUEST)
+    assert calls.headers == [
+        {"host": "x", "expect": "100-Continue", "x-a": "2", "content-length": "1"},
+        {"host": "x"},
+    ]
+
+
+async def test_what_stands_behind_a_body_in_chunks_is_no_header() -> None:
+    calls, transport = Heard(wire.Reply(200, b"x")), Recorded()
+    connection = Connection(calls, set())
+    connection.connection_made(transport)  # type: ignore[arg-type]
+    chunked = (
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\ny\r\n0\r\nHost: z\r\nX-B: 1\r\n\r\n"
+    )
+    connection.data_received(chunked + REQUEST)
+    assert calls.headers == [{"host": "x", "transfer-encoding": "chunked"}, {"host": "x"}]
