@@ -16,6 +16,8 @@ from reference_agent.settings import Settings
 
 PLAY = "jobs.play"
 _CONNECT_S = 2.0
+_SENT_S = 2.0  # a caller does not wait longer for a worker to be told; what is sent twice is no harm
+_ANSWER_S = 5.0  # a Redis that stands still keeps threads no longer; workers ask it for messages a second at a time
 _RETRY = {"max_retries": 1, "interval_start": 0.0}  # a connection that was kept may have been cut meanwhile
 _RESTORE_S = 1.0  # between looks for messages of workers that have died; kombu's own figures make it 100 s
 _RESTORING_S = 10.0  # whoever dies while looking keeps others from it that long; kombu's own figure is 300 s
@@ -46,6 +48,7 @@ class JobQueue:
                 "unacked_restore_throttle": 1,
                 "unacked_mutex_expire": int(_RESTORING_S),
                 "socket_connect_timeout": _CONNECT_S,
+                "socket_timeout": _ANSWER_S,
             },
             task_default_queue=QUEUE,
             task_acks_late=True,
@@ -71,7 +74,8 @@ class JobQueue:
         from kombu.exceptions import OperationalError  # see `bare_celery`
 
         try:
-            await asyncio.to_thread(self._send, box, after_s)
+            async with asyncio.timeout(_SENT_S):
+                await asyncio.to_thread(self._send, box, after_s)
         except (OperationalError, RedisError, OSError) as failure:
             self._logging.warned("job_message_not_sent", reason=type(failure).__name__)
             with contextlib.suppress(Unavailable):

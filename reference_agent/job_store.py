@@ -10,18 +10,16 @@ where neither erasure nor expiry reaches. Each step is one script (`job_scripts.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import secrets
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
 from reference_agent import job_scripts
 from reference_agent.caller import Hints
-from reference_agent.errors import Unavailable
+from reference_agent.redis_link import RedisLink, Script
 from reference_agent.request_id import REQUEST_ID
 from reference_agent.settings import Settings
 from reference_agent.trace import Left
@@ -35,7 +33,7 @@ QUEUE = "work"
 LEASE_S = 3.0
 """How long an attempt may be silent before another one may go on with its job. It renews three times as often."""
 _MARGIN_S = 2.0
-_COMMAND_S = 2.0  # one command to Redis; one takes far less than a millisecond
+_ANSWER_S = 2.0
 _OVERDUE_AT_ONCE = 1000
 
 
@@ -137,8 +135,12 @@ class JobStore:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._redis: Redis | None = None
-        self._known: dict[str, Any] = {}
+        self._scripts: dict[str, Script] = {}
+
+    @functools.cached_property
+    def _link(self) -> RedisLink:
+        # Made when it is first used: where there is no Redis there are no jobs.
+        return RedisLink(self._settings.redis_url, "jobs", _ANSWER_S, decodes=False)
 
     @property
     def redelivered_after_s(self) -> float:
@@ -196,13 +198,13 @@ class JobStore:
 
     async def job(self, id_: str, user_id: str) -> Job | None:
         """Return a job of this user; None: there is none, or it is somebody else's."""
-        fields = await self._do(self._client().hgetall(f"{PREFIX}job:{id_}"))
+        fields = await self._link.do(self._link.redis.hgetall(f"{PREFIX}job:{id_}"))
         job = _job(id_, fields) if fields else None
         return job if job is not None and secrets.compare_digest(job.user_id.encode(), user_id.encode()) else None
 
     async def audio(self, id_: str) -> bytes | None:
         """Return what there is to hear; None: nothing (any more)."""
-        audio: bytes | None = await self._do(self._client().get(f"{PREFIX}audio:{id_}"))
+        audio: bytes | None = await self._link.do(self._link.redis.get(f"{PREFIX}audio:{id_}"))
         return audio
 
     async def claim(self, box: str) -> Claimed | Literal["held", "empty"]:
@@ -248,7 +250,7 @@ class JobStore:
 
     async def not_told(self, box: str) -> None:
         """The worker could not be told: it has to be done again."""
-        await self._do(self._client().delete(f"{PREFIX}awake:{box}"))
+        await self._link.do(self._link.redis.delete(f"{PREFIX}awake:{box}"))
 
     async def forget_user(self, user_id: str) -> bool:
         """Forget everything about a user's jobs; return True when none of them is being played any more.
@@ -266,32 +268,17 @@ class JobStore:
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._redis is not None:
-            await self._redis.aclose()
-
-    def _client(self) -> Redis:
-        if self._redis is None:
-            self._redis = Redis.from_url(
-                self._settings.redis_url, socket_timeout=_COMMAND_S, socket_connect_timeout=_COMMAND_S
-            )
-        return self._redis
+        if "_link" in self.__dict__:
+            await self._link.close()
 
     async def _let_go(self, script: str, claimed: Claimed, keep_ms: int, *arguments: Any) -> int:
         job = claimed.job
         return int(await self._run(script, job.box, job.id, claimed.token, keep_ms, self._awake_ms, *arguments))
 
-    async def _run(self, script: str, *arguments: Any) -> Any:
-        client = self._client()
-        if script not in self._known:
-            self._known[script] = client.register_script(script)
-        return await self._do(self._known[script](keys=[PREFIX], args=arguments))
-
-    async def _do(self, command: Awaitable[Any] | Any) -> Any:
-        try:
-            return await command
-        except RedisError as failure:
-            # Its text may quote what it was given; its kind does not.
-            raise Unavailable("jobs", type(failure).__name__, never_arrived=False) from failure
+    async def _run(self, source: str, *arguments: Any) -> Any:
+        if source not in self._scripts:
+            self._scripts[source] = self._link.script(source, PREFIX)
+        return await self._scripts[source](arguments)
 
 
 def _job(id_: str, fields: Mapping[bytes, bytes]) -> Job:

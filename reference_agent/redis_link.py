@@ -9,7 +9,7 @@ from typing import Any, Final
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import DataError, RedisError, ResponseError
 
 from reference_agent.errors import Unavailable
 
@@ -19,7 +19,7 @@ _CONNECTIONS: Final = 16
 """At once, per process. What finds none free waits, within the time for an answer."""
 
 Script = Callable[[Sequence[Any]], Awaitable[Any]]
-"""Runs with these arguments; `KEYS[1]` is the prefix."""
+"""Runs with these arguments; `KEYS[1]` is the prefix of all keys."""
 
 
 class RedisLink:
@@ -29,12 +29,13 @@ class RedisLink:
         url: `redis://[user:password@]host:port/database`, `rediss://...` or `unix:///path`.
         name: what it is called in errors.
         answer_s: seconds after which it counts as down. One that is well answers within a millisecond.
+        decodes: whether answers are texts; else they are bytes, where not all of them are text.
 
     Raises:
         ValueError: the URL makes no sense.
     """
 
-    def __init__(self, url: str, name: str, answer_s: float) -> None:
+    def __init__(self, url: str, name: str, answer_s: float, *, decodes: bool = True) -> None:
         self._name = name
         self._answer_s = answer_s
         self.trouble = ""
@@ -48,16 +49,16 @@ class RedisLink:
                 socket_connect_timeout=answer_s,
                 socket_timeout=answer_s,
                 retry=Retry(NoBackoff(), 0),
-                decode_responses=True,
+                decode_responses=decodes,
             )
         )
 
-    def script(self, source: str) -> Script:
+    def script(self, source: str, prefix: str = PREFIX) -> Script:
         """Return a script, which Redis carries out as one transaction."""
         script = self.redis.register_script(source)
 
         def run(arguments: Sequence[Any]) -> Awaitable[Any]:
-            return self.do(script(keys=[PREFIX], args=arguments))
+            return self.do(script(keys=[prefix], args=arguments))
 
         return run
 
@@ -80,7 +81,9 @@ class RedisLink:
             async with asyncio.timeout(self._answer_s):
                 result = await deed
         except (RedisError, OSError) as failure:  # a time-out is an OSError
-            self.trouble = f"{type(failure).__name__}: {failure}"[:200]
+            # What Redis says of a command or a script may quote what it was given; what a connection says does not.
+            said = "" if isinstance(failure, (ResponseError, DataError)) else f": {failure}"
+            self.trouble = f"{type(failure).__name__}{said}"[:200]
             refused = isinstance(failure.__context__, ConnectionRefusedError)
             raise Unavailable(self._name, self.trouble, never_arrived=refused) from failure
         self.trouble = ""

@@ -352,7 +352,7 @@ async def test_an_attempt_that_stood_still_is_fenced_out(desk: Open) -> None:
         assert isinstance(still, Claimed)
         assert await here.store.claim(box_of("u")) == "held"
         await here.store.note(still, conversation="conv_1", generation="resp_1")
-        await here.store._client().delete(f"{PREFIX}lease:{box_of('u')}")  # as if it had said nothing for LEASE_S
+        await here.store._link.redis.delete(f"{PREFIX}lease:{box_of('u')}")  # as if it had said nothing for LEASE_S
         heir = await here.store.claim(box_of("u"))
         assert isinstance(heir, Claimed)
         assert (heir.job.attempt, heir.job.left) == (2, Left("conv_1", "resp_1"))
@@ -456,7 +456,7 @@ async def test_a_job_whose_workers_die_is_given_up_with_what_they_had_under_way(
             dead = await here.store.claim(box_of("u"))
             assert isinstance(dead, Claimed)
             await here.store.note(dead, conversation="conv_1", generation="resp_1")
-            await here.store._client().delete(f"{PREFIX}lease:{box_of('u')}")
+            await here.store._link.redis.delete(f"{PREFIX}lease:{box_of('u')}")
         await here.play("u")
         assert (await here.look("u", id_)).json()["error"]["code"] == "workers_died"
         assert here.turn.given_up == [Left("conv_1", "resp_1")]
@@ -474,7 +474,7 @@ async def test_what_a_dead_worker_had_under_way_is_ended_when_its_job_is_given_u
         conversation = (await openai.conversations.create()).id
         response = await openai.responses.create(model="m", input="hi", conversation=conversation, background=True)
         await here.store.note(dead, conversation=conversation, generation=response.id)
-        await here.store._client().delete(f"{PREFIX}lease:{box_of('u')}")
+        await here.store._link.redis.delete(f"{PREFIX}lease:{box_of('u')}")
         assert json.loads(stand.ask("GET", "/summary")[1])["open_generations"] == 1
         await here.play("u")
         assert (await here.look("u", id_)).json()["error"]["code"] == "workers_died"
@@ -526,6 +526,19 @@ async def test_the_queue_comes_back_with_its_redis(desk: Open, own_redis: Any) -
         assert len(_messages(own_redis.url)) == 1
         await here.play("u")
         assert (await here.look("u", lost)).status_code == 404, "what this Redis held is lost with it"
+
+
+async def test_a_worker_is_told_in_time_or_not_at_all(desk: Open, own_redis: Any) -> None:
+    """A Redis that stops just after it has taken a job in keeps neither its caller nor the threads that send."""
+    async with desk(REDIS_URL=own_redis.url) as here:
+        lost = await here.id_of("u", "hi")
+        own_redis.pause()
+        try:
+            async with asyncio.timeout(60):  # without a bound it would last as long as the Redis stands still
+                await here.queue.knock(box_of("u"))
+        finally:
+            own_redis.resume()
+        assert (await here.look("u", lost)).status_code == 200
 
 
 async def test_a_worker_that_stops_leaves_the_job_to_the_next_one(desk: Open, redis_url: str) -> None:

@@ -14,6 +14,7 @@ from reference_agent.errors import Unavailable
 from reference_agent.parts.metrics import DocumentedMetrics
 from reference_agent.parts.sessions import HardenedSessions, bounds
 from reference_agent.parts.turn_order import HardenedTurnOrder
+from reference_agent.redis_link import RedisLink
 from reference_agent.redis_session_store import RedisSessionStore
 from reference_agent.session_store import SessionStore, open_session_store
 
@@ -85,6 +86,14 @@ async def test_limits_that_nobody_can_ask_for_are_not_called_shared(own_redis: A
     assert health.status()["limits"] == "own_for_now"
     own_redis.resume()
     await composition.close()
+
+
+async def test_what_redis_says_of_a_script_is_not_repeated_as_it_may_quote_what_it_was_given(redis_url: str) -> None:
+    link = RedisLink(redis_url, "words", 5.0)
+    with pytest.raises(Unavailable) as refused:
+        await link.script("return redis.error_reply('ERR no ' .. ARGV[1])")(["tama@example.com"])
+    assert refused.value.reason == link.trouble == "ResponseError"
+    await link.close()
 
 
 async def test_what_a_caller_began_is_finished_though_the_caller_leaves(redis_url: str) -> None:
