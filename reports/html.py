@@ -25,7 +25,6 @@ from harness.verdict import worst
 from reports.content.decision import decide
 from reports.content.glance import Glance
 from reports.content.outside_text import label, one_line, showable, tail
-from reports.content.plot import timeline_svgs
 from reports.content.quantities import count, duration, memory, share, words
 from reports.content.stored import (
     MARKS,
@@ -175,12 +174,20 @@ def _look(run: StoredRun, name: str, glance: Glance) -> _Seen:
     return _Seen(timeline(evidence), tuple(waits(evidence)), evidence.vantages)
 
 
+def _drawings(looks: Sequence[_Seen], anchor: str) -> list[str]:
+    if all(seen.timeline is None for seen in looks):
+        return ["" for _ in looks]
+    # Not above: a run in which nothing could be played is told without the import of matplotlib.
+    from reports.content.plot import timeline_svgs
+
+    return timeline_svgs([seen.timeline for seen in looks], anchor)
+
+
 def _section(runs: Sequence[StoredRun], name: str, number: int, glances: Sequence[Glance]) -> _Section:
     anchor = f"s{number}"
     looks = [_look(run, name, glance) for run, glance in zip(runs, glances, strict=True)]
-    drawings = timeline_svgs([seen.timeline for seen in looks], anchor)
     sides = []
-    for run, seen, svg in zip(runs, looks, drawings, strict=True):
+    for run, seen, svg in zip(runs, looks, _drawings(looks, anchor), strict=True):
         stored = run.scenarios[name]
         order = [one.name for one in fix_first(run)]
         problem = stored.unreadable or seen.problem
