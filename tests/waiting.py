@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -25,3 +26,13 @@ def until(what: Callable[[], Came], said: Callable[[], object] = str, within_s: 
         assert time.monotonic() < give_up_at, f"it did not come true within {within_s:g} s: {said()}"
         time.sleep(0.02)
     return came
+
+
+def listens(port: int) -> bool:
+    """Return whether something on this machine accepts connections at a port.
+
+    What waits for a process asks this before it asks a client of HTTP, which takes milliseconds of CPU to find out.
+    """
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

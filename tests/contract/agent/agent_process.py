@@ -15,7 +15,7 @@ import httpx
 
 from harness.stack.household import free_port
 from tests.agent_variables import agent_environment
-from tests.waiting import until
+from tests.waiting import listens, until
 
 WITHIN_S = 60.0  # for anything to come true: a busy machine takes its time
 
@@ -54,6 +54,8 @@ class Agent:
 
     def is_ready(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
+        if not listens(self.port):
+            return False
         try:
             return self.client.get("/status").status_code == 200
         except httpx.TransportError:

@@ -60,8 +60,8 @@ def test_nothing_is_left(engine: str, agents: Callable[[str], Agent]) -> None:
     assert "%E5%B1%B1" not in reply.headers["X-GPT-Reply"], "and it is not remembered"
 
 
-@pytest.mark.parametrize("engine", ["assistants", "responses"])
-@pytest.mark.parametrize("sessions", ["a file", "redis"])
+# What an engine deletes and where it is noted know nothing of each other: each of both once.
+@pytest.mark.parametrize(("engine", "sessions"), [("assistants", "redis"), ("responses", "a file")])
 def test_what_could_not_be_deleted_is_deleted_by_the_next_process(
     engine: str, sessions: str, start_agent: Callable[..., Agent], redis_url: str
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from harness.stack.household import free_port
 from tests.agent_variables import agent_environment
-from tests.waiting import until
+from tests.waiting import listens, until
 
 _WITHIN_S = 120.0  # for anything to come true: three processes that start at once on a busy machine take most of it
 
@@ -69,6 +69,8 @@ class House:
 
     def is_up(self) -> bool:
         """Return whether the agent takes requests."""
+        if not listens(self.port):
+            return False
         try:
             return self.client.get("/health").status_code == 200
         except httpx.TransportError:
