@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ import pytest
 from harness.evidence import read_judgement
 from harness.model import Verdict
 from harness.target import read_target
-from tests.waiting import until
+from tests.waiting import listens, until
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "reference_agent" / "target.toml"
 PATIENCE_S = 30.0
+_STARTS_WITHIN_S = 100.0  # three seconds of CPU, on a machine that may have much else to do
 
 
 def _free_port() -> int:
@@ -34,13 +36,6 @@ def _free_port() -> int:
 def _wait_until(condition: Callable[[], bool], what: str, bound_s: float = PATIENCE_S) -> None:
     """Wait for a condition, not for a time."""
     until(condition, lambda: what, bound_s)
-
-
-def _answers(port: int) -> bool:
-    """Return whether something accepts connections."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Place:
@@ -86,12 +81,24 @@ class Place:
         return found
 
 
+@contextmanager
+def _place_at(path: Path) -> Iterator[Place]:
+    here = Place(path)
+    yield here
+    _wait_until(lambda: not here.left_behind(), f"left behind: {here.left_behind()}", 10)
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     """A place of one's own; the test fails if a process is left behind in it."""
-    here = Place(tmp_path)
-    yield here
-    _wait_until(lambda: not here.left_behind(), f"left behind: {here.left_behind()}", 10)
+    with _place_at(tmp_path) as here:
+        yield here
+
+
+@pytest.fixture(scope="session")
+def place_at() -> Callable[[Path], AbstractContextManager[Place]]:
+    """A place for what several tests share: nothing is left behind when the context ends."""
+    return _place_at
 
 
 def ended(process: subprocess.Popen[str]) -> None:
@@ -104,21 +111,33 @@ def ended(process: subprocess.Popen[str]) -> None:
         process.communicate()
 
 
-@pytest.fixture
-def plain_agent(place: Place) -> Iterator[str]:
-    """The URL of somebody else's agent."""
+@contextmanager
+def _plain_agent_in(place: Place) -> Iterator[str]:
     port = _free_port()
     process = place.start(sys.executable, str(ROOT / "tests/e2e/doors/plain_agent.py"), str(port))
     try:
-        _wait_until(lambda: _answers(port), "the agent answers")
+        _wait_until(lambda: listens(port), "the agent answers")
         yield f"http://127.0.0.1:{port}"
     finally:
         ended(process)
 
 
 @pytest.fixture
-def upstreams(place: Place) -> Iterator[dict[str, Any]]:
-    """The addresses of running upstreams."""
+def plain_agent(place: Place) -> Iterator[str]:
+    """The URL of somebody else's agent."""
+    with _plain_agent_in(place) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def plain_agent_in() -> Callable[[Place], AbstractContextManager[str]]:
+    """Somebody else's agent for as long as the context lasts; its URL."""
+    return _plain_agent_in
+
+
+@contextmanager
+def _upstreams_in(place: Place) -> Iterator[dict[str, Any]]:
+    """Yield the addresses of running upstreams."""
     process = place.start(sys.executable, "-m", "harness.upstreams", "--port", "0")
     try:
         assert process.stdout is not None
@@ -127,50 +146,43 @@ def upstreams(place: Place) -> Iterator[dict[str, Any]]:
         ended(process)
 
 
-@pytest.fixture
-def running(place: Place) -> Iterator[Callable[[Path, str, dict[str, str]], str]]:
-    """Start a target as its owner would, from what its file says, and return its URL."""
-    processes = []
-
-    def start(file: Path, variant: str, addresses: dict[str, str]) -> str:
-        target = read_target(file)
-        port = _free_port()
-        facts = target.facts("quick") | addresses | {
-            "port": str(port), "host": "127.0.0.1", "python": sys.executable, "home": str(place.path),
-        }  # fmt: skip
-        # A home of its own: an agent may keep what it knows there.
-        environment = place.environment | {"HOME": str(place.path)} | target.environment(variant, facts)
-        with (place.path / "agent.log").open("wb") as log:
-            process = subprocess.Popen(
-                target.command(facts), cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        processes.append(process)
-        _wait_until(lambda: _answers(port), "the target answers")
-        return f"http://127.0.0.1:{port}"
-
-    yield start
-    for process in processes:
+@contextmanager
+def _target_in(place: Place, variant: str, addresses: dict[str, str]) -> Iterator[str]:
+    """Start the reference agent as its owner would, from what its file says; yield its URL."""
+    target = read_target(TARGET)
+    port = _free_port()
+    facts = target.facts("quick") | addresses | {
+        "port": str(port), "host": "127.0.0.1", "python": sys.executable, "home": str(place.path),
+    }  # fmt: skip
+    # A home of its own: an agent may keep what it knows there.
+    environment = place.environment | {"HOME": str(place.path)} | target.environment(variant, facts)
+    with (place.path / "agent.log").open("wb") as log:
+        process = subprocess.Popen(
+            target.command(facts), cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    try:
+        _wait_until(lambda: listens(port), "the target answers", _STARTS_WITHIN_S)
+        yield f"http://127.0.0.1:{port}"
+    finally:
         process.kill()
         process.wait()
 
 
-@pytest.fixture
-def played_on_a_running_agent(
-    place: Place, upstreams: dict[str, Any], running: Callable[[Path, str, dict[str, str]], str]
-) -> Callable[[str], tuple[subprocess.CompletedProcess[str], dict[str, Verdict]]]:
-    """Play `emotion_dos` by plain Locust on a variant that its owner has started; return verdicts by check, too."""
-
-    def play(variant: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Verdict]]:
-        host = running(TARGET, variant, upstreams["upstreams"])
+def _play_on_a_running_agent(place: Place, variant: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Verdict]]:
+    with _upstreams_in(place) as upstreams, _target_in(place, variant, upstreams["upstreams"]) as host:
         result = place.locust(
             *("-f", str(ROOT / "scenarios" / "emotion_dos.py"), "--host", host, "--upstreams", upstreams["control"]),
             *("--target", str(TARGET), "--run-dir", "run"),
         )
-        found = read_judgement(place.path / "run", "emotion_dos")
-        assert found is not None, result.stdout
-        return result, {finding.check: finding.verdict for finding in found.findings}
+    found = read_judgement(place.path / "run", "emotion_dos")
+    assert found is not None, result.stdout
+    return result, {finding.check: finding.verdict for finding in found.findings}
 
-    return play
+
+@pytest.fixture(scope="session")
+def play_on_a_running_agent() -> Callable[[Place, str], tuple[subprocess.CompletedProcess[str], dict[str, Verdict]]]:
+    """Play `emotion_dos` by plain Locust on a variant that its owner has started; return verdicts by check, too."""
+    return _play_on_a_running_agent
 
 
 @pytest.fixture
@@ -199,4 +211,4 @@ def wait_until() -> Callable[..., None]:
 @pytest.fixture
 def answers() -> Callable[[int], bool]:
     """Ask whether something accepts connections at a port."""
-    return _answers
+    return listens

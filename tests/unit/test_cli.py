@@ -316,6 +316,21 @@ def test_what_the_parts_of_a_target_are_there_for_is_listed(
     assert said in " ".join((shown.out + shown.err).split())
 
 
+@pytest.mark.parametrize("option", ["--host", "--upstreams"])
+@pytest.mark.parametrize(
+    "url",
+    ["127.0.0.1:9", "http://127.0.0.1:99999", "http://127.0.0.1:abc", "http://127.0.0.1:0", "http://", "ftp://a", ""],
+)
+def test_a_url_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, url: str) -> None:
+    host = [] if option == "--host" else ["--host", "http://127.0.0.1:1"]
+    assert code_of("run", "tool_loop", *host, option, url, "--runs", str(tmp_path / "runs")) == 2
+    told = capsys.readouterr()
+    said = " ".join((told.out + told.err).split())
+    for part in (option, f"{url!r} is no URL of", "expected something like http://127.0.0.1:8"):
+        assert part in said
+    assert not (tmp_path / "runs").exists(), "nothing is written for a mistake"
+
+
 # --- the child that plays ----------------------------------------------------------------------------------------
 
 

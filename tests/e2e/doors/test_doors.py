@@ -35,9 +35,9 @@ def test_a_bare_url_is_judged_by_what_a_client_can_see(place: Any, plain_agent: 
     assert "--target" in by_check["target_survived"].reason
 
 
-def test_the_upstreams_of_a_running_agent_join_their_ledger(played_on_a_running_agent: Any) -> None:
+def test_the_upstreams_of_a_running_agent_join_their_ledger(place: Any, play_on_a_running_agent: Any) -> None:
     """The hardened one is in `campaign`: whether it holds takes a machine to itself."""
-    result, verdicts = played_on_a_running_agent("documented")
+    result, verdicts = play_on_a_running_agent(place, "documented")
 
     assert verdicts["characters_bounded"] is Verdict.FAIL
     assert verdicts["target_survived"] is Verdict.INCONCLUSIVE  # nobody watches a process that somebody else started
@@ -113,6 +113,10 @@ def test_ctrl_c_leaves_a_run_that_can_be_judged_and_no_process(place: Any, wait_
     assert process.returncode == 130, output
     assert "Traceback" not in output
     run_dir = next((place.path / "runs").iterdir())
+    told = run_dir.relative_to(place.path)
+    assert output.count("Interrupted") == 1, output
+    sentence = f"Interrupted; what was recorded is in {told}, judge it again with `harness judge {told}`."
+    assert output.strip().splitlines()[-1] == sentence
     found = read_judgement(run_dir, "emotion_dos")
     assert found is not None
     assert found.verdict is Verdict.INCONCLUSIVE, "what was interrupted is never a pass"
