@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
-
-import budoux
 
 from reference_agent.caller import Caller, Language
 from reference_agent.errors import AgentError
 from reference_agent.language import script_for, script_of
 from reference_agent.parts.locale import Locale
 from reference_agent.parts.logging import Logging
+from reference_agent.phrases import phrases_of, sentences_of
 from reference_agent.settings import Settings
 
 
@@ -97,9 +94,8 @@ _SAFE: dict[Language, str] = {
     "fr": "Je t'écoute",
     "es": "Te escucho",
 }
-_SENTENCE_END = re.compile(r"(?<=[。！？!?\n])|(?<=\.\s)")
-_WORD_END = re.compile(r"(?<=\s)(?=\S)")
 _TELLING_CHARS = 5  # fewer do not tell a language
+_LOOKED_AT = 4  # times the length of a reply: what comes after cannot fit, whatever is taken out
 _TAIL = " 。．.、,!！?？〜～♪…\n"
 
 
@@ -159,39 +155,45 @@ class HardenedPersona:
         return self._locale.is_in(reply.replace(self._ending, " "), language)
 
     def _mended(self, reply: str) -> str:
-        if len(reply) <= self._chars and reply.rstrip(_TAIL).endswith(self._ending):
-            return reply
-        body = reply.rstrip(_TAIL).removesuffix(self._ending)
         room = self._chars - len(self._ending)
+        body = self._without_ending(reply[: _LOOKED_AT * self._chars])
+        if len(reply) <= self._chars and reply.rstrip(_TAIL) == body + self._ending:
+            return reply  # with the stop that the model has put behind it
         if len(body) > room:
             self._logging.noted("persona_shortened", chars=len(reply))
-            body = _shortened(body, room)
-        return body.rstrip(_TAIL) + self._ending
+            body = self._without_ending(self._shortened(body, room))
+        return body + self._ending
+
+    def _without_ending(self, text: str) -> str:
+        """Return a text without the ending, how often ever it ends with it; of what stands behind, emoji stay."""
+        while True:
+            text = text.rstrip(_TAIL)
+            at = len(text)
+            while at and not text[at - 1].isalnum() and not text.endswith(self._ending, 0, at):
+                at -= 1
+            if not text.endswith(self._ending, 0, at):
+                return text
+            text = text[: at - len(self._ending)] + text[at:]
+
+    def _shortened(self, text: str, room: int) -> str:
+        """Return as much of the beginning as fits: whole sentences, else whole phrases, else what there is room for."""
+        text = text[: 2 * room]  # what comes after cannot fit
+        for parts in (sentences_of, phrases_of, list):
+            kept = ""
+            for part in parts(text):
+                if len(kept) + len(part) > room:
+                    break
+                kept += part
+            if kept:
+                break
+        for begun in range(1, len(self._ending)):
+            if begun <= len(kept) and text.startswith(self._ending, len(kept) - begun):
+                return kept[:-begun]  # cut in the middle of an ending, and that comes anyway
+        return kept
 
 
 def _joined(sentences: Sequence[str], language: Language) -> str:
     return ("。" if language == "ja" else ". ").join(sentences)
-
-
-def _shortened(text: str, room: int) -> str:
-    """Return as much of the beginning as fits: whole sentences, else whole phrases (words, where there are spaces
-    between them), else what there is room for."""
-    text = text[: 2 * room]  # what comes after cannot fit, and finding phrases takes time in proportion to the length
-    phrases = _phrases().parse(text) if script_of(text) == "ja" else _WORD_END.split(text)
-    for parts in (_SENTENCE_END.split(text), phrases):
-        kept = ""
-        for part in parts:
-            if len(kept) + len(part) > room:
-                break
-            kept += part
-        if kept:
-            return kept
-    return text[:room]
-
-
-@functools.cache
-def _phrases() -> budoux.Parser:
-    return budoux.load_default_japanese_parser()
 
 
 VARIANTS = {

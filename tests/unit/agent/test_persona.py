@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 from agent_stage import KeptLog, settings
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reference_agent.caller import LANGUAGES, Caller, Language
 from reference_agent.errors import OutOfTime
@@ -47,6 +50,12 @@ async def test_documented_one_trusts_the_model(reply: str) -> None:
         ("一つ目の文です。" * 20, "一つ目の文です。一つ目の文です。一つ目の文です。一つ目の文ですにゃん"),
         ("「hello everybody」って聞いてうれしいにゃん", "「hello everybody」って聞いてうれしいにゃん"),
         ("🔥" * 100 + "にゃん", "🔥" * 37 + "にゃん"),
+        ("うん 👍にゃん🐱", "うん 👍🐱にゃん"),
+        ("はいにゃんにゃん！", "はいにゃん"),
+        ("はいにゃん♡にゃん🐱。", "はい♡🐱にゃん"),
+        ("今日はいい天気だねにゃん。" * 12, "今日はいい天気だねにゃん。今日はいい天気だねにゃん"),
+        ("あ" * 35 + "にゃん" + "あ" * 20, "あ" * 35 + "にゃん"),
+        ("🐱" * 500 + "にゃん", "🐱" * 37 + "にゃん"),
     ],
 )
 async def test_hardened_one_mends_ending_and_length_by_itself(reply: str, heard: str) -> None:
@@ -54,6 +63,18 @@ async def test_hardened_one_mends_ending_and_length_by_itself(reply: str, heard:
     assert await _hardened().in_character(reply, Caller(), model) == heard
     assert len(heard) <= 40
     assert model.orders == []
+
+
+@given(
+    body=st.text("あねだ。、！👍🐱 a", min_size=5, max_size=90),
+    behind=st.lists(st.sampled_from(["にゃん", "にゃん！", "🐱", "。", " "]), max_size=5),
+)
+@hypothesis.settings(max_examples=300, deadline=None)
+def test_the_ending_stands_once_at_the_end(body: str, behind: list[str]) -> None:
+    heard = _hardened()._mended(body + "".join(behind))
+    assert heard.count("にゃん") == 1
+    assert heard.rstrip("。！ ").endswith("にゃん")
+    assert len(heard) <= 40
 
 
 async def test_hardened_one_shortens_between_phrases() -> None:
