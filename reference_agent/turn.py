@@ -105,7 +105,7 @@ class Turn:
             outcome = await self._outcome(user, text, caller, deadline.earlier_by(self._settings.speech_reserve_s))
             self._logging.said(user, outcome.reply)
             self._metrics.played(user, (output.name for output in outcome.outputs))
-            pieces = self._speech_text.pieces(outcome.reply)
+            pieces = self._speech_text.pieces(outcome.reply, caller.language)
             mood = self._emotion.vector(_analysis(outcome))
             speech = await self._audio.speak(pieces, mood, caller.language, deadline)
             if speech is not None:
