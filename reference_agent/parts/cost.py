@@ -87,9 +87,10 @@ _LET_IN: ContextVar[_LetIn | None] = ContextVar("let_in", default=None)
 class HardenedCost:
     """Metered per user, model and day, by the figures of the model's upstream; a spent budget refuses politely.
 
-    A turn is let in while there is budget left, so that the last one may overdraw it by what one turn costs. An answer
-    that is there is not withheld because it cannot be booked: that is done later, before the next turn is let in. Only
-    what may have been booked after all (a Redis that took it and did not say so) is not booked again, but logged.
+    A turn is let in while there is budget left, so that those under way as it is spent (of one user: the one that is
+    played and the few that wait for it) overdraw it by what they cost. An answer that is there is not withheld because
+    it cannot be booked: that is done later, before the next turn is let in. Only what may have been booked after all (a
+    Redis that took it and did not say so) is not booked again, but logged.
 
     What a turn takes is booked on who its user was as it was let in, on the day of that: speech, repeats and what comes
     late find an erasure that was in between, and are booked on nobody. The budget of the day holds all the same.

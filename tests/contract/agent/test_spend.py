@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import sqlite3
 from collections import defaultdict
@@ -10,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.contract.agent.agent_process import Agent
@@ -196,3 +198,58 @@ def test_what_the_end_of_the_process_cuts_off_is_booked(
         assert agent.process.wait(60) == 0, agent.log.read_text()
     until(lambda: not agent.open_upstream(), agent.log.read_text)
     assert _agree(_booked(agent.home), _charged(agent, ["last"])), (_booked(agent.home), _charged(agent, ["last"]))
+
+
+_USER_BUDGET_USD = 0.03
+_DEAREST_TURN_USD = 0.03  # 0.008, and twice of it where a reply has to be put into character
+_WORDS = {
+    "ja": ("今日はたくさん話したにゃん。また明日にゃん", "今日はもうお店じまいにゃん。また明日にゃん"),
+    "ko": ("오늘은 많이 이야기했어요", "오늘은 문을 닫았어요"),
+    "en": ("We talked a lot", "Done for today"),
+    "de": ("Heute war es viel", "Für heute ist Schluss"),
+}
+
+
+def test_a_budget_holds_over_replicas_and_refuses_politely_in_the_callers_language(
+    tmp_path: Path, stand: Any, start_agent: Callable[..., Agent]
+) -> None:
+    shared = {
+        "AGENT_SESSION_STORE": f"sqlite:{tmp_path}/shared.sqlite",
+        "AGENT_USER_BUDGET_USD": str(_USER_BUDGET_USD),
+        "AGENT_BUDGET_USD": str(3 * (_USER_BUDGET_USD + _DEAREST_TURN_USD)),
+    }
+    replicas = [start_agent(**shared) for _ in range(2)]
+    number = itertools.count()
+
+    def ask(replica: int, user: str, language: str, path: str = _PATHS[0]) -> httpx.Response:
+        body = {"user_id": user, "message": _said(user, f"{next(number)}回、{_TALK[0]}")}  # or the cache answers
+        return replicas[replica].client.post(path, json=body, headers={"Accept-Language": language})
+
+    def is_refused(answer: httpx.Response, code: str, words: str) -> bool:
+        error = answer.json()["error"]
+        assert words in error["message"]
+        assert 0 < error["retry_after_s"] <= 86_400
+        assert int(answer.headers["Retry-After"]) >= error["retry_after_s"] - 1
+        return (answer.status_code, error["code"]) == (429, code)
+
+    def talk(user: Callable[[int], str], language: str) -> int:
+        """Return how many turns are answered, by one replica and the other, until one is refused."""
+        for turn in range(10):
+            if ask(turn % 2, user(turn), language).status_code == 429:
+                return turn
+        pytest.fail("nobody is refused")
+
+    for language, (of_user, _) in list(_WORDS.items())[:3]:
+        user = f"eager{language}"
+        assert talk(lambda _, user=user: user, language) > 0  # type: ignore[misc]
+        for path in _PATHS:
+            for replica in range(2):
+                assert is_refused(ask(replica, user, language, path), "user_budget_spent", of_user)
+    spent = _charged(replicas[0], ["eagerja", "eagerko", "eageren"])
+    assert all(_USER_BUDGET_USD <= usd < _USER_BUDGET_USD + _DEAREST_TURN_USD for usd in spent.values()), spent
+    assert talk(lambda turn: f"other{turn}", "de") > 0, "who has spent nothing is still let in"
+    calls = len(stand.calls())
+    for language, (_, of_all) in _WORDS.items():
+        for replica in range(2):
+            assert is_refused(ask(replica, f"late{language}", language), "budget_spent", of_all)
+    assert len(stand.calls()) == calls, "a refusal costs nothing"
