@@ -144,6 +144,7 @@ class _Run:
         self._is_first = is_first
         self._said = ""
         self._outputs: list[str] = []
+        self._latest: list[str] = []
         self._given: list[str] = []
         """What was said and what tools said, once for each answer that was to be made of it."""
         self._answers = 0
@@ -164,6 +165,7 @@ class _Run:
 
     async def begin(self, text: str) -> None:
         self._said = text
+        self._latest = [text]
         self._is_asked()
         assistant_id = await self._assistant.id(self._deadline)
         # A message that arrives twice would be answered twice as one; a run that is started twice costs twice.
@@ -255,7 +257,8 @@ class _Run:
             return Asks(run.calls)
         await self._over(run)
         if run.usage is not None and run.status == "completed" and self._answers:
-            self._estimate.learn(self._given, run.usage, answers=self._answers, is_all=self._is_first)
+            said = [self._said, *self._outputs]
+            self._estimate.learn(self._given, run.usage, latest=said, answers=self._answers, is_all=self._is_first)
         if run.status != "completed":
             return Failed(run.status, run.error)
         return Replied(await self._call(lambda: self._api.reply(self.conversation, run.id), repeatable=True))
@@ -277,7 +280,8 @@ class _Run:
 
     async def give(self, outputs: list[ToolOutput]) -> None:
         run_id = self._id()
-        self._outputs += [output.text for output in outputs]
+        self._latest = [output.text for output in outputs]
+        self._outputs += self._latest
         self._is_asked()
         if self._listener is None:
             await self._call(lambda: self._api.submit_outputs(self.conversation, run_id, outputs), repeatable=False)
@@ -308,7 +312,7 @@ class _Run:
 
     async def write_off(self) -> None:
         if (self._may_be_open or self.is_unheard()) and (self._run_id is None or self._booked.is_first(self._run_id)):
-            await self._spent(self._estimate.of(self._given))
+            await self._spent(self._estimate.of([self._said, *self._outputs], latest=self._latest))
 
     async def end(self) -> None:
         await self._end(await self._sent.late_answer())
@@ -370,7 +374,8 @@ class _Run:
             await self._spent(run.usage)
         if run.status == "cancelled" and await self._was_cut_off(run):
             # In the middle of an answer, which is charged, and which its figures leave out.
-            await self._spent(self._estimate.of([*await self._said_in_thread(), *self._outputs]))
+            said = [*await self._said_in_thread(), *self._outputs]
+            await self._spent(self._estimate.of(said, latest=self._latest))
 
     async def _was_cut_off(self, run: RunSeen) -> bool:
         if run.usage is None or run.usage.completion_tokens == 0:

@@ -6,6 +6,7 @@ The model's upstream remembers nothing; a conversation is a list of messages tha
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import uuid
 from collections import defaultdict
@@ -217,7 +218,7 @@ class _Completions:
     async def next(self) -> Step:
         completion = await (self._heard(self._listener) if self._listener else self._whole())
         if completion.usage is not None:
-            self._estimate.learn(self._said(), completion.usage, self._for_s())
+            self._estimate.learn(self._said(), completion.usage, self._for_s(), latest=self._latest())
             await self._spent(completion.usage)
         if completion.calls:
             called = [
@@ -269,7 +270,7 @@ class _Completions:
                 raise Unavailable(upstream, "stream cut", never_arrived=False)
         except BaseException:
             heard = [text, *("".join(call[1:]) for call in calls.values())]
-            await self._spent(usage or self._estimate.of(self._said(), heard))
+            await self._spent(usage or self._estimate.of(self._said(), heard, latest=self._latest()))
             raise
         asked = tuple(ToolCall(*calls[index]) for index in sorted(calls))
         if asked:
@@ -285,7 +286,7 @@ class _Completions:
                 )
             except asyncio.CancelledError:
                 # Its caller has left, or it took too long: it was being made, as far as anybody knows.
-                await self._spent(self._estimate.of(self._said(), after_s=self._for_s()))
+                await self._spent(self._estimate.of(self._said(), after_s=self._for_s(), latest=self._latest()))
                 raise
 
         # Nothing is kept upstream: a completion that is made twice costs twice, and does no other harm.
@@ -304,6 +305,11 @@ class _Completions:
             )
             for message in self._messages
         ]
+
+    def _latest(self) -> list[str]:
+        """Return what the model has not answered yet."""
+        unanswered = itertools.takewhile(lambda message: message["role"] != "assistant", reversed(self._messages))
+        return [message.get("content") or "" for message in unanswered if message["role"] != "system"]
 
     async def give(self, outputs: list[ToolOutput]) -> None:
         self._messages += ({"role": "tool", "tool_call_id": o.call_id, "content": o.text} for o in outputs)

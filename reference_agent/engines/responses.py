@@ -402,7 +402,7 @@ class _Chain:
             await self._spent(self._estimate.of(self._texts()))
         else:
             await self._spent(Usage(model, prompt_tokens, 0))
-            await self._spent(Usage(model, 0, self._estimate.written(), is_estimate=True))
+            await self._spent(Usage(model, 0, self._estimate.written(self._texts()), is_estimate=True))
 
     async def _counted(self, deadline: Deadline) -> int | None:
         """Return how many tokens the model was given, as the upstream counts them; None: it does not say."""

@@ -44,12 +44,29 @@ def test_what_was_said_before_counts_until_something_better_is_known() -> None:
 
 def test_an_answer_is_as_long_as_recent_ones_are_in_the_mean() -> None:
     estimate = Estimate(_MODEL)
+    assert estimate.written([_SAID]) == 0
     for tokens in (10, 20, 60):
         estimate.learn([], Usage(_MODEL, 0, tokens))
-    assert estimate.written() == 30
+    assert estimate.written([_SAID]) == pytest.approx(30, abs=1)
     for _ in range(200):
         estimate.learn([], Usage(_MODEL, 0, 5))
-    assert estimate.written() == 5, "recent ones"
+    assert estimate.written([_SAID]) == 5, "recent ones"
+
+
+def test_a_long_text_is_answered_at_length_where_recent_ones_were() -> None:
+    estimate = Estimate(_MODEL)
+    for letters, tokens in ((40, 20), (2000, 510), (44, 21), (2400, 612)) * 4:
+        estimate.learn(["x" * letters], Usage(_MODEL, 0, tokens))
+    assert estimate.written(["x" * 2800]) == pytest.approx(710, abs=5)
+    assert estimate.written([_SAID]) == pytest.approx(20, abs=5)
+    assert estimate.of(["x" * 2800, _SAID], latest=[_SAID]).completion_tokens == estimate.written([_SAID])
+
+
+def test_a_long_text_says_nothing_where_answers_are_short_all_the_same() -> None:
+    estimate = Estimate(_MODEL)
+    for letters, tokens in ((40, 20), (2000, 18), (44, 21), (2400, 19)):
+        estimate.learn(["x" * letters], Usage(_MODEL, 0, tokens))
+    assert estimate.written(["x" * 8000]) == estimate.written([_SAID]) == pytest.approx(20, abs=1)
 
 
 def test_what_was_heard_counts_where_it_is_known() -> None:
