@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 _ACTIVE_RUN = re.compile(r"while a run (run_\w+) is active")
 _END_S = 3.0  # one attempt at ending a run
-_FIGURES_S = 1.0  # for what the upstream is asked for the sake of a figure; the conversation's next turn may be waiting
+_FIGURES_S = 2.0  # for what the upstream is asked for the sake of a figure; the conversation's next turn may be waiting
 _GIVEN = 100  # messages that a page has at most; more of them are hardly given to the model
 _EMPTY = 1000  # threads that are known to be empty, at most
 _LOOK_S = 0.1  # between looks at a run that is being cancelled

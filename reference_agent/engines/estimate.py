@@ -101,7 +101,7 @@ class _Lengths:
         self._xx, self._xy = keep * self._xx + x * x, keep * self._xy + x * y
 
     def after(self, answered_tokens: float, seconds: float) -> int:
-        """Return how many tokens of an answer are written by then; in the end, as many as the line through others says."""
+        """Return how many tokens of an answer are written by then; in the end, as many as others would have."""
         if not self._count:
             return 0
         x, y = self._x / self._count, self._y / self._count
