@@ -21,13 +21,15 @@ class Hints:
     """What a request says of its caller beside the message; empty: nothing."""
 
     language: str = ""
-    """As in Accept-Language, or a code alone."""
+    """What somebody chose; as in Accept-Language, or a code alone."""
     time_zone: str = ""
     """A name of the time-zone database, or an offset like +09:00."""
     address: str = ""
     """Where the caller is on the network; empty: not known, or on this machine."""
     by_unknown_proxy: bool = False
     """It says for whom it calls, and nobody has said that it is to be believed: all its callers have one address."""
+    accepts: str = ""
+    """What their program sends: Accept-Language."""
 
 
 def hints_of(
@@ -37,7 +39,7 @@ def hints_of(
 
     Args:
         said: the request's body. `language` and `timezone` (or `time_zone`), in it or in its `profile`, are what
-            somebody chose, and go before headers, which are what a program sends.
+            somebody chose, and go before everything else; headers are what a program sends.
         headers: Accept-Language, and X-Time-Zone (or X-Timezone); by names in lower case.
         address: the caller's, see `caller_address`.
         by_unknown_proxy: see `Hints`.
@@ -45,10 +47,11 @@ def hints_of(
     profile = said.get("profile")
     chosen = {**profile, **said} if isinstance(profile, dict) else said
     return Hints(
-        _first(chosen.get("language"), headers.get("accept-language")),
+        _first(chosen.get("language")),
         _first(chosen.get("timezone"), chosen.get("time_zone"), headers.get("x-time-zone"), headers.get("x-timezone")),
         address,
         by_unknown_proxy,
+        _first(headers.get("accept-language")),
     )
 
 
@@ -141,6 +144,8 @@ class Asking(NamedTuple):
     """What they say, as it came."""
     user_id: object = ""
     """Who they say they are, as it came."""
+    accepts: str = ""
+    """As in `Hints`."""
 
 
 ASKING: ContextVar[Asking] = ContextVar("asking", default=Asking())  # noqa: B039 - it is frozen

@@ -142,7 +142,8 @@ class JobPlayer:
             await self._queue.knock(box, LEASE_S)
             return
         assert isinstance(claimed, Claimed)
-        ASKING.set(Asking(claimed.job.hints.language, claimed.job.text))
+        hints = claimed.job.hints
+        ASKING.set(Asking(hints.language, claimed.job.text, accepts=hints.accepts))
         if claimed.job.attempt > 1:
             self._logging.noted("job_again", job=claimed.job.id, attempt=claimed.job.attempt)
         why = self._too_much(claimed)

@@ -183,6 +183,7 @@ class JobStore:
             "language": hints.language,
             "time_zone": hints.time_zone,
             "address": hints.address,
+            "accepts": hints.accepts,
         }
         # 128 random bits: an id is not guessed.
         id_ = secrets.token_urlsafe(16)
@@ -294,7 +295,7 @@ def _job(id_: str, fields: Mapping[bytes, bytes]) -> Job:
         attempt=int(text("attempt")),
         **{name: text(name) for name in ("text", "reply", "media_type", "error", "conversation", "generation")},
         request_id=text("request_id"),
-        hints=Hints(text("language"), text("time_zone"), text("address")),
+        hints=Hints(text("language"), text("time_zone"), text("address"), accepts=text("accepts")),
     )
 
 

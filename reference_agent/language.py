@@ -20,6 +20,8 @@ _SCRIPTS: tuple[tuple[Script, re.Pattern[str], float], ...] = (
     ("ko", re.compile(r"[가-힣ᄀ-ᇿ㄰-㆏]"), 1.0),
     ("latin", re.compile(r"[A-Za-zÀ-ɏ]"), 1 / 3),
 )
+_KANA = re.compile(r"[ぁ-ゖァ-ヺㇰ-ㇿｦ-ﾝ]")  # Japanese alone; characters are Chinese as well
+_UNMISTAKABLE = 0.75  # of what is written; below that, somebody may ask in their own language about words of another
 _QUOTED = re.compile(r"「[^」]*」|“[^”]*”|\"[^\"]*\"|#\w+")
 _ADDRESS_OR_KEY = re.compile(
     r"(?<![A-Za-z0-9._%+-])(?:"  # from the beginning of such a word only: each is looked at once
@@ -44,10 +46,28 @@ _FEWEST_LETTERS = 5
 
 def script_of(text: str) -> Script | None:
     """Return the script that most of a text is in, but for quotations, addresses and keys; None: it has no letters."""
-    bare = _own_words(text[:_SCRIPT_CHARS])
-    weights = {script: len(letters.findall(bare)) * weight for script, letters, weight in _SCRIPTS}
+    weights = _weights(_own_words(text[:_SCRIPT_CHARS]))
     script = max(weights, key=weights.__getitem__)
     return script if weights[script] else None
+
+
+def language_of_script(text: str) -> Language | None:
+    """Return the language that the script of a text tells beyond doubt; None: it does not tell.
+
+    That is Japanese where there is kana, Korean where there is Hangul, and little else.
+    """
+    if text.isascii():
+        return None
+    bare = _own_words(text[:_SCRIPT_CHARS])
+    weights = _weights(bare)
+    least = sum(weights.values()) * _UNMISTAKABLE
+    if weights["ko"] and weights["ko"] >= least:
+        return "ko"
+    return "ja" if weights["ja"] >= least and _KANA.search(bare) else None
+
+
+def _weights(text: str) -> dict[Script, float]:
+    return {script: len(letters.findall(text)) * weight for script, letters, weight in _SCRIPTS}
 
 
 def _own_words(text: str) -> str:

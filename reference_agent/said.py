@@ -25,7 +25,7 @@ from reference_agent.presence import Arrival
 def asked_by(request: Request) -> None:
     """Note whose request it is, as far as its headers tell: what goes wrong from now on is told in their language."""
     accepted = next((value for name, value in request.scope["headers"] if name == b"accept-language"), b"")
-    ASKING.set(Asking(accepted.decode("latin-1")))
+    ASKING.set(Asking(accepts=accepted.decode("latin-1")))
 
 
 async def said_in(request: Request, most_bytes: int, arrival: Arrival) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def hints_in(request: Request, said: Mapping[str, Any], proxies: tuple[Network, 
         caller_address(peer, forwarded_for, proxies),
         by_unknown_proxy=is_unknown_proxy(peer, forwarded_for, proxies),
     )
-    ASKING.set(Asking(hints.language, said.get("message"), said.get("user_id")))
+    ASKING.set(Asking(hints.language, said.get("message"), said.get("user_id"), hints.accepts))
     return hints
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import re
 import zoneinfo
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from reference_agent.caller import Asking, Caller, Hints, Language
-from reference_agent.language import LatinLanguages, Script, script_for, script_of
+from reference_agent.language import LatinLanguages, Script, language_of_script, script_for, script_of
 from reference_agent.settings import Settings
 
 
@@ -68,8 +69,9 @@ _ZONES: dict[Language, str] = {
 
 
 class HardenedLocale:
-    """What the request says, else the script of what was said, else its words; the zone as the request says, else by
-    language. A place that the caller names goes to the tool as an argument, through the model.
+    """What somebody chose, else the script of what was said where only one language has it, else what their program
+    accepts, else script and words; the zone as the request says, else by language. A place that the caller names goes
+    to the tool as an argument, through the model.
 
     Somebody who writes in the Latin script is refused in the language of their earlier turns in this process; somebody
     of whom it has played none, in the first of that script that is spoken.
@@ -92,7 +94,7 @@ class HardenedLocale:
         self._known_header = functools.lru_cache(_HEADERS)(self._accepted)
 
     def caller(self, text: str, hints: Hints, user_id: str = "") -> Caller:
-        told = self._accepted(hints.language)
+        told = self._told(self._accepted, hints.language, text, hints.accepts)
         script = None if told else script_of(text)
         if script == "latin":
             told = self._latin.of(text)
@@ -103,10 +105,11 @@ class HardenedLocale:
 
     def at_first_sight(self, asking: Asking) -> Language:
         # By its script alone: words, where it is Latin, would cost more than all the rest of a refusal.
-        accepted = self._known_header(asking.language[:_GLANCE_CHARS]) if asking.language else None
-        if accepted is not None:
-            return accepted
-        script = script_of(asking.text[:_GLANCE_CHARS]) if isinstance(asking.text, str) else None
+        text = asking.text[:_GLANCE_CHARS] if isinstance(asking.text, str) else ""
+        told = self._told(self._known_header, asking.language[:_GLANCE_CHARS], text, asking.accepts[:_GLANCE_CHARS])
+        if told is not None:
+            return told
+        script = script_of(text)
         if script == "latin" and isinstance(asking.user_id, str):
             known = self._speaks.get(hash(asking.user_id))
             if known is not None:
@@ -124,6 +127,18 @@ class HardenedLocale:
 
     def warm_up(self) -> None:
         self._latin.load()
+
+    def _told(
+        self, liked_best: Callable[[str], Language | None], chosen: str, text: str, accepted: str
+    ) -> Language | None:
+        """Return the language that is told by anything but words."""
+        if chosen and (language := liked_best(chosen)):
+            return language
+        # Who writes Japanese with a program that is set to English wants to be answered in Japanese.
+        written = language_of_script(text)
+        if written in self._languages:
+            return written
+        return liked_best(accepted) if accepted else None
 
     def _remember(self, user_id: str, language: Language) -> None:
         self._speaks.pop(hash(user_id), None)

@@ -129,11 +129,8 @@ _BUSY_EN = "I am very busyにゃん. Try again soonにゃん"
         ({"message": "안녕하세요"}, {}, _BUSY_KO),
         ({"message": "hello there"}, {}, _BUSY_EN),
         ({"message": "123"}, {}, _BUSY_JA),
-        (
-            {"message": "こんにちは"},
-            {"Accept-Language": "ko-KR,ko;q=0.9"},
-            _BUSY_KO,
-        ),
+        ({"message": "こんにちは"}, {"Accept-Language": "ko-KR,ko;q=0.9"}, _BUSY_JA),
+        ({"message": "hello there"}, {"Accept-Language": "ko-KR,ko;q=0.9"}, _BUSY_KO),
         (
             {"message": "hi", "profile": {"language": "ko"}},
             {"Accept-Language": "en"},

@@ -53,6 +53,15 @@ def hardened() -> HardenedLocale:
         (_TEXTS["en"], Hints(time_zone="asia/seoul"), Caller("en", "Asia/Seoul")),
         (_TEXTS["en"], Hints(time_zone="+09:00"), Caller("en", "Etc/GMT-9")),
         (_TEXTS["en"], Hints(time_zone="../../etc/passwd"), Caller("en", "UTC")),
+        (_TEXTS["ja"], Hints(accepts="en-US,en;q=0.9"), Caller("ja", "Asia/Tokyo")),
+        (_TEXTS["ko"], Hints(accepts="en-US,en;q=0.9"), Caller("ko", "Asia/Seoul")),
+        ("Pythonで並べ替えるには？", Hints(accepts="en-US"), Caller("ja", "Asia/Tokyo")),
+        (_TEXTS["ja"], Hints("en", accepts="ko"), Caller("en", "UTC")),
+        (_TEXTS["en"], Hints(accepts="ja"), Caller("ja", "Asia/Tokyo")),
+        ("What does こんにちは mean?", Hints(accepts="en-US"), Caller("en", "UTC")),
+        ("『안녕하세요』の意味は何ですか、教えて", Hints(accepts="en-US"), Caller("en", "UTC")),
+        ("今日天気予報", Hints(accepts="ko"), Caller("ko", "Asia/Seoul")),
+        ("Wie spät ist es gerade?", Hints(accepts="en"), Caller("en", "UTC")),
         (_TEXTS["en"], Hints("it-IT,ko;q=0.8"), Caller("ko", "Asia/Seoul")),
         (_TEXTS["en"], Hints("en;q=0.2, ko-KR;q=0.9, ja;q=0"), Caller("ko", "Asia/Seoul")),
         (_TEXTS["en"], Hints("eno, *;q=0.5"), Caller("en", "UTC")),
@@ -143,6 +152,10 @@ def test_who_writes_in_the_latin_script_is_refused_in_the_language_of_earlier_tu
     assert locale.at_first_sight(Asking(text="今何時？", user_id="hans")) == "ja"
     assert locale.at_first_sight(Asking("fr", "Und morgen?", "hans")) == "fr"
     assert locale.at_first_sight(Asking(text="hello", user_id=["hans"])) == "en"
+    assert locale.at_first_sight(Asking(text="今何時ですか？", accepts="en-US")) == "ja"
+    assert locale.at_first_sight(Asking("ko", "今何時ですか？", accepts="en-US")) == "ko"
+    assert locale.at_first_sight(Asking(text="What time is it?", accepts="fr")) == "fr"
+    assert locale.at_first_sight(Asking(text=None, accepts="fr")) == "fr"
     locale.caller("What time is it over there?", Hints(), "hans")
     assert locale.at_first_sight(Asking(text="And now?", user_id="hans")) == "en"
 
@@ -158,15 +171,19 @@ def test_of_how_many_a_language_is_known_is_bounded(monkeypatch: pytest.MonkeyPa
 
 def test_what_somebody_chose_goes_before_what_their_program_sends() -> None:
     headers = {"accept-language": "en", "x-time-zone": "Europe/Berlin"}
-    assert hints_of({}, headers) == Hints("en", "Europe/Berlin")
-    assert hints_of({"profile": {"language": "ko", "time_zone": "Asia/Seoul"}}, headers) == Hints("ko", "Asia/Seoul")
-    assert hints_of({"language": 3, "timezone": ["x"], "profile": "none"}, headers) == Hints("en", "Europe/Berlin")
+    assert hints_of({}, headers) == Hints("", "Europe/Berlin", accepts="en")
+    assert hints_of({"profile": {"language": "ko", "time_zone": "Asia/Seoul"}}, headers) == Hints(
+        "ko", "Asia/Seoul", accepts="en"
+    )
+    assert hints_of({"language": 3, "timezone": ["x"], "profile": "none"}, headers) == Hints(
+        "", "Europe/Berlin", accepts="en"
+    )
 
 
 @pytest.mark.parametrize("nonsense", ["x" * 60_000, "k\x00o", "\ud800", "ko\nja", " " * 300])
 def test_what_can_be_no_hint_is_dropped(nonsense: str) -> None:
     headers = {"accept-language": "en"}
-    assert hints_of({"language": nonsense, "timezone": nonsense}, headers) == Hints("en", "")
+    assert hints_of({"language": nonsense, "timezone": nonsense}, headers) == Hints(accepts="en")
     assert hints_of({}, {"accept-language": nonsense, "x-time-zone": nonsense}) == Hints()
 
 
