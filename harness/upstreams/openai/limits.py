@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import msgspec
 
@@ -182,12 +181,7 @@ def headers_of(key: Key) -> tuple[tuple[str, str], ...]:
 def written(seconds: float) -> str:
     """Return a duration as the API writes it: 120ms, 6.5s, 1m30s, 1h0m0s."""
     # Rounded first: what comes to a full second, minute or hour is written as one.
-    return _written(math.ceil(1000 * seconds) if seconds < 1 else round(1000 * seconds))
-
-
-# A key that asks evenly is told the same few durations all the time.
-@lru_cache(maxsize=1024)
-def _written(milliseconds: int) -> str:
+    milliseconds = math.ceil(1000 * seconds) if seconds < 1 else round(1000 * seconds)
     if milliseconds < 1000:
         return f"{milliseconds}ms"
     if milliseconds < 60_000:
