@@ -58,7 +58,7 @@ class Emotion(Service):
     def analyze(self, exchange: Exchange) -> Reply:
         """Return the strongest emotion and all scores, labelled in the language that is set."""
         text = self.json_text(exchange, "text")
-        exchange.cost_usd = self.epoch.prices.per_emotion_usd
+        exchange.charge(self.epoch.prices.per_emotion_usd)
         labels = LABELS[self.epoch.settings.emotion_labels]
         found = scores(text, self.epoch.seed)
         strongest = max(found, key=lambda emotion: found[emotion])

@@ -61,6 +61,10 @@ def without_marks(text: str) -> str:
     return MARK.sub("", text) if "#h" in text else text
 
 
+def nobody_pays(tokens: int, cost_usd: float) -> None:
+    """Book what a call takes with nobody: only OpenAI's calls have a key."""
+
+
 def goes_on(at_ns: int) -> None:
     """Let the work of a call whose caller left go on: as runs do, and what is made in the background."""
 
@@ -117,6 +121,8 @@ class Exchange(msgspec.Struct, eq=False):
     """(status, message) -> the upstream's own error of that status."""
     speech: Callable[[float], float] | None = None
     """What a fault makes of the seconds that the speech would last."""
+    pays: Callable[[int, float], None] = nobody_pays
+    """Is told how many tokens more the call takes, and how many US dollars."""
     leaving: Callable[[int], None] = goes_on
     """Is told when the caller left before the answer was whole: what works for nobody any more may end."""
     _json: Any = msgspec.UNSET
@@ -170,6 +176,22 @@ class Exchange(msgspec.Struct, eq=False):
         self.characters = len(text)
         self.said = self.said or text
         self.mark = self.turn = self.mark or mark_in(text)
+
+    def charge(self, cost_usd: float, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
+        """Note what the call takes, instead of what was noted before; whoever pays for it is told the difference.
+
+        What is in the ledger already stays as it is there.
+
+        Args:
+            cost_usd: all of it, in US dollars.
+            prompt_tokens: all that the model is given.
+            completion_tokens: all that the model writes.
+        """
+        if self.recorded:
+            return
+        before = self.prompt_tokens + self.completion_tokens
+        self.pays(prompt_tokens + completion_tokens - before, cost_usd - self.cost_usd)
+        self.prompt_tokens, self.completion_tokens, self.cost_usd = prompt_tokens, completion_tokens, cost_usd
 
     def speaks_for(self, seconds: float) -> float:
         """Return how long the speech lasts that is answered, given how long its text takes."""

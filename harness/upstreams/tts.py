@@ -33,7 +33,7 @@ class Tts(Service):
             isinstance(emotions, list) and len(emotions) == 8 and all(isinstance(one, int | float) for one in emotions)
         ):
             raise ServiceError(422, "emotions: expected 8 numbers")
-        exchange.cost_usd = self.epoch.prices.of_speech(len(text))
+        exchange.charge(self.epoch.prices.of_speech(len(text)))
         audio = wav(exchange.speaks_for(seconds_to_speak(text, speed=rate / 15)))
         return Reply(200, audio, (("content-type", "audio/wav"),), self.epoch.takes(exchange, "speech", len(text)))
 

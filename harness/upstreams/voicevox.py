@@ -100,7 +100,7 @@ class Voicevox(Service):
         text = exchange.text
         seconds = seconds_to_speak(text, speed=speed) + _number(query, "prePhonemeLength", 0, 10)
         seconds = exchange.speaks_for(seconds)
-        exchange.cost_usd = self.epoch.prices.of_speech(len(text))
+        exchange.charge(self.epoch.prices.of_speech(len(text)))
         work_s = self.epoch.takes(exchange, "voicevox", len(text))
         audio = wav(seconds, rate_hz=rate_hz, channels=2 if query["outputStereo"] is True else 1)
         return Reply(200, audio, (("content-type", "audio/wav"),), self.in_lane(exchange, work_s))

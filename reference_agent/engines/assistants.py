@@ -149,7 +149,6 @@ class _Run:
         """What was said and what tools said, once for each answer that was to be made of it."""
         self._answers = 0
         """How many the model has been asked for."""
-        self._is_at_work = False
         self._listener = listener
         self._stream: Any = None
         self.conversation = conversation
@@ -251,7 +250,6 @@ class _Run:
         if run is None:
             run = await self._polling.until(self._look, _wants_something, self._deadline)
         if run.status == "requires_action":
-            self._is_at_work = False
             if self._listener is not None:
                 await self._listener.asked(tuple(call.name for call in run.calls))
             return Asks(run.calls)
@@ -292,7 +290,6 @@ class _Run:
             )
 
     def _is_asked(self) -> None:
-        self._is_at_work = True
         self._answers += 1
         self._given += [self._said, *self._outputs]
 
@@ -372,32 +369,21 @@ class _Run:
             return
         if run.usage is not None and run.usage.prompt_tokens:
             await self._spent(run.usage)
-        if run.status == "cancelled" and await self._was_cut_off(run):
-            # In the middle of an answer, which is charged, and which its figures leave out.
+        elif run.status == "cancelled":
+            # A run tells what it took, also of the answer that it was at; this one has nothing to tell.
             said = [*await self._said_in_thread(), *self._outputs]
             await self._spent(self._estimate.of(said, latest=self._latest))
 
-    async def _was_cut_off(self, run: RunSeen) -> bool:
-        if run.usage is None or run.usage.completion_tokens == 0:
-            return True
-        if not self._is_at_work or self._answers < 2:
-            return False
-        # Each answer before this one asked for tools, and is a step of the run.
-        steps = await self._asked_afterwards(lambda: self._api.steps_of(self.conversation, run.id))
-        return steps is None or steps < self._answers
-
     async def _said_in_thread(self) -> list[str]:
         """Return what the model was given of the conversation, or what of that is known."""
-        messages = await self._asked_afterwards(lambda: self._api.latest_messages(self.conversation, _GIVEN))
-        return [self._said] if messages is None else [message.text for message in messages]
-
-    async def _asked_afterwards(self, attempt: Callable[[], Awaitable[T]]) -> T | None:
-        """Return what the upstream tells for the sake of a figure; None: it tells nothing now."""
         deadline = Deadline.after(self._clock, _FIGURES_S)
         try:
-            return await self._retries.call("openai", attempt, deadline, repeatable=True)
+            messages = await self._retries.call(
+                "openai", lambda: self._api.latest_messages(self.conversation, _GIVEN), deadline, repeatable=True
+            )
         except (Unavailable, OutOfTime, Gone, openai.APIStatusError):
-            return None
+            return [self._said]
+        return [message.text for message in messages]
 
     async def _look(self) -> RunSeen:
         run_id = self._id()

@@ -122,11 +122,6 @@ class AssistantsApi:
         page = await _there(self._beta.threads.runs.list, thread_id, order="desc", limit=5)
         return [_seen(run) for run in page.data if run.status in ACTIVE]
 
-    async def steps_of(self, thread_id: str, run_id: str) -> int:
-        """Return how many steps a run has taken: an answer that asks for tools is one, and so is one in words."""
-        page = await _there(self._beta.threads.runs.steps.list, run_id, thread_id=thread_id, limit=100)
-        return len(page.data)
-
     async def submit_outputs(self, thread_id: str, run_id: str, outputs: list[ToolOutput]) -> RunSeen:
         """Hand over what the tools said."""
         return _seen(await self._submit(thread_id, run_id, outputs))

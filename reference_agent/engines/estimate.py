@@ -1,8 +1,8 @@
 """What is booked for an answer that was given up, where nobody tells what it took?
 
-A completion ends with its connection; a cancelled response says nothing of tokens, nor does a run of the answer that it
-was at; all are paid for. They are not let go on for the sake of their figures: that would cost a whole answer that
-nobody reads, and keep the user's next turn waiting. What is booked so is marked as an estimate.
+A completion ends with its connection, and a cancelled response says nothing of tokens; both are paid for. They are not
+let go on for the sake of their figures: that would cost a whole answer that nobody reads, and keep the user's next turn
+waiting. What is booked so is marked as an estimate.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class Audio:
                 code="unsupported_value",
             )
         stream = one_of(body, "stream_format", ("sse", "audio"))
-        exchange.cost_usd = self._api.epoch.prices.of_speech(len(text))
+        exchange.charge(self._api.epoch.prices.of_speech(len(text)))
         seconds = exchange.speaks_for(seconds_to_speak(text, speed=speed))
         first_s = self._api.epoch.takes(exchange, "speech")
         content_type, spoken = _SPOKEN_AS[wanted]

@@ -30,7 +30,7 @@ from harness.upstreams.openai.body import (
 from harness.upstreams.openai.errors import ApiError, missing, wrong_type, wrong_value
 from harness.upstreams.openai.pages import page
 from harness.upstreams.openai.shapes import Shaped, check_shape
-from harness.upstreams.openai.turn import NO_TURN, Turn, pieces_of, take_turn
+from harness.upstreams.openai.turn import NO_TURN, Turn, answer_schema_of, pieces_of, take_turn
 from harness.upstreams.routing import routed
 from harness.upstreams.sse import done, encode, event, stream_head
 from harness.upstreams.thought import Ask, Said, ToolResult
@@ -123,6 +123,11 @@ class Completion(msgspec.Struct, eq=False):
         }
 
     @property
+    def prompt_tokens(self) -> int:
+        """The tokens of what it was given: they count once for all choices."""
+        return self.turns[0].prompt_tokens
+
+    @property
     def completion_tokens(self) -> int:
         """The tokens of all choices."""
         tokens = 0
@@ -131,8 +136,8 @@ class Completion(msgspec.Struct, eq=False):
         return tokens
 
     def usage(self) -> dict[str, Any]:
-        """Return its tokens; the prompt counts once for all choices."""
-        prompt_tokens, completion_tokens = self.turns[0].prompt_tokens, self.completion_tokens
+        """Return its tokens."""
+        prompt_tokens, completion_tokens = self.prompt_tokens, self.completion_tokens
         return {
             "prompt_tokens": prompt_tokens,
             "completion_tokens": completion_tokens,
@@ -224,10 +229,9 @@ class Chat:
                 self._api,
                 exchange,
                 ask,
-                model=model,
                 most_tokens=1 if fate.ends_as == "incomplete" else most,
                 parallel_tool_calls=body.get("parallel_tool_calls") is not False,
-                answer_schema=_answer_schema(body) if "response_format" in body else None,
+                answer_schema=answer_schema_of(body["response_format"]) if "response_format" in body else None,
                 stops=stops_of(body) if "stop" in body else (),
             )
             turns.append(turn)
@@ -240,16 +244,17 @@ class Chat:
             metadata=body.get("metadata") or {},
             user_turn=exchange.turn or (turns[0].calls[0].id if turns[0].calls else None),
         )
-        if len(turns) > 1:
-            tokens = exchange.completion_tokens = completion.completion_tokens
-            exchange.cost_usd = self._api.epoch.prices.of_tokens(model, exchange.prompt_tokens, tokens)
+        exchange.model = model
+        fails = fate.ends_as in ("failed", "expired")
+        if not fails:
+            self._api.charge(exchange, model, completion.prompt_tokens, 0 if held else completion.completion_tokens)
         # They come all at once, and the longest is whole last.
         total_s = max([turn.total_s for turn in turns]) if len(turns) > 1 else turns[0].total_s
         ends_ns = exchange.begin_ns + round(1e9 * total_s)
-        self._record(exchange, completion, None if held else ends_ns, failed=fate.ends_as in ("failed", "expired"))
+        self._record(exchange, completion, None if held else ends_ns, failed=fails)
         if store and fate.ends_as is None:
             self._stored[id_] = completion
-        if fate.ends_as in ("failed", "expired"):
+        if fails:
             raise ApiError(500, fate.message, type_="server_error", code=fate.code)
         if held:
             return scripted((stream_head(), Hang()) if stream else (Hang(),))
@@ -384,12 +389,10 @@ class _Making(msgspec.Struct, eq=False):
         self.is_over = True
         self.enter("cancelled", at_ns)
         self.stored.pop(completion.id, None)
-        tokens = 0
-        if self.ends_ns is not None:
+        if self.ends_ns is not None and not self.fails:
             after_s = (at_ns - exchange.begin_ns) / 1e9
             tokens = sum([turn.tokens_after(after_s) for turn in completion.turns])
-        exchange.completion_tokens = tokens
-        exchange.cost_usd = self.api.epoch.prices.of_tokens(completion.model, exchange.prompt_tokens, tokens)
+            self.api.charge(exchange, completion.model, completion.prompt_tokens, tokens)
 
 
 class _StoredMessage(msgspec.Struct, frozen=True):
@@ -502,15 +505,6 @@ def _called(calls: Any, param: str) -> Iterator[tuple[str, str, str]]:
             yield call["id"], call["custom"]["name"], call["custom"]["input"]
         else:
             yield call["id"], function["name"], function["arguments"]
-
-
-def _answer_schema(body: dict[str, Any]) -> dict[str, Any] | None:
-    wanted = body.get("response_format")
-    if not isinstance(wanted, dict) or wanted.get("type") not in ("json_schema", "json_object"):
-        return None
-    inner = wanted.get("json_schema")
-    schema = inner.get("schema") if isinstance(inner, dict) else None
-    return schema if isinstance(schema, dict) else {}
 
 
 def _stream(completion: Completion, *, with_usage: bool) -> Iterator[Step]:

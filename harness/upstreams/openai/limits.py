@@ -61,6 +61,12 @@ class Key(msgspec.Struct, eq=False):
     used_tokens: int = 0
     cost_usd: float = 0.0
 
+    def pay(self, tokens: int, cost_usd: float) -> None:
+        """Count tokens that a request took; the next one waits where they were too many. Below 0: given back."""
+        self.tokens.level -= tokens
+        self.used_tokens += tokens
+        self.cost_usd += cost_usd
+
 
 class Limits:
     """The keys of one epoch.
@@ -130,13 +136,6 @@ class Limits:
             _check(key, exchange)
         key.requests.level -= 1
         key.used_requests += 1
-
-    @staticmethod
-    def take_tokens(key: Key, tokens: int, cost_usd: float) -> None:
-        """Count the tokens that a request took; the next one waits where they were too many."""
-        key.tokens.level -= tokens
-        key.used_tokens += tokens
-        key.cost_usd += cost_usd
 
 
 def _check(key: Key, exchange: Exchange) -> None:

@@ -48,7 +48,15 @@ from harness.upstreams.openai.items import (
 from harness.upstreams.openai.pages import integer_in
 from harness.upstreams.openai.shapes import Shaped
 from harness.upstreams.openai.socket_mode import KEY, ResponsesDialogue, handshake_headers
-from harness.upstreams.openai.turn import NO_TURN, TOKENS_A_MESSAGE, Turn, pieces_of, prompt_tokens_of, take_turn
+from harness.upstreams.openai.turn import (
+    NO_TURN,
+    TOKENS_A_MESSAGE,
+    Turn,
+    answer_schema_of,
+    pieces_of,
+    prompt_tokens_of,
+    take_turn,
+)
 from harness.upstreams.openai.user_turns import turn_name
 from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
@@ -155,6 +163,11 @@ class Response(msgspec.Struct, eq=False):
         if self.fate.ends_as in ("failed", "expired"):
             return "failed"
         return "incomplete" if self.turn.truncated else "completed"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it never gets so far as to write."""
+        return self.fate.stays_in in ("queued", "in_progress")
 
     def document(self, state: GenerationState | None = None) -> dict[str, Any]:
         """Return it as the API writes it, in the state it is in or in an earlier one."""
@@ -352,12 +365,11 @@ class Responses:
                 api,
                 exchange,
                 ask,
-                model=body["model"],
                 most_tokens=1 if fate.ends_as == "incomplete" else body.get("max_output_tokens"),
                 parallel_tool_calls=body.get("parallel_tool_calls") is not False,
                 # The bound counts what is called in one response; earlier ones of a turn count in their own.
                 most_calls=body.get("max_tool_calls"),
-                answer_schema=_answer_schema(body) if "text" in body else None,
+                answer_schema=answer_schema_of(body["text"].get("format")) if body.get("text") else None,
             )
         exchange.turn = exchange.turn or history.first_call
         response = Response(
@@ -379,6 +391,9 @@ class Responses:
             fate=fate,
         )
         response.output = self._output(turn) if generates else []
+        exchange.model = body["model"]
+        if generates and response.end != "failed":
+            api.charge(exchange, body["model"], turn.prompt_tokens, 0 if response.is_held else turn.completion_tokens)
         takes_s = turn.total_s + (self._queue_s(response) if background else 0.0)
         response.ends_s = api.wall_s(exchange.begin_ns + round(1e9 * takes_s)) if takes_s else response.created_s
         if stored:
@@ -403,12 +418,10 @@ class Responses:
         """Cancel a response for which nobody waits any more; what was written until then is paid for."""
         if response.state not in OPEN_STATES or response.is_told:
             return
-        is_held = response.fate.stays_in == "in_progress"
-        turn = response.turn
-        exchange.completion_tokens = 0 if is_held else turn.tokens_after((at_ns - exchange.begin_ns) / 1e9)
-        exchange.cost_usd = self._api.epoch.prices.of_tokens(
-            response.body["model"], turn.prompt_tokens, exchange.completion_tokens
-        )
+        if not response.is_held and response.end != "failed":
+            turn = response.turn
+            tokens = turn.tokens_after((at_ns - exchange.begin_ns) / 1e9)
+            self._api.charge(exchange, response.body["model"], turn.prompt_tokens, tokens)
         self._enter(response, "cancelled", at_ns)
 
     def _earlier(self, exchange: Exchange, body: dict[str, Any]) -> tuple[Conversation | None, list[Item], str | None]:
@@ -706,12 +719,3 @@ def _tool(tool: Any) -> Any:
     if not isinstance(tool, dict) or tool.get("type") != "function":
         return tool
     return {"description": None, "parameters": {}, "strict": True, **tool}
-
-
-def _answer_schema(body: dict[str, Any]) -> dict[str, Any] | None:
-    text = body.get("text")
-    wanted = text.get("format") if isinstance(text, dict) else None
-    if not isinstance(wanted, dict) or wanted.get("type") not in ("json_schema", "json_object"):
-        return None
-    schema = wanted.get("schema")
-    return schema if isinstance(schema, dict) else {}

@@ -48,7 +48,7 @@ def stream_run(api: OpenAI, run: Run, begin_ns: int, before: tuple[tuple[str, di
             yield Hang()
         yield Wait(_THINKS_FOR * run.turn_ns / 1e9)
         rest_s = (1 - _THINKS_FOR) * run.turn_ns / 1e9
-        if run.thought.tool_calls:
+        if run.turn.calls:
             yield Wait(rest_s)
             api.due.advance(started_ns + run.turn_ns)
             yield from _tool_events(run)
@@ -87,7 +87,7 @@ def _message_events(api: OpenAI, run: Run, started_ns: int, rest_s: float) -> It
     assert message is not None
     assert step is not None
     yield from _begun(run, message, step)
-    pieces = pieces_of(run.thought.text)
+    pieces = pieces_of(run.turn.text)
     for piece in pieces:
         text = {"index": 0, "type": "text", "text": {"value": piece, "annotations": []}}
         yield event(

@@ -5,6 +5,8 @@
     any open state -> expired;  queued, in_progress, requires_action -> cancelling -> cancelled
 
 What a turn of the model comes to is decided when the turn begins; nothing can change the thread while a run is active.
+It is paid for then too: a run that is cancelled saves the turns that would have followed, not the one that it is at.
+What fails or expires because of a fault costs nothing; what is held up by one, costs its prompt.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from harness.upstreams.openai.body import (
     FieldCheck,
     body_of,
     check_fields,
+    check_schema,
     flag,
     functions_in,
     list_field,
@@ -37,10 +40,9 @@ from harness.upstreams.openai.pages import page
 from harness.upstreams.openai.run_stream import stream_run
 from harness.upstreams.openai.shapes import Shaped
 from harness.upstreams.openai.threads import Message, Thread
-from harness.upstreams.openai.turn import TOKENS_A_FUNCTION
-from harness.upstreams.prices import tokens_in
+from harness.upstreams.openai.turn import NO_TURN, Turn, answer_schema_of, take_turn
 from harness.upstreams.routing import routed
-from harness.upstreams.thought import Ask, Fate, Said, Thought, ToolResult
+from harness.upstreams.thought import Ask, Fate, Said, ToolResult
 from harness.upstreams.wire import Reply, json_reply, scripted
 
 if TYPE_CHECKING:
@@ -115,7 +117,8 @@ class Run(msgspec.Struct, eq=False):
     version: int = 0
     """Counts the states entered, so that what was due in an earlier one no longer happens."""
     fate: Fate = Fate()
-    thought: Thought = Thought()
+    turn: Turn = NO_TURN
+    """What the model comes up with in the turn that is under way."""
     calls: tuple[ToolCall, ...] = ()
     """The tools that are asked for in requires_action."""
     results: list[ToolResult] = []
@@ -125,9 +128,8 @@ class Run(msgspec.Struct, eq=False):
     answer: Message | None = None
     """What the model writes at the end of this turn, where it writes."""
     answer_step: RunStep | None = None
-    turn_prompt_tokens: int = 0
-    turn_completion_tokens: int = 0
     prompt_tokens: int = 0
+    """Of all turns that have begun."""
     completion_tokens: int = 0
     started_s: int | None = None
     completed_s: int | None = None
@@ -284,19 +286,12 @@ class Runs:
             self._schedule(at_ns + run.turn_ns, run, _outcome(run))
 
     def _ask_for_tools(self, run: Run, at_s: int) -> None:
-        run.calls = tuple(
-            ToolCall(id=self._api.new_id("call_"), name=wanted.name, arguments=wanted.arguments)
-            for wanted in run.thought.tool_calls
-        )
-        run.prompt_tokens += run.turn_prompt_tokens
-        run.completion_tokens += run.turn_completion_tokens
+        run.calls = run.turn.calls
         run.steps.append(
             RunStep(id=self._api.new_id("step_"), created_s=at_s, status="in_progress", tool_calls=run.calls)
         )
 
     def _write_answer(self, run: Run, at_s: int) -> None:
-        run.prompt_tokens += run.turn_prompt_tokens
-        run.completion_tokens += run.turn_completion_tokens
         message, step = run.answer, run.answer_step
         assert message is not None
         assert step is not None
@@ -322,31 +317,28 @@ class Runs:
             else tool_choice_of(run.tool_choice, run.functions),
         )
         thread.turns += 1
-        thought = api.epoch.think(exchange, ask)
-        if not run.parallel_tool_calls:
-            thought = Thought(text=thought.text, tool_calls=thought.tool_calls[:1])
-        run.thought = thought
-        said, heard = thought.text, run.instructions
-        for call in thought.tool_calls:
-            said += call.name + call.arguments
-        for result in run.results:
-            heard += result.output
-        run.turn_prompt_tokens = thread.tokens + tokens_in(heard) + TOKENS_A_FUNCTION * len(run.functions)
-        run.turn_completion_tokens = max(tokens_in(said), 1)
         most = 1 if run.fate.ends_as == "incomplete" else run.max_completion_tokens
-        if most is not None:
-            left = max(most - run.completion_tokens, 0)
-            if run.turn_completion_tokens > left:
-                run.turn_completion_tokens = left
-                run.incomplete_reason = "max_completion_tokens"
-                # The rule of `tokens_in`, backwards.
-                run.thought = Thought(text=thought.text.encode()[: 4 * left].decode(errors="ignore"))
-        if not run.thought.tool_calls:
+        turn = take_turn(
+            api,
+            exchange,
+            ask,
+            most_tokens=None if most is None else max(most - run.completion_tokens, 0),
+            parallel_tool_calls=run.parallel_tool_calls,
+            answer_schema=None if run.response_format == "auto" else answer_schema_of(run.response_format),
+            is_timed=False,
+        )
+        if turn.truncated:
+            run.incomplete_reason = "max_completion_tokens"
+            turn = msgspec.structs.replace(turn, calls=())
+        run.turn = turn
+        if not turn.calls:
             self._draft_answer(run)
         exchange.model = run.model
-        exchange.prompt_tokens = run.turn_prompt_tokens
-        exchange.completion_tokens = run.turn_completion_tokens
-        exchange.cost_usd = api.epoch.prices.of_tokens(run.model, run.turn_prompt_tokens, run.turn_completion_tokens)
+        if run.fate.ends_as not in ("failed", "expired"):
+            completion_tokens = 0 if run.fate.stays_in in ("queued", "in_progress") else turn.completion_tokens
+            run.prompt_tokens += turn.prompt_tokens
+            run.completion_tokens += completion_tokens
+            api.charge(exchange, run.model, turn.prompt_tokens, completion_tokens)
         if api.epoch.latency.scale:
             run.queue_ns = round(1e9 * api.epoch.takes(exchange, "run_queue"))
             run.turn_ns = round(1e9 * api.epoch.takes(exchange, "model_turn"))
@@ -358,7 +350,7 @@ class Runs:
             thread_id=run.thread.id,
             created_s=run.created_s,
             role="assistant",
-            text=run.thought.text,
+            text=run.turn.text,
             assistant_id=run.assistant_id,
             run_id=run.id,
         )
@@ -368,7 +360,7 @@ class Runs:
             status="completed",
             message_id=run.answer.id,
             completed_s=run.created_s,
-            usage=usage(run.turn_prompt_tokens, run.turn_completion_tokens),
+            usage=usage(run.turn.prompt_tokens, run.turn.completion_tokens),
         )
 
     # --- routes ------------------------------------------------------------------------------------------------------
@@ -409,6 +401,8 @@ class Runs:
         )
         if run.tool_choice != "auto":
             tool_choice_of(run.tool_choice, run.functions)
+        if run.response_format != "auto":
+            check_schema(answer_schema_of(run.response_format), "response_format")
         return run, messages
 
     def _begin(self, exchange: Exchange, run: Run, messages: list[Message]) -> None:
@@ -556,7 +550,7 @@ class Runs:
         step.outputs = outputs
         step.status = "completed"
         step.completed_s = self._api.wall_s(exchange.begin_ns)
-        step.usage = usage(run.turn_prompt_tokens, run.turn_completion_tokens)
+        step.usage = usage(run.turn.prompt_tokens, run.turn.completion_tokens)
         run.results.extend(ToolResult(call.name, call.arguments, outputs[call.id]) for call in run.calls)
         run.calls = ()
         self._begin_turn(run, exchange)
@@ -601,7 +595,7 @@ def _outcome(run: Run) -> GenerationState:
         return run.fate.ends_as
     if run.incomplete_reason is not None:
         return "incomplete"
-    return "requires_action" if run.thought.tool_calls else "completed"
+    return "requires_action" if run.turn.calls else "completed"
 
 
 def _instructions(assistant: Assistant, body: dict[str, Any]) -> str:

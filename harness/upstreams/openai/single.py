@@ -111,8 +111,7 @@ class Single:
         dimensions = optional_integer(body, "dimensions", least=1, most=3072) or _DIMENSIONS.get(model, 1536)
         wanted = one_of(body, "encoding_format", ("float", "base64")) or "float"
         optional_text(body, "user")
-        exchange.prompt_tokens = sum(tokens_in(text) for text in inputs)
-        exchange.cost_usd = self._api.epoch.prices.of_tokens(model, exchange.prompt_tokens, 0)
+        self._api.charge(exchange, model, sum(tokens_in(text) for text in inputs), 0)
         data = [
             {"object": "embedding", "index": index, "embedding": _vector(text, dimensions, wanted)}
             for index, text in enumerate(inputs)

@@ -12,9 +12,7 @@ from harness.upstreams.openai.body import FieldCheck, body_of, check_fields, lis
 from harness.upstreams.openai.errors import ApiError, missing, not_found, wrong_value
 from harness.upstreams.openai.pages import page
 from harness.upstreams.openai.shapes import Shaped, check_shape
-from harness.upstreams.openai.turn import TOKENS_A_MESSAGE
 from harness.upstreams.openai.user_turns import Talk
-from harness.upstreams.prices import tokens_in
 from harness.upstreams.routing import routed
 from harness.upstreams.wire import Reply
 
@@ -77,8 +75,6 @@ class Thread(Talk, eq=False):
     """Who the agent says its user is, in the thread's metadata."""
     turns: int = 0
     """How often the model was asked in this thread."""
-    tokens: int = 0
-    """What all messages together add to a prompt."""
 
     def document(self) -> dict[str, Any]:
         """Return it as the API writes it."""
@@ -93,7 +89,6 @@ class Thread(Talk, eq=False):
     def add(self, message: Message) -> None:
         """Append a message."""
         self.messages.append(message)
-        self.tokens += tokens_in(message.text) + TOKENS_A_MESSAGE
         if message.role == "user":
             self.hear(message.text)
         else:

@@ -62,25 +62,25 @@ def take_turn(
     exchange: Exchange,
     ask: Ask,
     *,
-    model: str,
     most_tokens: int | None = None,
     parallel_tool_calls: bool = True,
     most_calls: int | None = None,
     answer_schema: dict[str, Any] | None = None,
     stops: tuple[str, ...] = (),
+    is_timed: bool = True,
 ) -> Turn:
-    """Let the model take a turn, and note on the exchange what it costs.
+    """Let the model take a turn. Nothing is charged yet: who asked knows what of it will come about.
 
     Args:
         api: the API that asks.
         exchange: the call that made it ask.
         ask: what it is given.
-        model: its name.
         most_tokens: how many tokens its answer may have.
         parallel_tool_calls: whether it may ask for several tools at once.
         most_calls: how many tools it may ask for.
         answer_schema: JSON schema that an answer in words must follow; an empty one: any JSON object.
         stops: texts before which an answer in words ends.
+        is_timed: False: the API has a way of its own to say how long a turn takes.
     """
     epoch = api.epoch
     thought = epoch.think(exchange, ask)
@@ -103,12 +103,8 @@ def take_turn(
         # The rule of `tokens_in`, backwards.
         text = text.encode()[: 4 * most_tokens].decode(errors="ignore")
     first_token_s = token_s = 0.0
-    if epoch.latency.scale:
+    if is_timed and epoch.latency.scale:
         first_token_s, token_s = epoch.takes(exchange, "first_token"), epoch.takes(exchange, "token")
-    exchange.model = model
-    exchange.prompt_tokens = prompt_tokens
-    exchange.completion_tokens = completion_tokens
-    exchange.cost_usd = epoch.prices.of_tokens(model, prompt_tokens, completion_tokens)
     return Turn(
         text=text,
         calls=tuple([ToolCall(id=api.new_id("call_"), name=call.name, arguments=call.arguments) for call in calls])
@@ -132,6 +128,19 @@ def prompt_tokens_of(
     for result in results:
         tokens += tokens_in(result.arguments + result.output)
     return tokens
+
+
+def answer_schema_of(wanted: Any) -> dict[str, Any] | None:
+    """Return the JSON schema that an answer must follow, for `take_turn`; None where any text will do.
+
+    Args:
+        wanted: a `response_format`, whose schema is within `json_schema`, or the `text.format` of a response.
+    """
+    if not isinstance(wanted, dict) or wanted.get("type") not in ("json_schema", "json_object"):
+        return None
+    holder = wanted.get("json_schema") or wanted
+    schema = holder.get("schema") if isinstance(holder, dict) else None
+    return schema if isinstance(schema, dict) else {}
 
 
 def _as_json(schema: dict[str, Any], ask: Ask, text: str) -> str:

@@ -148,11 +148,9 @@ class OpenAI:
             key = self._check_key(exchange)
             if counts:
                 self.limits.take_request(key, exchange)
+                exchange.pays = key.pay
             reply = handler(exchange)
             assert isinstance(reply, Reply)
-            if counts:
-                tokens = exchange.prompt_tokens + exchange.completion_tokens
-                self.limits.take_tokens(key, tokens, exchange.cost_usd)
         except ApiError as error:
             exchange.error = error.message
             reply = json_reply(
@@ -168,6 +166,13 @@ class OpenAI:
     def ok(self, exchange: Exchange, document: Any, doing: str = "read") -> Reply:
         """Return a success, after as long as `doing` takes."""
         return json_reply(document, after_s=self.epoch.takes(exchange, doing))
+
+    def charge(self, exchange: Exchange, model: str, prompt_tokens: int, completion_tokens: int) -> None:
+        """Note what a call takes of a model: in the ledger, and with its key."""
+        exchange.model = model
+        exchange.charge(
+            self.epoch.prices.of_tokens(model, prompt_tokens, completion_tokens), prompt_tokens, completion_tokens
+        )
 
     def adopts(self, id_: str) -> bool:
         """Return whether what nobody created under this id comes to life: not what was deleted."""
