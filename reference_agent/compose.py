@@ -71,7 +71,8 @@ def choose(profile: str, overrides: Mapping[str, str]) -> dict[str, str]:
         BadSetting: there is no such profile, part or variant, or the variants do not go together.
     """
     if profile not in PROFILES:
-        msg = f"There is no profile {profile!r}: expected {' or '.join(PROFILES)}{_did_you_mean(profile, PROFILES)}"
+        expected = f"{' or '.join(PROFILES)}{_did_you_mean(profile, PROFILES)}"
+        msg = f"There is no profile {profile!r} (AGENT_PROFILE, --profile): expected {expected}"
         raise BadSetting(msg)
     chosen = dict.fromkeys(variants(), profile)
     for part, variant in overrides.items():

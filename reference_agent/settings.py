@@ -11,9 +11,10 @@ import functools
 import ipaddress
 import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -24,6 +25,12 @@ from reference_agent.caller import LANGUAGES, Language, Network
 PART_PREFIX = "AGENT_PART_"
 _SMALLEST, _LARGEST = 1e-9, 1e9
 """Of a figure with a fraction: the largest is 30 years of seconds, which every clock and timer still counts with."""
+_MOST = 10**12
+"""Of a figure without: more than anybody has, and few enough for every store to count with."""
+_BYTES_PER_CHAR = 4
+"""The longest way in which UTF-8 writes a code point."""
+BREAKER_LOOKS_AT: Final = 200
+"""Calls to one upstream that the breaker looks back at, at most."""
 _TURN_SHARE = 0.85
 """Of the time after which callers give up: what is left is the way to them."""
 
@@ -103,15 +110,15 @@ class Settings(BaseSettings):
     session_s: float = Field(86400.0, gt=0, description="a known user is forgotten after, counted from the last turn")
     max_turns: int = Field(100, ge=2, description="turns under way at once")
     newcomer_turns: int = Field(24, ge=1, description="turns under way at once of users never seen before")
-    newcomers_per_s: float = Field(15.0, gt=0, description="users never seen before, a second")
+    newcomers_per_s: float = Field(15.0, gt=0, description="users never seen before")
     newcomer_burst: int = Field(30, ge=1, description="users never seen before, at once")
-    user_turns_per_s: float = Field(3.0, gt=0, description="turns of one user, a second")
+    user_turns_per_s: float = Field(3.0, gt=0, description="turns of one user")
     user_burst: int = Field(20, ge=1, description="turns of one user, at once")
-    address_turns_per_s: float = Field(10.0, gt=0, description="turns from one network address, a second")
+    address_turns_per_s: float = Field(10.0, gt=0, description="turns from one network address")
     address_burst: int = Field(100, ge=1, description="turns from one network address, at once")
-    address_newcomers_per_s: float = Field(1.0, gt=0, description="users never seen before from one address, a second")
+    address_newcomers_per_s: float = Field(1.0, gt=0, description="users never seen before from one address")
     address_newcomer_burst: int = Field(15, ge=1, description="users never seen before from one address, at once")
-    turns_per_s: float = Field(1000.0, gt=0, description="turns of everybody, a second")
+    turns_per_s: float = Field(1000.0, gt=0, description="turns of everybody")
     turn_burst: int = Field(1000, ge=1, description="turns of everybody, at once")
     waiting_turns: int = Field(3, ge=0, description="turns of one user that may wait for the one under way")
 
@@ -124,21 +131,21 @@ class Settings(BaseSettings):
     jobs_open: int = Field(1000, ge=1, description="jobs that have not ended, at most; newcomers may take half of them")
     user_jobs: int = Field(10, ge=1, description="jobs of one user that have not ended, at most")
 
-    user_budget_usd: float = Field(5.0, gt=0, description="spend of one user a day (US dollars)")
-    budget_usd: float = Field(500.0, gt=0, description="spend of everybody a day (US dollars)")
-    usd_per_1k_tokens: float = Field(0.03, ge=0, description="price of 1,000 tokens (US dollars)")
+    user_budget_usd: float = Field(5.0, gt=0, description="spend of one user a day")
+    budget_usd: float = Field(500.0, gt=0, description="spend of everybody a day")
+    usd_per_1k_tokens: float = Field(0.03, ge=0, description="price of 1,000 tokens")
     prices: str = Field(
         "",
-        description="other prices of 1,000 tokens, as MODEL=PRICE or MODEL=PROMPT/COMPLETION, with commas (US dollars)",
+        description="other prices of 1,000 tokens, as MODEL=PRICE or MODEL=PROMPT/COMPLETION, with commas",
     )
-    usd_per_1k_spoken: float = Field(0.015, ge=0, description="price of 1,000 spoken characters (US dollars)")
+    usd_per_1k_spoken: float = Field(0.015, ge=0, description="price of 1,000 spoken characters")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged, at least")
     log_texts: bool = Field(False, description="whether what users say and hear is logged, redacted")
 
     shutdown_s: float = Field(8.0, ge=0, le=600, description="turns under way may finish, told to end, within")
     heartbeat_s: float = Field(10.0, gt=0, description="a stream that has nothing to tell says so every")
-    body_bytes: int = Field(65536, ge=256, description="size of a request, at most (bytes)")
+    body_bytes: int = Field(65536, ge=256, description="size of a request, at most")
     body_s: float = Field(10.0, gt=0, description="a request that is not all there is given up after")
     message_chars: int = Field(2000, ge=1, description="length of a message, at most")
     user_id_chars: int = Field(200, ge=1, description="length of a user id, at most")
@@ -166,13 +173,15 @@ class Settings(BaseSettings):
     retry_attempts: int = Field(3, ge=1, le=10, description="attempts at one call that may be repeated")
     retry_share: float = Field(0.1, ge=0, le=1, description="repeats for each call to an upstream, in the long run")
     retry_reserve: float = Field(5.0, ge=1, description="repeats that may be saved up for bad times")
-    retries_per_s: float = Field(
-        0.2, gt=0, description="repeats a second that are saved up however few calls there are"
-    )
+    retries_per_s: float = Field(0.2, gt=0, description="repeats that are saved up however few calls there are")
     breaker_window_s: float = Field(10.0, gt=0, description="the breaker looks back")
-    breaker_calls: int = Field(5, ge=1, description="fewer calls than this within the window never open the breaker")
+    breaker_calls: int = Field(
+        5, ge=1, le=BREAKER_LOOKS_AT, description="fewer calls than this within the window never open the breaker"
+    )
     breaker_failures: float = Field(0.5, gt=0, le=1, description="share of failures that opens the breaker")
-    breaker_in_a_row: int = Field(10, ge=1, description="failures without a success between them that open the breaker")
+    breaker_in_a_row: int = Field(
+        10, ge=1, le=BREAKER_LOOKS_AT, description="failures without a success between them that open the breaker"
+    )
     breaker_open_s: float = Field(0.5, gt=0, description="an open breaker lets a probe through after")
     breaker_probes: int = Field(4, ge=1, description="probes under way at once, per upstream")
 
@@ -211,10 +220,24 @@ class Settings(BaseSettings):
         if isinstance(given, float) and given and not _SMALLEST <= abs(given) <= _LARGEST:
             msg = f"expected 0, or {_SMALLEST:g} to {_LARGEST:g}"
             raise ValueError(msg)
+        if isinstance(given, int) and given > _MOST:
+            msg = f"expected {_MOST} at most"
+            raise ValueError(msg)
         return given
+
+    @field_validator("model", "assistant_name", "reply_ending")
+    @classmethod
+    def _says_something(cls, written: str) -> str:
+        if not written.strip():
+            msg = "expected some text"
+            raise ValueError(msg)
+        return written
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
+        for makes_sense, sentence in self._combinations():
+            if not makes_sense:
+                raise ValueError(sentence)
         for whole, turn_s in (("turn", self.turn_s), ("job", _TURN_SHARE * self.job_s)):
             if self.speech_reserve_s >= turn_s:
                 msg = (
@@ -222,13 +245,53 @@ class Settings(BaseSettings):
                     f" {turn_s:g} s: expected less than that."
                 )
                 raise ValueError(msg)
-        if 2 * len(self.reply_ending) > self.reply_chars:
-            msg = (
-                f"AGENT_REPLY_ENDING={self.reply_ending!r} takes more than half of a reply:"
-                f" expected AGENT_REPLY_CHARS to be {2 * len(self.reply_ending)} or more, not {self.reply_chars}."
-            )
-            raise ValueError(msg)
         return self
+
+    def _combinations(self) -> Iterator[tuple[bool, str]]:
+        """Yield what has to be true of several settings together, and what is said where it is not."""
+        yield (
+            self.turn_s <= self.answer_within_s,
+            f"AGENT_TURN_DEADLINE_S={self.turn_s:g} is later than callers give up: expected at most"
+            f" AGENT_ANSWER_WITHIN_S, which is {self.answer_within_s:g}.",
+        )
+        yield (
+            self.probation_s <= self.session_s,
+            f"AGENT_PROBATION_S={self.probation_s:g} keeps who was seen once for longer than who came back: expected"
+            f" at most AGENT_SESSION_S, which is {self.session_s:g}.",
+        )
+        needed_bytes = _BYTES_PER_CHAR * (self.message_chars + self.user_id_chars)
+        yield (
+            needed_bytes <= self.body_bytes,
+            f"AGENT_BODY_BYTES={self.body_bytes} has no room for a message of AGENT_MESSAGE_CHARS={self.message_chars}"
+            f" and an id of AGENT_USER_ID_CHARS={self.user_id_chars}: expected {needed_bytes} or more.",
+        )
+        yield (
+            2 * len(self.reply_ending) <= self.reply_chars,
+            f"AGENT_REPLY_ENDING={self.reply_ending!r} takes more than half of a reply:"
+            f" expected AGENT_REPLY_CHARS to be {2 * len(self.reply_ending)} or more, not {self.reply_chars}.",
+        )
+        yield (
+            self.speech_pieces * self.speech_chars >= self.reply_chars,
+            f"AGENT_SPEECH_PIECES={self.speech_pieces} of AGENT_SPEECH_CHARS={self.speech_chars} do not speak a whole"
+            f" reply: expected them to make AGENT_REPLY_CHARS together, which is {self.reply_chars}.",
+        )
+        yield (
+            self.job_audio_bytes <= self.jobs_audio_bytes,
+            f"AGENT_JOB_AUDIO_BYTES={self.job_audio_bytes} of one job is more than is kept of all jobs: expected at"
+            f" most AGENT_JOBS_AUDIO_BYTES, which is {self.jobs_audio_bytes}.",
+        )
+        files = self._files()
+        yield (
+            len(set(files)) == len(files),
+            f"AGENT_SESSION_STORE={self.session_store!r} is the file of the cache or of what is still to be deleted as"
+            f" well, which are {', '.join(map(str, files[1:]))}: expected a file of its own.",
+        )
+
+    def _files(self) -> list[Path]:
+        """Return the files that are written to: of the sessions (if they are in one), and those beside them."""
+        sessions = self.beside_sessions("leftovers.sqlite") and Path(self.session_store.partition(":")[2]).expanduser()
+        files = [sessions, self.cache_path(), self.beside_sessions("leftovers.sqlite")]
+        return [file.resolve() for file in files if file is not None]
 
     @field_validator("session_store")
     @classmethod
@@ -351,10 +414,24 @@ def _networks(written: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(one, strict=False) for one in _listed(written))
 
 
+_KEY = re.compile(r"[!-~]+")
+_ADDRESS = re.compile(r"https?://[^/\s]")
+
+
 def environment_name(field: str) -> str:
     """Return the environment variable that sets `field`."""
     alias = Settings.model_fields[field].validation_alias
     return alias if isinstance(alias, str) else f"AGENT_{field.upper()}"
+
+
+_UNITS = {"_per_s": "a second", "_s": "seconds", "_bytes": "bytes", "_chars": "characters"}
+"""By the first of these with which the name of a setting ends."""
+
+
+def unit(field: str) -> str:
+    """Return what a setting is counted in; empty: in what its description names, or it is no figure."""
+    money = "US dollars" if "usd" in field else ""
+    return next((unit for ending, unit in _UNITS.items() if field.endswith(ending)), money)
 
 
 def known_variables() -> dict[str, str]:
@@ -362,7 +439,8 @@ def known_variables() -> dict[str, str]:
     lines = {}
     for field, info in Settings.model_fields.items():
         default = "not set" if info.default in (None, "") else info.default
-        lines[environment_name(field)] = f"{(info.description or '').replace('%%', '%')} (default {default})"
+        in_units = f"{unit(field)}, " if unit(field) else ""
+        lines[environment_name(field)] = f"{(info.description or '').replace('%%', '%')} ({in_units}default {default})"
     return lines
 
 
@@ -409,9 +487,15 @@ def read_settings(environ: Mapping[str, str], **given: Any) -> tuple[Settings, d
     if not settings.openai_api_key:
         msg = "OPENAI_API_KEY is not set: set it to the key of the account (any text will do for a local stand-in)."
         raise BadSetting(msg)
+    if not _KEY.fullmatch(settings.openai_api_key):
+        msg = (
+            "OPENAI_API_KEY makes no sense: expected printable ASCII without blanks and line ends (perhaps there is one"
+            " at its end, from the file that it was read from)."
+        )
+        raise BadSetting(msg)
     for field in ("openai_base_url", "tts_url", "emotion_url", "weather_url", "news_url", "time_url", "fortune_url"):
         url = getattr(settings, field)
-        if not url.startswith(("http://", "https://")):
+        if not _ADDRESS.match(url):
             msg = f"{environment_name(field)}={url!r} is no address: expected http://... or https://..."
             raise BadSetting(msg)
     return settings, overrides

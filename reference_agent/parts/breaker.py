@@ -10,7 +10,7 @@ from typing import Protocol
 
 from reference_agent.clock import Clock
 from reference_agent.errors import Unavailable
-from reference_agent.settings import Settings
+from reference_agent.settings import BREAKER_LOOKS_AT, Settings
 from reference_agent.trouble import trouble_in
 
 
@@ -72,7 +72,7 @@ class _Circuit:
     __slots__ = ("calls", "open_until", "probes")
 
     def __init__(self) -> None:
-        self.calls: deque[tuple[float, bool]] = deque(maxlen=200)
+        self.calls: deque[tuple[float, bool]] = deque(maxlen=BREAKER_LOOKS_AT)
         self.open_until: float | None = None
         """None: closed. A moment: open until then, half-open afterwards."""
         self.probes = 0

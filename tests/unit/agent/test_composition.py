@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import inspect
+import re
 import socket
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from agent_stage import settings
 
+import reference_agent
 from reference_agent.__main__ import main
 from reference_agent.app import create_app
 from reference_agent.compose import PROFILES, Composition, choose, variants
 from reference_agent.engines.assistants import AssistantsEngine
 from reference_agent.engines.chat import ChatEngine
 from reference_agent.engines.responses import ResponsesEngine
-from reference_agent.settings import BadSetting, Settings, environment_name, known_variables, read_settings
+from reference_agent.settings import BadSetting, Settings, environment_name, known_variables, read_settings, unit
 from reference_agent.wire import LoopWire, ThreadWire
 
 _KEY = {"OPENAI_API_KEY": "sk-test"}
@@ -125,11 +128,91 @@ def test_nonsense_is_refused(profile: str, overrides: dict[str, str], sentence: 
         ({**_KEY, "AGENT_ANSWER_WITHIN_S": "0.7"}, "AGENT_SPEECH_RESERVE_S=0.6 leaves nothing of a turn"),
         ({**_KEY, "AGENT_JOB_S": "2", "AGENT_SPEECH_RESERVE_S": "1.8"}, "leaves nothing of a job"),
         ({**_KEY, "AGENT_REPLY_CHARS": "8", "AGENT_REPLY_ENDING": "12345678"}, "AGENT_REPLY_CHARS to be 16 or more"),
+        ({**_KEY, "AGENT_TURN_DEADLINE_S": "6"}, "^AGENT_TURN_DEADLINE_S=6 is later than callers give up.* which is 5"),
+        ({**_KEY, "AGENT_SESSION_S": "60"}, "AGENT_PROBATION_S=600 keeps .* at most AGENT_SESSION_S, which is 60"),
+        ({**_KEY, "AGENT_MESSAGE_CHARS": "50000"}, "AGENT_BODY_BYTES=65536 has no room .* expected 200800 or more"),
+        ({**_KEY, "AGENT_SPEECH_PIECES": "1", "AGENT_REPLY_CHARS": "80"}, "do not speak a whole reply"),
+        ({**_KEY, "AGENT_JOBS_AUDIO_BYTES": "1000"}, "AGENT_JOB_AUDIO_BYTES=4000000 of one job is more than is kept"),
+        ({**_KEY, "AGENT_SESSION_STORE": "sqlite:cache.sqlite"}, "expected a file of its own"),
+        ({**_KEY, "AGENT_SESSION_STORE": "sqlite:x/../leftovers.sqlite"}, "expected a file of its own"),
+        (
+            {**_KEY, "AGENT_SESSION_STORE": "sqlite:one.sqlite", "AGENT_CACHE_DATABASE": "sqlite:./one.sqlite"},
+            "expected a file of its own",
+        ),
+        ({**_KEY, "AGENT_BREAKER_CALLS": "201"}, "AGENT_BREAKER_CALLS='201' makes no sense"),
+        ({**_KEY, "AGENT_BREAKER_IN_A_ROW": "201"}, "AGENT_BREAKER_IN_A_ROW='201' makes no sense"),
+        ({**_KEY, "AGENT_MODEL": " "}, "AGENT_MODEL=' ' makes no sense: expected some text"),
+        ({**_KEY, "AGENT_REPLY_ENDING": " "}, "AGENT_REPLY_ENDING=' ' makes no sense: expected some text"),
+        ({**_KEY, "TTS_URL": "http://"}, "TTS_URL='http://' is no address"),
+        ({"OPENAI_API_KEY": "sk-test\n"}, "OPENAI_API_KEY makes no sense: .*perhaps there is one at its end"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(environ: dict[str, str], sentence: str) -> None:
     with pytest.raises(BadSetting, match=sentence):
         read_settings(environ)
+
+
+def test_a_key_that_makes_no_sense_is_not_shown() -> None:
+    with pytest.raises(BadSetting) as refused:
+        read_settings({"OPENAI_API_KEY": "sk-very secret"})
+    assert "secret" not in str(refused.value)
+
+
+_SHARES = {"retry_share", "retry_reserve", "breaker_failures"}
+_ANY_TEXT = {"OPENAI_API_KEY", "AGENT_MODEL", "AGENT_ASSISTANT_NAME", "AGENT_REPLY_ENDING"}
+
+
+def test_every_figure_has_a_unit_or_is_a_count() -> None:
+    figures = {name: info for name, info in Settings.model_fields.items() if info.annotation not in (str, bool)}
+    for name, info in figures.items():
+        if "float" in str(info.annotation):
+            assert unit(name) or name in _SHARES, name
+        if unit(name):
+            assert f"({unit(name)}, default" in known_variables()[environment_name(name)]
+    of_unit = {word: environment_name(name) for name in reversed(figures) if (word := unit(name))}
+    assert of_unit == {
+        "seconds": "AGENT_ANSWER_WITHIN_S",
+        "a second": "AGENT_NEWCOMERS_PER_S",
+        "characters": "AGENT_MESSAGE_CHARS",
+        "bytes": "AGENT_JOB_AUDIO_BYTES",
+        "US dollars": "AGENT_USER_BUDGET_USD",
+    }
+
+
+def test_every_variable_is_validated() -> None:
+    """Nonsense in any of them ends the start, with a sentence that names it."""
+    for name in known_variables():
+        if name in ("WEATHER_API_KEY", "NEWS_API_KEY"):
+            continue  # whatever their servers gave out
+        nonsense = " " if name in _ANY_TEXT else "-1 no sense"
+        with pytest.raises(BadSetting, match=name):
+            Composition(*read_settings({**_KEY, name: nonsense}))
+
+
+def test_whole_figures_are_bounded_as_well() -> None:
+    whole = [name for name, info in Settings.model_fields.items() if info.annotation is int]
+    assert len(whole) > 20
+    for name in whole:
+        for nonsense in ("1.5", "-1", str(10**30)):
+            with pytest.raises(BadSetting, match=f"^{environment_name(name)}='{nonsense}' makes no sense"):
+                read_settings({**_KEY, environment_name(name): nonsense})
+
+
+def test_nothing_is_read_from_the_environment_that_is_not_listed_and_all_that_is_listed_is_used() -> None:
+    package = Path(reference_agent.__file__).parent
+    sources = {file.name: file.read_text() for file in package.rglob("*.py")}
+    named = {
+        name for source in sources.values() for name in re.findall(r"AGENT_[A-Z0-9]+(?:_[A-Z0-9]+)*\b(?!_)", source)
+    }
+    unknown = {name for name in named if name not in known_variables() and not name.startswith("AGENT_PART")}
+    assert unknown == set()
+    asks = re.compile(r"\bos\.environ\b|\bgetenv\b")
+    assert [name for name, source in sources.items() if asks.search(source)] == ["__main__.py"]
+    elsewhere = "".join(source for name, source in sources.items() if name != "settings.py")
+    means = {"trusted_proxies": "proxies", "languages": "spoken_languages", "prices": "price_table"}
+    means |= {"turn_deadline_s": "turn_s", "answer_within_s": "turn_s", "cache_database": "cache_path"}
+    for field in Settings.model_fields:
+        assert re.search(rf"\.{means.get(field, field)}\b", elsewhere), f"nothing uses {field}"
 
 
 def test_no_figure_is_endless() -> None:
