@@ -40,6 +40,7 @@ UNREAD: Answers = {
     408: said_so("not all there in time", "body_too_slow", "The request was not all there in time."),
     413: said_so("too long, or too big", "message_too_long", most=2000),
 }
+_BUG = said_so("a mistake of ours", "internal")
 _FAILURES: Answers = {
     **UNREAD,
     422: said_so("not to be worked on", "user_id_missing", "user_id must be a text that is not empty."),
@@ -47,7 +48,7 @@ _FAILURES: Answers = {
         **said_so("too many, too fast, or too dear", "rate_limited", **_LATER),
         **_RETRY_AFTER,
     },
-    500: said_so("a mistake of ours", "internal"),
+    500: _BUG,
     502: said_so("the model came to nothing", "generation_failed"),
     503: {
         **said_so(
@@ -104,7 +105,7 @@ ERASED: Answers = {
     },
     422: said_so("no user id", "user_id_missing", "user_id must be a text that is not empty."),
     429: said_so("too many from one address, or too many turns of this user wait already", "rate_limited", **_LATER),
-    500: said_so("a mistake of ours", "internal"),
+    500: _BUG,
     503: said_so("nothing can be written down now", "sessions_unavailable", **_LATER),
     504: said_so("a turn of the user is still under way; ask again", "out_of_time", **_LATER),
 }
@@ -135,3 +136,70 @@ METRICS: Answers = {
         "content": {"text/plain": {"example": 'agent_turns_total{outcome="answered"} 12\n'}},
     }
 }
+_ID = "pRZ5xk0pSZmcQn0bC9wB1w"
+_WAITING = {
+    "job_id": _ID,
+    "state": "waiting",
+    "attempts": 0,
+    "look": f"/jobs/{_ID}?user_id=tama",
+    "events": f"/jobs/{_ID}/events?user_id=tama",
+}
+_DONE = {
+    "job_id": _ID,
+    "state": "done",
+    "attempts": 1,
+    "reply": _REPLY,
+    "audio": f"/jobs/{_ID}/audio?user_id=tama",
+}
+
+
+KEY_REUSED = "This Idempotency-Key stands for another message: send a new key with a new message."
+TOO_MANY_STREAMS = "Ask for the job itself, or come back later."
+_QUEUE_DOWN = said_so("the queue cannot be reached", "jobs_unavailable", retry_after_s=1.0)
+_NOT_SHOWN: Answers = {
+    404: said_so("this user has no such job", "no_such_job", "This user has no such job, or not any more."),
+    422: said_so("whose?", "parameter_missing", "user_id is missing in the query, or makes no sense there."),
+    500: _BUG,
+    503: _QUEUE_DOWN,
+}
+CREATED: Answers = {
+    **UNREAD,
+    202: {"description": "taken in", "content": {"application/json": {"example": _WAITING}}},
+    422: said_so("not to be worked on", "idempotency_key_reused", KEY_REUSED),
+    429: said_so("no room; Retry-After says when there is", "queue_full", retry_after_s=1.0),
+    500: _BUG,
+    503: _QUEUE_DOWN,
+}
+LOOKED: Answers = {
+    200: {"description": "as it is now", "content": {"application/json": {"example": _DONE}}},
+    **_NOT_SHOWN,
+}
+HEARD: Answers = {
+    200: {"description": "the spoken reply; the text is in X-GPT-Reply", "content": {"audio/wav": {}}},
+    **_NOT_SHOWN,
+}
+WATCHED: Answers = {
+    200: {
+        "description": (
+            "one event for each state; `gone`: the job was erased; `come_back`: it goes on, and this stream does not,"
+            " as it has lasted long enough or this process is about to end: ask again, in a moment"
+        ),
+        "content": {"text/event-stream": {"example": told(("waiting", _WAITING), ("done", _DONE))}},
+    },
+    **_NOT_SHOWN,
+    429: said_so("too many streams", "too_many_streams", TOO_MANY_STREAMS, retry_after_s=1.0),
+}
+IDEMPOTENCY_KEY = [
+    {
+        "name": "idempotency-key",
+        "in": "header",
+        "required": False,
+        "schema": {
+            "type": "string",
+            "description": "the same key gives the same job, and no second turn",
+            "default": "",
+            "title": "Idempotency-Key",
+        },
+        "description": "the same key gives the same job, and no second turn",
+    }
+]

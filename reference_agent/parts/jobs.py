@@ -13,7 +13,15 @@ from urllib.parse import quote
 from fastapi import FastAPI, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from reference_agent.api_page import UNREAD, Answers, said_so
+from reference_agent.api_page import (
+    CREATED,
+    HEARD,
+    IDEMPOTENCY_KEY,
+    KEY_REUSED,
+    LOOKED,
+    TOO_MANY_STREAMS,
+    WATCHED,
+)
 from reference_agent.clock import Clock
 from reference_agent.door import post_straight
 from reference_agent.duty import Duty, left_alone
@@ -29,7 +37,7 @@ from reference_agent.parts.metrics import Metrics
 from reference_agent.parts.sessions import Sessions
 from reference_agent.presence import Arrival
 from reference_agent.said import asked_by, hints_in, said_in
-from reference_agent.server_sent import MEDIA_TYPE, STILL_THERE, STREAM_HEADERS, event, told
+from reference_agent.server_sent import MEDIA_TYPE, STILL_THERE, STREAM_HEADERS, event
 from reference_agent.settings import Settings
 from reference_agent.turn import Turn
 
@@ -147,71 +155,6 @@ class ProposedJobs:
         return {"reply": answer.reply, "audio": base64.b64encode(b"".join(pieces)).decode()}
 
 
-_ID = "pRZ5xk0pSZmcQn0bC9wB1w"
-_WAITING = {
-    "job_id": _ID,
-    "state": "waiting",
-    "attempts": 0,
-    "look": f"{PATH}/{_ID}?user_id=tama",
-    "events": f"{PATH}/{_ID}/events?user_id=tama",
-}
-_DONE = {
-    "job_id": _ID,
-    "state": "done",
-    "attempts": 1,
-    "reply": "いまは正午だにゃん",
-    "audio": f"{PATH}/{_ID}/audio?user_id=tama",
-}
-
-
-_KEY_REUSED = "This Idempotency-Key stands for another message: send a new key with a new message."
-_TOO_MANY_STREAMS = "Ask for the job itself, or come back later."
-_DOWN = said_so("the queue cannot be reached", "jobs_unavailable", retry_after_s=1.0)
-_NOT_SHOWN: Answers = {
-    404: said_so("this user has no such job", "no_such_job", "This user has no such job, or not any more."),
-    422: said_so("whose?", "parameter_missing", "user_id is missing in the query, or makes no sense there."),
-    503: _DOWN,
-}
-_CREATED: Answers = {
-    **UNREAD,
-    202: {"description": "taken in", "content": {"application/json": {"example": _WAITING}}},
-    422: said_so("not to be worked on", "idempotency_key_reused", _KEY_REUSED),
-    429: said_so("no room; Retry-After says when there is", "queue_full", retry_after_s=1.0),
-    503: _DOWN,
-}
-_LOOKED: Answers = {
-    200: {"description": "as it is now", "content": {"application/json": {"example": _DONE}}},
-    **_NOT_SHOWN,
-}
-_HEARD: Answers = {
-    200: {"description": "the spoken reply; the text is in X-GPT-Reply", "content": {"audio/wav": {}}},
-    **_NOT_SHOWN,
-}
-_WATCHED: Answers = {
-    200: {
-        "description": (
-            "one event for each state; `gone`: the job was erased; `come_back`: it goes on, and this stream does not,"
-            " as it has lasted long enough or this process is about to end: ask again, in a moment"
-        ),
-        "content": {"text/event-stream": {"example": told(("waiting", _WAITING), ("done", _DONE))}},
-    },
-    **_NOT_SHOWN,
-    429: said_so("too many streams", "too_many_streams", _TOO_MANY_STREAMS, retry_after_s=1.0),
-}
-_KEY = [
-    {
-        "name": "idempotency-key",
-        "in": "header",
-        "required": False,
-        "schema": {
-            "type": "string",
-            "description": "the same key gives the same job, and no second turn",
-            "default": "",
-            "title": "Idempotency-Key",
-        },
-        "description": "the same key gives the same job, and no second turn",
-    }
-]
 _USER = Query(..., description="whose job it is", examples=["tama"])
 
 _KEY_CHARS = 200
@@ -291,20 +234,20 @@ class HardenedJobs:
             """Say something, and ask for the answer later."""
             return await self._answered(request, self._create(request))
 
-        page = {"requestBody": BODY_SCHEMA, "parameters": _KEY}
-        post_straight(app, PATH, create, status_code=202, responses=_CREATED, openapi_extra=page)
+        page = {"requestBody": BODY_SCHEMA, "parameters": IDEMPOTENCY_KEY}
+        post_straight(app, PATH, create, status_code=202, responses=CREATED, openapi_extra=page)
 
-        @app.get(PATH + "/{job_id}", responses=_LOOKED)
+        @app.get(PATH + "/{job_id}", responses=LOOKED)
         async def look(request: Request, job_id: str, user_id: str = _USER) -> Response:
             """How a job is, and its reply when there is one."""
             return await self._answered(request, self._look(job_id, user_id))
 
-        @app.get(PATH + "/{job_id}/audio", responses=_HEARD)
+        @app.get(PATH + "/{job_id}/audio", responses=HEARD)
         async def listen(request: Request, job_id: str, user_id: str = _USER) -> Response:
             """The reply, spoken."""
             return await self._answered(request, self._listen(job_id, user_id))
 
-        @app.get(PATH + "/{job_id}/events", responses=_WATCHED)
+        @app.get(PATH + "/{job_id}/events", responses=WATCHED)
         async def watch(request: Request, job_id: str, user_id: str = _USER) -> Response:
             """Each state of a job as it comes, to its end: server-sent events."""
             return await self._answered(request, self._watch(job_id, user_id))
@@ -325,7 +268,7 @@ class HardenedJobs:
         accepted = await self._store.accept(user, text, hints, key=key, most=await self._room_for(user))
         match accepted:
             case KeyTaken():
-                raise Refused(422, "idempotency_key_reused", plainly=_KEY_REUSED)
+                raise Refused(422, "idempotency_key_reused", plainly=KEY_REUSED)
             case NoRoom(of_user, oldest_s):
                 wait_s = min(_LATEST_S, max(1.0, oldest_s * _ROOM_AGAIN))
                 if of_user:
@@ -364,7 +307,7 @@ class HardenedJobs:
         if self._duty.is_leaving:
             raise left_alone()
         if self._streams >= _STREAMS:
-            raise Refused(429, "too_many_streams", 1.0, plainly=_TOO_MANY_STREAMS)
+            raise Refused(429, "too_many_streams", 1.0, plainly=TOO_MANY_STREAMS)
         job = await self._job(job_id, user_id)
         return StreamingResponse(self._events(job), media_type=MEDIA_TYPE, headers=STREAM_HEADERS)
 

@@ -138,6 +138,8 @@ class Queue:
     async def job(self, id_: str, user_id: str) -> Job | None:
         if self.status == 503:
             raise Unavailable("jobs", "down", never_arrived=True)
+        if self.status == 500:
+            raise KeyError(id_)
         state: Any = "waiting" if self.status == 202 else "done"
         job = Job(id_, box_of(user_id), user_id, state, 0.0, 1, reply="いまは正午だにゃん", media_type="audio/wav")
         return None if self.status == 404 else job
@@ -169,9 +171,9 @@ async def test_every_status_of_jobs_is_reached_and_looks_like_its_example() -> N
                 assert answer.status_code == int(status), (path, answer.text)
                 _looks_like(answer, documented)
                 assert status == "200" or "example" in json.dumps(documented), (path, status)
-    assert {"202", "400", "408", "413", "422", "429", "503"} == set(mine["/jobs"]["post"]["responses"])
+    assert {"202", "400", "408", "413", "422", "429", "500", "503"} == set(mine["/jobs"]["post"]["responses"])
     of_events = mine["/jobs/{job_id}/events"]["get"]["responses"]
-    assert {"200", "404", "422", "429", "503"} == set(of_events)
+    assert {"200", "404", "422", "429", "500", "503"} == set(of_events)
     await page.composition.close()
 
 
