@@ -204,7 +204,8 @@ class Tool(Protocol):
     parameters: dict[str, Any]
     """JSON schema of its arguments."""
     keeps_s: float
-    """Seconds for which it says the same, asked with the same arguments in the same language; 0: not at all."""
+    """Seconds for which it says the same within a day, asked with the same arguments in the same language; 0: not at
+    all."""
 
     async def __call__(self, arguments: dict[str, Any], deadline: Deadline) -> str:
         """Run it.

@@ -6,10 +6,12 @@ import asyncio
 import hashlib
 import json
 import re
+import zoneinfo
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from typing import Any, Protocol
 
 from reference_agent.cache_levels import Kept, Level, Levels
@@ -169,9 +171,20 @@ _NOT_KEPT_S = 300.0
 _PATIENCE = 0.5
 """For this share of the time left somebody who asks the same is waited for; then it is worked out all the same."""
 _ABOUT_ONESELF = re.compile(
-    r"\b(?:i|i'm|me|my|mine|myself)\b|私|わたし|僕|ぼく|俺|自分|うち(?:の|は)|나(?:는|의|를|한테)|내(?:가)?\s|제(?:가)?\s|저(?:는|의|를)",
+    r"\b(?:"
+    r"i|me|my|mine|myself|we|our|ours"
+    r"|ich|mich|mir|meine?[mnrs]?|wir|uns|unsere?[mnrs]?"
+    r"|je|moi|mon|ma|mes|mien(?:ne)?s?|nous|notre|nos|[jm](?=['’])"
+    # Spanish leaves the pronoun out: verbs tell.
+    r"|yo|mi|mis|mí|mí[oa]s?|conmigo|nosotr[oa]s|nuestr[oa]s?"
+    r"|soy|estoy|somos|estamos|tengo|tenemos|vivo|vivimos|voy|he|hago|quiero|puedo|trabajo|llamo|siento|nací"
+    r")\b"
+    r"|私|わたし|僕|ぼく|俺|自分|うち(?:の|は)"
+    r"|나(?:는|의|를|한테)|내(?:가)?\s|제(?:가)?\s|저(?:는|의|를)",
     re.I,
 )
+"""Words in which people speak of themselves, in every language that is spoken. Some mean something else as well, as
+`mes` and `he` do: then an answer is worked out that need not have been."""
 
 
 class HardenedCache:
@@ -184,7 +197,7 @@ class HardenedCache:
     themselves. The conversation is told what was answered, so that it can be talked about.
 
     *Tools.* The weather of a city is the same for everybody, whatever they talked about before: for a few minutes it is
-    not asked for again.
+    not asked for again, within the caller's day: what is told of today is over at midnight.
 
     Questions that come together are worked out once, and by everybody themselves when it turns out that they cannot
     share. That is so in each process: a question that comes to N replicas in the same moment is worked out N times at
@@ -252,11 +265,14 @@ class HardenedCache:
     ) -> str:
         if keeps_s <= 0:
             return await run()
-        key = _key("tool", name, json.dumps(arguments, sort_keys=True), CALLER.get().language)
+        caller = CALLER.get()
+        now = datetime.fromtimestamp(self._clock.wall(), zoneinfo.ZoneInfo(caller.time_zone))
+        key = _key("tool", name, json.dumps(arguments, sort_keys=True), caller.language, now.date().isoformat())
         async with self._looking(key, deadline) as (kept, level):
             self._metrics.looked_up("tool", level)
             if kept is None:
-                kept = Kept(await run(), self._clock.wall() + keeps_s)
+                until = min(self._clock.wall() + keeps_s, _midnight_after(now))
+                kept = Kept(await run(), until)
                 await self._levels.put(key, kept)
         _note_down(self._tool_texts, _key(name, kept.text), kept.until, _TOOL_TEXTS)
         return kept.text
@@ -308,6 +324,10 @@ class HardenedCache:
 
     def _is_not_kept(self, key: str) -> bool:
         return self._not_kept.get(key, 0.0) > self._clock.now()
+
+
+def _midnight_after(moment: datetime) -> float:
+    return datetime.combine(moment.date() + timedelta(days=1), time.min, moment.tzinfo).timestamp()
 
 
 def _is_personal(text: str) -> bool:

@@ -14,7 +14,7 @@ from reference_agent.toolbox import text_argument
 class GetFortune:
     name = "get_fortune"
     description = "星座の今日の運勢を返します。"
-    keeps_s = 300.0  # it changes at midnight
+    keeps_s = 300.0  # and not beyond midnight, as nothing is that a tool says
     parameters: dict[str, Any] = {  # noqa: RUF012
         "type": "object",
         "properties": {

@@ -7,6 +7,7 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -224,6 +225,16 @@ async def test_hardened_one_asks_the_model_where_something_else_was_said() -> No
         "내 이름은 민수야",
         "電話は090-1234-5678",
         "a@example.com",
+        "I'm Hans",
+        "Ich heisse Hans, und du?",
+        "Das ist mein Hund, wie alt wird er?",
+        "Je m'appelle Jean",
+        "J’ai trente ans",
+        "Qui est M. Dupont, notre voisin ?",
+        "Soy Juan",
+        "¿Y a mí?",
+        "Me llamo Ana",
+        "Tengo treinta años",
     ],
 )
 async def test_hardened_one_keeps_nothing_that_people_say_of_themselves(text: str) -> None:
@@ -253,6 +264,45 @@ async def test_hardened_one_keeps_a_reply_as_long_as_what_it_was_made_of() -> No
         talk.clock.time += passed_s
         await talk.ask(user, "大阪の天気は", lambda _: talk.with_tool("get_weather", "晴れ", 300))
     assert talk.generated == ["大阪の天気は", "get_weather"] * 2, "v is told, w asks anew"
+
+
+@pytest.mark.parametrize(
+    "text", ["Wie wird das Wetter im Sommer?", "Qu'est-ce qu'un chat ?", "¿Qué es un gato?", "What is a cat?"]
+)
+async def test_hardened_one_keeps_what_everybody_asks(text: str) -> None:
+    talk = _hardened()
+    for user in "uv":
+        await talk.ask(user, text)
+    assert talk.generated == [text]
+
+
+async def test_hardened_one_tells_no_fortune_of_yesterday_in_nobodys_time_zone() -> None:
+    """Midnight comes to Tokyo at 15:00 UTC, and to Berlin at 23:00."""
+    talk = _hardened()
+    noon = datetime(2025, 1, 31, 12, tzinfo=UTC).timestamp()
+    told: list[str] = []
+
+    async def tell(zone: str, at_s: float, fortune: str) -> None:
+        talk.clock.time = noon + at_s
+        token = CALLER.set(Caller("de", zone))
+        told.append((await talk.with_tool("get_fortune", fortune, 300)).outputs[0].text)
+        CALLER.reset(token)
+
+    before, after = 3 * 3600 - 60, 3 * 3600 + 60
+    await tell("Asia/Tokyo", before, "Friday in Tokyo")
+    await tell("Europe/Berlin", before, "Friday there as well")
+    await tell("Asia/Tokyo", after, "Saturday in Tokyo")
+    await tell("Europe/Berlin", after, "Friday in Berlin")
+    assert told == ["Friday in Tokyo", "Friday in Tokyo", "Saturday in Tokyo", "Friday in Berlin"]
+
+
+async def test_hardened_one_makes_no_reply_of_today_last_beyond_midnight() -> None:
+    talk = _hardened()
+    midnight = datetime(2025, 1, 31, 15, tzinfo=UTC).timestamp()
+    for user, at in (("u", midnight - 60), ("v", midnight - 1), ("w", midnight + 1)):
+        talk.clock.time = at
+        await talk.ask(user, "今日の運勢は", lambda _: talk.with_tool("get_fortune", "大吉", 300))
+    assert talk.generated == ["今日の運勢は", "get_fortune"] * 2, "v is told, w asks anew"
 
 
 async def test_hardened_one_never_tells_the_time_from_memory() -> None:
