@@ -56,14 +56,15 @@ _AFTER_COLON = re.compile(
     r"[^：:\n]{0,40}[：:]\s*(?P<text>.+)",
     re.IGNORECASE | re.DOTALL,
 )
-_QUOTED = re.compile(r"[「『“\"](?P<text>.+)[」』”\"]", re.DOTALL)
-_EXPRESSION_BEFORE = re.compile(
-    r"(?P<text>[^\s、。：:「」]*[0-9()\[\]][^、。：:「」]*?)\s*"
-    r"(?:を計算|の計算|はいくつ|はいくら|は(?:[?？]|何|なに)|[은는]\s*(?:얼마|몇|뭐|[?？])|를 계산|을 계산|계산)"
+_OPENING, _CLOSING = '「『“"', '」』”"'
+_ASKED_BEHIND = re.compile(
+    r"\s*+(?:を計算|の計算|はいくつ|はいくら|は(?:[?？]|何|なに)|[은는]\s*+(?:얼마|몇|뭐|[?？])|를 계산|을 계산|계산)"
 )
-_EXPRESSION_AFTER = re.compile(
-    r"(?:calculate|compute|evaluate|what's(?=\s+[-(]?\d)|what is|how much(?:'s| is))\s+(?P<text>.+?)[?？.!]*\s*$",
-    re.I,
+"""What follows an expression where it comes first."""
+_PHRASE_END = re.compile(r"[、。：:「」]")
+_FIGURE_OR_BRACKET = re.compile(r"[0-9()\[\]]")
+_ASKED_BEFORE = re.compile(
+    r"(?:calculate|compute|evaluate|what's(?=\s+[-(]?\d)|what is|how much(?:'s| is))\s+(?P<text>[^\n]++)\s*+\Z", re.I
 )
 _SIGNS_IN_WORDS = tuple(
     (re.compile(rf"(?<=[\d)])\s*(?:{words})\s*(?=[-(]?\d)", re.IGNORECASE), sign)
@@ -86,19 +87,46 @@ def text_given(message: str) -> str:
 
     It is passed whole, as a model would pass it; keeping it short is the agent's business.
     """
-    found = _AFTER_COLON.search(message) or _QUOTED.search(message)
-    return found.group("text").strip() if found else message
+    found = _AFTER_COLON.search(message)
+    if found:
+        return found.group("text").strip()
+    quoted = _quoted(message)
+    return message if quoted is None else quoted.strip()
+
+
+def _quoted(message: str) -> str | None:
+    """Return what stands between the first and the last quotation mark, None where nothing does."""
+    begin = min((at for mark in _OPENING if (at := message.find(mark)) >= 0), default=None)
+    end = max(message.rfind(mark) for mark in _CLOSING)
+    return None if begin is None or end < begin + 2 else message[begin + 1 : end]
 
 
 def expression_in(message: str) -> str:
     """Return the arithmetic expression that a message asks to be evaluated, as it is written there."""
     message = without_marks(message).strip()
-    for pattern in (_AFTER_COLON, _QUOTED, _EXPRESSION_BEFORE, _EXPRESSION_AFTER):
-        found = pattern.search(message)
-        if found and found.group("text").strip():
-            return _in_signs(found.group("text").strip())
+    found = _AFTER_COLON.search(message)
+    for read in (found and found.group("text"), _quoted(message), _before(message), _after(message)):
+        if read and read.strip():
+            return _in_signs(read.strip())
     runs = [run.strip() for run in _EXPRESSION.findall(message)]
     return max(runs, key=len) if runs else message
+
+
+def _before(message: str) -> str | None:
+    """Return the expression before words that ask for its value: from its first word with a figure or bracket on."""
+    for phrase in _PHRASE_END.split(message):
+        figure = _FIGURE_OR_BRACKET.search(phrase)
+        asked = figure and _ASKED_BEHIND.search(phrase, figure.end())
+        if figure and asked:
+            begin = max(phrase.rfind(space, 0, figure.start()) for space in " \t\n\u3000")
+            return phrase[begin + 1 : asked.start()]
+    return None
+
+
+def _after(message: str) -> str | None:
+    """Return what stands behind words that ask for its value."""
+    asked = _ASKED_BEFORE.search(message)
+    return asked.group("text").rstrip(" \t?？.!") if asked else None
 
 
 def _in_signs(expression: str) -> str:

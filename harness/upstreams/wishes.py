@@ -17,10 +17,11 @@ Kind = Literal["emotion", "calculate", "weather", "fortune", "news", "time"]
 _TAKES_TEXT: tuple[Kind, ...] = ("emotion", "calculate")
 _TAKES_NONE: tuple[Kind, ...] = ("weather", "fortune", "news", "time")
 
-_FIGURE = r"\d[\d.]*"
+# Whatever people send is looked at in a time that grows with its length: nothing can be read in several ways.
+_FIGURE = r"\d[\d.]{0,40}+"
 _SUM = (
-    rf"{_FIGURE}\s*(?:[-+*/^x×÷]|더하기|빼기|곱하기|나누기|足す|たす|引く|ひく|掛ける|かける|割る|わる"
-    rf"|plus|minus|times|multiplied by|divided by|over)\s*[-(]?{_FIGURE}"
+    rf"(?<![\d.]){_FIGURE}\s*+(?:[-+*/^x×÷]|더하기|빼기|곱하기|나누기|足す|たす|引く|ひく|掛ける|かける|割る|わる"
+    rf"|plus|minus|times|multiplied by|divided by|over)\s*+[-(]?{_FIGURE}"
 )
 _CALCULABLE = re.compile(r"[\d(（\[:：「『“\"]")
 """Whoever has something calculated says what: a figure, or something in brackets, in quotes, behind a colon."""
@@ -99,7 +100,7 @@ _TOPIC: dict[Kind, Phrase] = {
         r"(?:今|現在)の?時間|時刻"
         r"|(?:^|[とやもで、，,\s]|あと|ついでに|それから)時間(?=[とやもを、，,]|は?[?？]|教え|わか|分か|$)"
         r"|(?:지금|현재)\s*(?:시간|시각)"
-        r"|(?:^|랑|하고|[과와,\s])\s*(?:시간|시각)(?=이랑|하고|[과와을도,]|\s*(?:좀|알려|말해|가르)|[?？]|$)"
+        r"|(?:^|랑|하고|[과와,\s])\s{0,3}(?:시간|시각)(?=이랑|하고|[과와을도,]|\s*(?:좀|알려|말해|가르)|[?？]|$)"
         r"|\b(?:the|current|local|exact) time(?= now| right now| please| in\b|[,.?!]| and\b|$)"
         r"|(?:^|\band |[,:] ?)time(?= now| please|,| and\b|[.?!]?$)",
     ),
@@ -121,7 +122,7 @@ _WISH = Phrase(
 
 _BARE = Phrase(
     (),
-    r"\A(?:[\w ]{1,12}:)?\W*(?:(?:"
+    r"\A(?:[\w ]{1,12}:)?\W*+(?:(?>"
     r"天気(?:予報)?|気温|運勢|運気|占い|ニュース|ヘッドライン|時間|時刻|[^\sがをにではもといな、。]{1,8}の|今日|明日|今夜|今|最新"
     r"|ついでに|あと|それから|それと|お|と|や|は|も|、"
     r"|날씨|기온|일기예보|운세|뉴스|헤드라인|시간|시각|오늘의?|내일의?|지금|현재|최신|그리고|이랑|랑|하고|[과와은는도]"
@@ -129,7 +130,7 @@ _BARE = Phrase(
     r"|[가-힣]{1,6}(?<![은는운던한인른])(?=\s)"
     r"|weather|forecast|temperature|news|headlines|time|horoscope|fortune|report|the|my|latest|current|today'?s?"
     r"|tomorrow'?s?|tonight'?s?|now|right|here|(?:in|for|at|from) [\w' ]{2,30}|and|plus|with"
-    r")[\s,、&+・]*)+\W*\Z",
+    r")[\s,、&+・]*+)++\W*+\Z",
 )
 """A sentence of nothing but what is wished for, when, and where."""
 
@@ -140,6 +141,9 @@ ABOUT_A_TOOL = Phrase(
     r"(?:という|って)(?:いう)?(?:関数|ツール|機能)|함수|\bfunction called\b|\bthe function\b",
 )
 """Somebody who asks what a tool is does not ask for its work: 「analyze_emotionという関数について教えて」."""
+
+_SENTENCES_HEARD = 100
+"""At the beginning of a message, and as many at its end: who pastes a book asks before or behind it."""
 
 
 def kinds_asked(message: str) -> tuple[Kind, ...]:
@@ -162,10 +166,13 @@ def _kinds_asked(plain: str) -> tuple[Kind, ...]:
             # What is to be analysed is not itself a request: a text about the weather asks for no weather.
             given = text_given(plain)
             if given != plain:
-                plain = plain.replace(given, " " * len(given))
+                plain = plain.replace(given, "\0" * len(given))
     lowered = plain.lower()
     near = [kind for kind in _TAKES_NONE if _REQUEST[kind].is_near(lowered) or _TOPIC[kind].is_near(lowered)]
-    for sentence in _SENTENCE.finditer(plain) if near else ():
+    sentences = list(_SENTENCE.finditer(plain)) if near else []
+    if len(sentences) > 2 * _SENTENCES_HEARD:
+        sentences = sentences[:_SENTENCES_HEARD] + sentences[-_SENTENCES_HEARD:]
+    for sentence in sentences:
         for kind, at in _asked_in(sentence.group(), near):
             asked.setdefault(kind, sentence.start() + at)
     return tuple(sorted(asked, key=lambda kind: asked[kind]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from harness.upstreams.scripted_model import think
+from harness.upstreams.tool_arguments import expression_in
 from tests.unit.upstreams.test_scripted_model import ask
 
 TIME, WEATHER, FORTUNE, NEWS = "get_time", "get_weather", "get_fortune", "get_news"
@@ -174,6 +176,42 @@ def test_what_people_say_is_understood(text: str, tools: tuple[str, ...]) -> Non
 def test_what_is_to_be_calculated(text: str, expression: str) -> None:
     (call,) = (call for call in think(ask(text)).tool_calls if call.name == CALCULATE)
     assert call.arguments == f'{{"expression":"{expression}"}}'
+
+
+_MANY = 20_000
+ODD = {
+    "figures": "9" * _MANY,
+    "figures to calculate": f"calculate {'9' * _MANY}",
+    "figures, and then the wish": f"{'9' * _MANY}を計算して",
+    "letters, and then the wish": f"{'あ' * _MANY}を計算して1",
+    "wishes without figures": "はいくつ" * _MANY,
+    "sums": "1+" * _MANY,
+    "what is": "what is 1 " * _MANY,
+    "points": "1." * _MANY,
+    "brackets": "(" * _MANY,
+    "quotes": "「" * _MANY + "感情",
+    "words that may be places": "날씨 " * _MANY + "x",
+    "places in places": "weather " + "in aa " * _MANY + ";q",
+    "spaces": " " * _MANY + "시간" + " " * _MANY,
+    "sentences": "天気。" * _MANY,
+    "a topic, over and over": "the time " * _MANY + "x",
+    "a long text": "この文章の感情を分析して：" + "あ 1 " * _MANY,
+}
+
+
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD)
+def test_a_long_text_takes_no_more_than_its_length(text: str) -> None:
+    began_s = time.process_time()
+    think(ask(text))
+    expression_in(text)
+    # A tenth of a second or two of CPU each; whatever could be read in several ways took minutes, or would not end.
+    assert time.process_time() - began_s < 10
+
+
+def test_who_pastes_a_book_is_heard_before_and_behind_it() -> None:
+    book = "The weather was fine. " * 1000
+    assert [call.name for call in think(ask(f"What time is it? {book}")).tool_calls] == [TIME]
+    assert [call.name for call in think(ask(f"{book} Any news?")).tool_calls] == [NEWS]
 
 
 @pytest.mark.parametrize("phrasings", [ENGLISH, JAPANESE, KOREAN], ids=["en", "ja", "ko"])
