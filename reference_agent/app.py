@@ -16,6 +16,7 @@ async def alive(composition: Composition) -> AsyncIterator[None]:
     await composition.get("warm_up").run()
     await composition.get("sessions").start()
     await composition.get("leftovers").start()
+    await composition.get("health").look()
     try:
         yield
     finally:

@@ -7,6 +7,7 @@
      ├── Gone            the upstream no longer knows what we ask about (404 upstream)
      └── HandledFailure  the documented agent's way: a success status with `{"error": ...}`
 
+`NotUnderstood` is what an upstream's success is that makes no sense; `retries.py` turns it into Unavailable.
 `BlockedOnLoop` is a mistake of ours: a part that needs the event loop was used without one.
 """
 
@@ -71,6 +72,10 @@ class Gone(AgentError):
 
 class HandledFailure(AgentError):
     """A failure that the documented agent answers with status 200 and `{"error": ...}`."""
+
+
+class NotUnderstood(Exception):
+    """An upstream answered with a success, and nothing can be made of it: what it was asked to do may be done."""
 
 
 class BlockedOnLoop(RuntimeError):

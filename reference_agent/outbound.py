@@ -8,7 +8,7 @@ import httpx2
 
 from reference_agent.clock import Deadline
 from reference_agent.conversation import BadArguments
-from reference_agent.errors import Unavailable
+from reference_agent.errors import NotUnderstood, Unavailable
 from reference_agent.parts.retries import Retries
 from reference_agent.wire import Body, Wire
 
@@ -74,4 +74,8 @@ class Outbound:
 
 def _json_of(response: httpx2.Response) -> Any:
     response.raise_for_status()
-    return response.json()
+    try:
+        return response.json()
+    except ValueError as failure:
+        msg = "a success without JSON"
+        raise NotUnderstood(msg) from failure

@@ -12,6 +12,8 @@ import aiohttp
 import httpx2
 import openai
 
+from reference_agent.errors import NotUnderstood
+
 _NEVER_ARRIVED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
@@ -58,7 +60,7 @@ def trouble_in(failure: BaseException) -> Trouble | None:
         case openai.APIStatusError(status_code=status) if status >= 500:
             wait_s = _retry_after_s(failure.response.headers)
             return Trouble(str(status), never_arrived=False, worth_repeating=True, retry_after_s=wait_s)
-        case openai.APIResponseValidationError():
+        case openai.APIResponseValidationError() | NotUnderstood():
             return Trouble("answer not understood", never_arrived=False, worth_repeating=False)
         case openai.APIConnectionError():
             return Trouble("connection failed", _never_arrived(failure.__cause__), worth_repeating=True)

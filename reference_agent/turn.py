@@ -132,12 +132,12 @@ class Turn:
 
     @asynccontextmanager
     async def _admitted(self, user_id: object, message: object, hints: Hints) -> AsyncIterator[tuple[str, str, Caller]]:
-        user, text = self._input_guard.check(user_id, message)
         if hints.by_unknown_proxy:
             # Whoever wonders why all are refused together finds it here: AGENT_TRUSTED_PROXIES is to be set.
             self._metrics.noticed("proxy_not_trusted")
-        standing = await self._sessions.standing(user)
         with self._metrics.turn():
+            user, text = self._input_guard.check(user_id, message)
+            standing = await self._sessions.standing(user)
             async with self._rate_limit.admit(user, standing, hints.address):
                 self._logging.heard(user, text)
                 await self._cost.allow(user)

@@ -8,6 +8,7 @@ that is what a synchronous handler on FastAPI's pool of threads does.
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import AsyncIterator, Awaitable, Coroutine
 from typing import Any, Protocol, TypeVar
 
@@ -15,7 +16,7 @@ import httpx2
 import openai
 
 from reference_agent.clock import Clock, LoopClock, ThreadClock
-from reference_agent.errors import BlockedOnLoop
+from reference_agent.errors import BlockedOnLoop, NotUnderstood
 from reference_agent.request_id import passed_on
 
 T = TypeVar("T")
@@ -70,10 +71,23 @@ class Wire(Protocol):
 
 
 async def settled(value: T | Awaitable[T]) -> T:
-    """Return what a call of the openai client brings, whether it is the synchronous or the asynchronous one."""
-    if inspect.isawaitable(value):
-        return await value
-    return value
+    """Return what a call of the openai client brings, whether it is the synchronous or the asynchronous one.
+
+    Raises:
+        NotUnderstood: a success that makes no sense. The client hands on a text where it expects JSON, takes any JSON
+            for what it asked for, and lets the errors of its decoders through.
+    """
+    try:
+        brought = await value if inspect.isawaitable(value) else value
+    except (json.JSONDecodeError, UnicodeDecodeError) as failure:
+        raise _not_understood() from failure
+    if isinstance(brought, str | int | float | list | dict) or not isinstance(getattr(brought, "id", ""), str):
+        raise _not_understood()
+    return brought
+
+
+def _not_understood() -> NotUnderstood:
+    return NotUnderstood("a success, and nothing can be made of what came with it")
 
 
 def run_without_loop(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -42,13 +42,13 @@ def work(composition: Composition, turns_at_once: int, listener: socket.socket |
     from celery import signals  # see `bare_celery`
 
     todo = _todo(composition)
+    log = composition.get("logging")
+    log.take_over()  # before anything is served: it goes by what is there
     loop = _LoopThread(composition, todo, listener)
     loop.start()
     try:
         for name, play in todo.tasks.items():
             todo.celery.task(loop.waiting_for(play), name=name)
-        log = composition.get("logging")
-        log.take_over()
         signals.setup_logging.connect(_leave_logging_alone, weak=False)  # to the part that has just taken it over
         signals.worker_ready.connect(lambda **_: log.noted("worker_ready"), weak=False)
         signals.worker_shutting_down.connect(loop.begin_to_stop, weak=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import platform
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -31,6 +32,10 @@ class Health(Protocol):
         """Add the routes."""
         ...
 
+    async def look(self) -> None:
+        """Find out how the stores and the model's upstream are, before anybody has used them."""
+        ...
+
 
 class DocumentedHealth:
     """`/health` waits for a thread of the same pool as everybody: when all are held, it looks dead. No `/status`."""
@@ -39,6 +44,9 @@ class DocumentedHealth:
         @app.get("/health")
         def health() -> dict[str, str]:
             return {"status": "ok"}
+
+    async def look(self) -> None:
+        pass
 
 
 class HardenedHealth:
@@ -49,6 +57,8 @@ class HardenedHealth:
     does one of the session store; one of any other upstream does not, as it answers without. `limits` says by whom
     turns are counted: `shared` by all replicas together, `own` by each for itself, `own_for_now` while the Redis that
     they share is down.
+
+    What was never reached is not well: before it is ready, a process has looked, and the model has answered it once.
 
     A balancer sends nobody to an agent that is not ready, and without anybody to answer, nothing would ever be found
     out again. Whoever asks for the status of an agent that is not ready therefore makes it look for itself, one look
@@ -78,7 +88,8 @@ class HardenedHealth:
         self._logging = logging
         self._clock = clock
         self._api: Any = openai_client
-        self._look: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._model_has_answered = False
         self._versions = {"python": platform.python_version()} | {
             package: version(package) for package in ("openai", "fastapi", "httpx2")
         }
@@ -95,34 +106,38 @@ class HardenedHealth:
         async def status() -> Response:
             """Whether a balancer should send anybody, and how the upstreams are."""
             said = self.status()
-            if not said["ready"] and (self._look is None or self._look.done()):
-                self._look = asyncio.create_task(self._look_again())
+            if not said["ready"] and (self._looking is None or self._looking.done()):
+                self._looking = asyncio.create_task(self.look())
             return JSONResponse(said, 200 if said["ready"] else 503)
 
     def status(self) -> dict[str, Any]:
         """Return what `/status` says."""
         upstreams = self._breaker.states()
         stores = {"sessions": "down" if self._store.trouble() else "up"}
-        model_is_well = self._engine.is_ready() and upstreams.get("openai", "closed") == "closed"
-        ready = not self._duty.is_leaving and model_is_well and stores["sessions"] == "up"
+        model_is_well = self._model_has_answered and upstreams.get("openai", "closed") == "closed"
+        ready = not self._duty.is_leaving and self._engine.is_ready() and model_is_well and stores["sessions"] == "up"
         limits = self._rate_limit.counting()
         return {"ready": ready, "upstreams": upstreams, "stores": stores, "limits": limits, "versions": self._versions}
 
-    async def _look_again(self) -> None:
+    async def look(self) -> None:
         try:
             await self._rate_limit.look_again()
-            if self._store.trouble():
+            # A store that is down says so afterwards; the model is looked for all the same.
+            with contextlib.suppress(AgentError):
                 await self._store.knows(_NOBODY)
-            if self._engine.is_ready():
-                # The cheapest question there is: it costs nothing, and every engine's upstream knows it.
-                deadline = Deadline.after(self._clock, _LOOK_S)
-                await self._retries.call("openai", self._models, deadline, repeatable=False)
-            else:
+            if not self._engine.is_ready():
                 await self._engine.warm_up()
+            # The cheapest question there is: it costs nothing, and every engine's upstream knows it.
+            deadline = Deadline.after(self._clock, _LOOK_S)
+            await self._retries.call("openai", self._models, deadline, repeatable=False)
+        except openai.APIStatusError:
+            self._model_has_answered = True  # that it has no list of models; it is there
         except (AgentError, openai.APIError):
             pass  # the breaker has seen it, and the next who asks is told
         except Exception as bug:
             self._logging.bug("status_not_found_out", bug)
+        else:
+            self._model_has_answered = True
 
     async def _models(self) -> Any:
         return await settled(self._api.models.list())

@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio.to_thread
 import httpx2
+import openai
 import pytest
 from agent_stage import CountedEngine, HeldClock, KeptLog, settings
 from fastapi import FastAPI
@@ -33,11 +34,11 @@ class Models:
         self.failure: Exception | None = None
         self.models = self
 
-    async def list(self) -> list[str]:
+    async def list(self) -> tuple[str, ...]:
         self.asked += 1
         if self.failure:
             raise self.failure
-        return []
+        return ()
 
 
 class Agent:
@@ -55,16 +56,24 @@ class Agent:
         )
 
     def breaks(self, upstream: str) -> None:
-        for _ in range(5):
+        while self.breaker.states().get(upstream) != "open":
             with contextlib.suppress(httpx2.ReadError), self.breaker.around(upstream):
                 raise httpx2.ReadError("")
 
     async def status(self) -> int:
         """Return what is said, and let what that sets going come to its end."""
         status = (await _get(self.health, "/status")).status_code
-        if self.health._look is not None:
-            await self.health._look
+        if self.health._looking is not None:
+            await self.health._looking
         return status
+
+
+async def _begun() -> Agent:
+    """Return an agent that has looked around, as one does before it is served, and found all well."""
+    agent = Agent()
+    await agent.health.look()
+    agent.api.asked = 0
+    return agent
 
 
 async def _get(health: Any, path: str) -> httpx2.Response:
@@ -101,7 +110,7 @@ async def test_documented_one_looks_dead_while_all_threads_are_held_and_the_hard
 
 
 async def test_hardened_one_tells_alive_from_ready() -> None:
-    agent = Agent()
+    agent = await _begun()
     response = await _get(agent.health, "/status")
     assert (response.status_code, response.json()["ready"]) == (200, True)
     agent.engine.failure = Unavailable("openai", "down", never_arrived=True)
@@ -113,9 +122,37 @@ async def test_hardened_one_tells_alive_from_ready() -> None:
     assert (await _get(agent.health, "/health")).status_code == 200
 
 
+async def test_hardened_one_is_not_ready_before_the_model_has_answered_it_once() -> None:
+    agent = Agent()
+    agent.api.failure = httpx2.ConnectError("nobody there")
+    await agent.health.look()
+    assert agent.breaker.states() == {"openai": "closed"}, "one failure opens nothing"
+    assert await agent.status() == 503
+    agent.api.failure = None
+    agent.clock.time += 0.6  # by now the breaker gives it a rest
+    assert [await agent.status(), await agent.status()] == [503, 200], "it looks for itself"
+
+
+async def test_an_upstream_that_lists_no_models_has_answered() -> None:
+    agent = Agent()
+    request = httpx2.Request("GET", "http://openai/v1/models")
+    agent.api.failure = openai.NotFoundError("no", response=httpx2.Response(404, request=request), body=None)
+    await agent.health.look()
+    assert await agent.status() == 200
+
+
+async def test_hardened_one_looks_at_its_session_store_before_anybody_uses_it(tmp_path: Path) -> None:
+    agent = Agent()
+    (tmp_path / "file").touch()
+    agent.health._store = SqliteSessionStore(tmp_path / "file" / "sessions.sqlite", bounds(settings()))
+    await agent.health.look()
+    assert await agent.status() == 503
+    assert agent.api.asked > 0, "the model is looked for all the same"
+
+
 async def test_hardened_one_is_not_ready_without_the_model_and_ready_without_speech() -> None:
     for upstream, status in (("tts", 200), ("openai", 503)):
-        agent = Agent()
+        agent = await _begun()
         agent.breaks(upstream)
         response = await _get(agent.health, "/status")
         assert response.status_code == status
@@ -123,7 +160,7 @@ async def test_hardened_one_is_not_ready_without_the_model_and_ready_without_spe
 
 
 async def test_hardened_one_names_a_session_store_that_is_down_and_is_not_ready(tmp_path: Path) -> None:
-    agent = Agent()
+    agent = await _begun()
     (tmp_path / "file").touch()
     broken = SqliteSessionStore(tmp_path / "file" / "sessions.sqlite", bounds(settings()))
     agent.health._store = broken
@@ -137,7 +174,7 @@ async def test_hardened_one_names_a_session_store_that_is_down_and_is_not_ready(
 
 
 async def test_hardened_one_is_ready_again_although_no_caller_is_sent_to_it() -> None:
-    agent = Agent()
+    agent = await _begun()
     agent.breaks("openai")
     agent.api.failure = httpx2.ReadError("")
     assert [await agent.status(), agent.api.asked] == [503, 0], "an upstream that is given a rest is not asked"
@@ -152,7 +189,7 @@ async def test_hardened_one_is_ready_again_although_no_caller_is_sent_to_it() ->
 
 
 async def test_hardened_one_looks_once_at_a_time_however_many_ask() -> None:
-    agent, going_on = Agent(), asyncio.Event()
+    agent, going_on = await _begun(), asyncio.Event()
     looks = 0
 
     async def warm_up() -> None:
@@ -173,7 +210,7 @@ async def test_hardened_one_looks_once_at_a_time_however_many_ask() -> None:
 
 
 async def test_a_bug_on_the_way_is_noticed() -> None:
-    agent = Agent()
+    agent = await _begun()
     agent.breaks("openai")
     agent.api.failure = KeyError("a mistake of ours")
     agent.clock.time += 0.6
