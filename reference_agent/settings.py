@@ -368,6 +368,14 @@ class Settings(BaseSettings):
         return self.turn_deadline_s if self.turn_deadline_s is not None else _TURN_SHARE * self.answer_within_s
 
 
+def _is_http_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, an address in brackets that is none
+        return False
+
+
 def _expect_an_address(url: str) -> None:
     try:
         _ = urlsplit(url).port
@@ -415,7 +423,6 @@ def _networks(written: str) -> tuple[Network, ...]:
 
 
 _KEY = re.compile(r"[!-~]+")
-_ADDRESS = re.compile(r"https?://[^/\s]")
 
 
 def environment_name(field: str) -> str:
@@ -495,7 +502,7 @@ def read_settings(environ: Mapping[str, str], **given: Any) -> tuple[Settings, d
         raise BadSetting(msg)
     for field in ("openai_base_url", "tts_url", "emotion_url", "weather_url", "news_url", "time_url", "fortune_url"):
         url = getattr(settings, field)
-        if not _ADDRESS.match(url):
-            msg = f"{environment_name(field)}={url!r} is no address: expected http://... or https://..."
+        if not _is_http_address(url):
+            msg = f"{environment_name(field)}={url!r} is no address: expected http://HOST[:PORT] or https://HOST[:PORT]"
             raise BadSetting(msg)
     return settings, overrides

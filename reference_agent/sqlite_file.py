@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import queue
 import sqlite3
 import threading
@@ -225,7 +226,9 @@ class SqliteFile:
 
     def _open(self) -> sqlite3.Connection:
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # What users say is in it: nobody else on the machine is to read it. The log beside it goes by the file.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         where = ":memory:" if self._path is None else str(self._path)
         db = sqlite3.connect(where, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         _into_wal(db)

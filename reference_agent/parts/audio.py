@@ -177,8 +177,9 @@ class _Stream:
         self.head = WavHeader(b"", 0)
 
     async def begin(self, deadline: Deadline, limit_s: float) -> None:
-        """Wait until the head of the audio is there."""
-        self._body = await self._outbound.open("tts", self._url, self._order, deadline, limit_s)
+        """Wait until the head of the audio is there, for as long as that in all, however often it is asked for."""
+        within = Deadline.after(deadline.clock, limit_s)
+        self._body = await self._outbound.open("tts", self._url, self._order, within, limit_s)
         self._pieces = self._body.pieces()
         head = b""
         async with asyncio.timeout(limit_s):

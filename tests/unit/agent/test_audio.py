@@ -124,6 +124,21 @@ async def test_hardened_one_does_without_speech(pieces: list[str]) -> None:
         assert await audio.speak(pieces, NEUTRAL, "ja", HeldClock().deadline()) is None
 
 
+async def test_hardened_one_waits_for_a_first_byte_once_however_often_it_asks() -> None:
+    waits: list[float] = []
+
+    class Patient(PlainRetries):
+        async def call(self, upstream: str, attempt: Any, deadline: Deadline, **options: Any) -> Any:
+            waits.extend((deadline.remaining_s(), options["attempt_s"]))
+            return await super().call(upstream, attempt, deadline)
+
+    async with wire_to(SpeechServer()) as wire:
+        audio = _hardened(wire_outbound=Outbound(wire, Patient()))
+        assert await _all(await audio.speak(["はい"], NEUTRAL, "ja", HeldClock().deadline(100)))
+    first_byte_s = settings().tts_first_byte_s
+    assert waits == [pytest.approx(first_byte_s), pytest.approx(first_byte_s)]
+
+
 async def test_hardened_one_passes_on_only_audio() -> None:
     page = SpokenLetters("")
     page.audio = b"<html>" * 100

@@ -62,6 +62,16 @@ async def test_what_was_asked_for_is_done_also_when_nobody_waits_for_it_any_more
     assert await words.look("SELECT group_concat(word) FROM words") == ("first,second,third",)
 
 
+async def test_nobody_else_on_the_machine_can_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "agent" / "words.sqlite"
+    file = SqliteFile("words", path, "CREATE TABLE IF NOT EXISTS words (word TEXT);", 1)
+    await file.run("INSERT INTO words VALUES ('secret')")
+    assert sorted(one.name for one in path.parent.iterdir()) == [f"{path.name}{end}" for end in ("", "-shm", "-wal")]
+    assert {one.stat().st_mode & 0o777 for one in path.parent.iterdir()} == {0o600}
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    await file.close()
+
+
 async def test_a_closed_file_says_so(tmp_path: Path) -> None:
     file = SqliteFile("words", tmp_path / "words.sqlite", _SCHEMA, 1)
     await file.run(_ADD, "last")
