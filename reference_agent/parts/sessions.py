@@ -18,6 +18,7 @@ from reference_agent.parts.rate_limit import Standing
 from reference_agent.session_store import (
     BeingCreated,
     Bounds,
+    Claim,
     Full,
     Known,
     MustCreate,
@@ -166,6 +167,7 @@ class HardenedSessions:
         self._logging = logging
         self._in_use: Counter[str] = Counter()
         self._creating: dict[str, asyncio.Task[None]] = {}
+        self._givings_back: set[asyncio.Task[None]] = set()
         self._housekeeping: asyncio.Task[None] | None = None
 
     async def standing(self, user_id: str) -> Standing:
@@ -211,7 +213,7 @@ class HardenedSessions:
         """Return the address of the user's conversation, and its lease."""
         while deadline.remaining_s() > 0:
             now = self._clock.wall()
-            match await self._store.claim(user_id, now, now + self._turn_s + _LEASE_S):
+            match await self._claimed(user_id, now):
                 case Known(address, said):
                     conversation = self._conversations.continued(address)
                     if conversation is not None:
@@ -229,6 +231,21 @@ class HardenedSessions:
                     await self._until_created(self._creating.get(user_id), deadline)
         what = "a conversation"
         raise OutOfTime(what)
+
+    async def _claimed(self, user_id: str, now: float) -> Claim:
+        claiming = asyncio.ensure_future(self._store.claim(user_id, now, now + self._turn_s + _LEASE_S))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # Who has left has the place all the same, and nobody would create anything for it until its time is over.
+            self._givings_back.add(giving_back := asyncio.create_task(self._give_back(user_id, claiming)))
+            giving_back.add_done_callback(self._givings_back.discard)
+            raise
+
+    async def _give_back(self, user_id: str, claiming: asyncio.Future[Claim]) -> None:
+        with contextlib.suppress(Unavailable):  # the place becomes free by itself, when its time is over
+            if isinstance(await claiming, MustCreate):
+                await self._store.not_created(user_id, None)
 
     def _begin_creation(self, user_id: str, deadline: Deadline) -> asyncio.Task[None]:
         creation = asyncio.create_task(self._create(user_id, deadline))

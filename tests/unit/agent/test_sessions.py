@@ -21,7 +21,7 @@ from reference_agent.parts.sessions import (
     Sessions,
     bounds,
 )
-from reference_agent.session_store import SqliteSessionStore, open_session_store
+from reference_agent.session_store import Claim, SqliteSessionStore, open_session_store
 
 
 @pytest.fixture(autouse=True)
@@ -254,6 +254,37 @@ async def test_a_conversation_that_cannot_be_written_down_is_deleted_again() -> 
     with pytest.raises(Unavailable):
         await _turn(sessions, "u")
     assert engine.deleted == ["thread_1"]
+    await store.close()
+
+
+class SlowStore(SqliteSessionStore):
+    """Takes its time for what it claims, and says so when it has."""
+
+    def __init__(self) -> None:
+        super().__init__(None, bounds(settings()))
+        self.has_claimed, self.may_say_so = asyncio.Event(), asyncio.Event()
+
+    async def claim(self, user_id: str, now: float, until: float) -> Claim:
+        claim = await super().claim(user_id, now, until)
+        self.has_claimed.set()
+        await self.may_say_so.wait()
+        return claim
+
+
+async def test_a_place_that_was_claimed_for_who_has_left_is_given_back() -> None:
+    """Otherwise they could not talk for as long as a creation may take, and could not be erased."""
+    engine, store = CountedEngine(), SlowStore()
+    sessions = HardenedSessions(settings(), HeldClock(), conversations_of(engine), store, KeptLog())
+    leaver = asyncio.create_task(_turn(sessions, "u"))
+    await store.has_claimed.wait()
+    leaver.cancel()
+    await asyncio.wait({leaver})
+    store.may_say_so.set()
+    async with asyncio.timeout(20):
+        while (await store.condemn("u", 1000.0)).another_is_being_created:  # noqa: ASYNC110 - it is the store's thread
+            await asyncio.sleep(0.01)
+    assert engine.created == 0
+    assert await _turn(sessions, "u") == "thread_1"
     await store.close()
 
 
