@@ -16,8 +16,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-@dataclass(frozen=True)
-class Hints:
+class Hints(NamedTuple):
     """What a request says of its caller beside the message; empty: nothing."""
 
     language: str = ""
@@ -83,7 +82,7 @@ def caller_address(peer: str, forwarded_for: str, proxies: tuple[Network, ...]) 
         this machine, or from a trusted proxy that does not say for whom: then it is nobody's in particular.
     """
     address = _address(peer)
-    for written in reversed(forwarded_for.rsplit(",", _MOST_PROXIES)[-_MOST_PROXIES:]):
+    for written in reversed(forwarded_for.rsplit(",", _MOST_PROXIES)[-_MOST_PROXIES:] if forwarded_for else ()):
         if address is None or not _is_proxy(address, proxies):
             break
         if not written.strip():

@@ -9,16 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Coroutine
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
 import uvicorn
 
 from reference_agent.errors import Refused
 from reference_agent.settings import Settings
-
-T = TypeVar("T")
 
 _PATIENT_SIGNALS = 2
 
@@ -32,20 +29,6 @@ class Duty:
         self._hurry = asyncio.Event()
         self._leaving = asyncio.Event()
         self.is_leaving = False
-
-    def begin(self, turn: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Begin a turn.
-
-        Raises:
-            Refused: the process is about to end.
-        """
-        if self.is_leaving:
-            turn.close()
-            raise left_alone()
-        task = asyncio.create_task(turn)
-        self._turns.add(task)
-        task.add_done_callback(self._turns.discard)
-        return task
 
     def attend(self) -> asyncio.Future[None]:
         """Return what stands for a turn that is played in its caller's own task.

@@ -4,120 +4,144 @@ and how it ended."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import deque
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from reference_agent.duty import left_alone
+from reference_agent.duty import Duty
 from reference_agent.parts.failures import Failures
-from reference_agent.presence import hung_up
+from reference_agent.presence import Presence, when_it_waits
+from reference_agent.reading import Reader
 from reference_agent.server_sent import MEDIA_TYPE, STILL_THERE, STREAM_HEADERS, event
 
-T = TypeVar("T")
-
-
-def result_of(turn: asyncio.Task[T]) -> T:
-    """Return what a turn came to, or raise what it raised.
-
-    Raises:
-        Refused: it was cancelled because the process is about to end.
-    """
-    if turn.cancelled():
-        raise left_alone()
-    return turn.result()
-
-
-class Told:
-    """What there is to tell of a turn, in order; it is the turn's reader."""
-
-    def __init__(self) -> None:
-        self.anything = False
-        """Whether there ever was anything."""
-        self.over = False
-        self._waiting: deque[bytes] = deque()
-        self._news = asyncio.Event()
-
-    async def reads(self, piece: str) -> None:
-        """`delta`: the reply goes on with `text`."""
-        self._tell("delta", {"text": piece})
-
-    async def begins_again(self) -> None:
-        """`restart`: what `delta` has told so far does not count any more."""
-        self._tell("restart", {})
-
-    async def waits_for(self, tool: str) -> None:
-        """`tool`: `name` is asked."""
-        self._tell("tool", {"name": tool})
-
-    def is_over(self, turn: asyncio.Task[Any]) -> None:
-        """Nothing will be added any more."""
-        self.over = True
-        self._news.set()
-
-    async def something(self) -> None:
-        """Return as soon as there is something to tell, or never will be."""
-        await self._news.wait()
-
-    def take(self) -> bytes:
-        """Return what has not been told yet."""
-        self._news.clear()
-        if self.over:
-            self._news.set()
-        told = b"".join(self._waiting)
-        self._waiting.clear()
-        return told
-
-    def _tell(self, name: str, data: dict[str, Any]) -> None:
-        self.anything = True
-        self._waiting.append(event(name, data))
-        self._news.set()
+_HEADERS = [
+    *((name.lower().encode(), value.encode()) for name, value in STREAM_HEADERS.items()),
+    (b"content-type", f"{MEDIA_TYPE}; charset=utf-8".encode()),
+]
 
 
 class EventStream(Response):
-    """Tells a turn as it goes, and how it ended: `done` with the whole `reply`, or `error` as a plain turn has it.
+    """Plays a turn, and tells it as it goes, and how it ended: `done` with the whole `reply`, or `error` as plain.
 
-    A reader who leaves cancels the turn. While there is nothing to tell, a comment keeps the line open.
+    What fails before there is anything to tell is answered as it is for a plain turn; while there is nothing, a comment
+    keeps the line open. A reader who leaves ends the turn. It is played in its request's own task, as every turn is, so
+    that whoever is refused costs no other one (a third of what a refusal took).
+
+    Args:
+        play: plays it for a reader, and returns the reply.
+        duty: of the process.
+        failures: how they are answered.
+        heartbeat_s: seconds between signs of life.
     """
 
-    media_type = MEDIA_TYPE
-
-    def __init__(self, turn: asyncio.Task[str], told: Told, failures: Failures, heartbeat_s: float) -> None:
-        super().__init__(headers=STREAM_HEADERS)
-        del self.headers["content-length"]
-        self._turn = turn
-        self._told = told
+    def __init__(
+        self, play: Callable[[Reader], Coroutine[Any, Any, str]], duty: Duty, failures: Failures, heartbeat_s: float
+    ) -> None:
+        self._play = play
+        self._duty = duty
         self._failures = failures
         self._heartbeat_s = heartbeat_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        left = asyncio.create_task(hung_up(receive))
+        told = _Told(send, self._heartbeat_s)
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            while not self._told.over:
-                told = self._told.take() or STILL_THERE
-                await send({"type": "http.response.body", "body": told, "more_body": True})
-                something = asyncio.create_task(self._told.something())
-                await asyncio.wait({something, left}, timeout=self._heartbeat_s, return_when=asyncio.FIRST_COMPLETED)
-                something.cancel()
-                if left.done():
+            try:
+                presence = Presence(self._duty, receive)
+                reply = await when_it_waits(presence, when_it_waits(told, self._play(told)))
+            except Exception as failure:
+                answer = self._failures.answer(failure)
+                if answer is None:
+                    raise
+                if not told.anything:
+                    await answer(scope, receive, send)
                     return
-            last = self._told.take() + self._end()
-            await send({"type": "http.response.body", "body": last, "more_body": False})
+                if isinstance(failure, ClientDisconnect):
+                    return
+                end = event("error", {"status": answer.status_code, **json.loads(bytes(answer.body))})
+            else:
+                end = event("done", {"reply": reply})
+            await told.end(end)
         finally:
-            left.cancel()
-            self._turn.cancel()
-            await asyncio.wait({self._turn})
-            if not self._turn.cancelled():
-                self._turn.exception()  # so that nobody complains that it was not looked at
+            told.give_up()
 
-    def _end(self) -> bytes:
-        try:
-            return event("done", {"reply": result_of(self._turn)})
-        except Exception as failure:
-            answer = self._failures.answer(failure)
-            if answer is None:
-                raise
-            return event("error", {"status": answer.status_code, **json.loads(bytes(answer.body))})
+
+class _Told:
+    """What there is to tell of a turn, in order; it is the turn's reader.
+
+    As a context it tells it while the turn is played. It is entered when the turn first waits: before, there is nobody
+    who could.
+    """
+
+    def __init__(self, send: Send, heartbeat_s: float) -> None:
+        self.anything = False
+        """Whether anything has been told, or is to be."""
+        self._send = send
+        self._heartbeat_s = heartbeat_s
+        self._waiting: deque[bytes] = deque()
+        self._news = asyncio.Event()
+        self._has_begun = False
+        self._is_over = False
+        self._telling: asyncio.Task[None] | None = None
+
+    async def reads(self, piece: str) -> None:
+        """`delta`: the reply goes on with `text`."""
+        self._add("delta", {"text": piece})
+
+    async def begins_again(self) -> None:
+        """`restart`: what `delta` has told so far does not count any more."""
+        self._add("restart", {})
+
+    async def waits_for(self, tool: str) -> None:
+        """`tool`: `name` is asked."""
+        self._add("tool", {"name": tool})
+
+    def __enter__(self) -> None:
+        self._telling = asyncio.create_task(self._tell_all())
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over = True
+        self._news.set()
+
+    async def end(self, last: bytes) -> None:
+        """Tell what has not been told yet, and this."""
+        if self._telling is not None:
+            await self._telling
+        await self._tell(self._take() + last, more=False)
+
+    def give_up(self) -> None:
+        """Tell nothing any more."""
+        if self._telling is not None:
+            self._telling.cancel()
+
+    def _add(self, name: str, data: dict[str, Any]) -> None:
+        self.anything = True
+        self._waiting.append(event(name, data))
+        self._news.set()
+
+    async def _tell_all(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._heartbeat_s):
+                    await self._news.wait()
+            if self._is_over:
+                return
+            self.anything = True
+            self._news.clear()
+            await self._tell(self._take() or STILL_THERE, more=True)
+
+    def _take(self) -> bytes:
+        taken = b"".join(self._waiting)
+        self._waiting.clear()
+        return taken
+
+    async def _tell(self, told: bytes, *, more: bool) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        await self._send({"type": "http.response.body", "body": told, "more_body": more})

@@ -23,6 +23,7 @@ _SCRIPTS: tuple[tuple[Script, re.Pattern[str], float], ...] = (
 _KANA = re.compile(r"[ぁ-ゖァ-ヺㇰ-ㇿｦ-ﾝ]")  # Japanese alone; characters are Chinese as well
 _UNMISTAKABLE = 0.75  # of what is written; below that, somebody may ask in their own language about words of another
 _QUOTED = re.compile(r"「[^」]*」|“[^”]*”|\"[^\"]*\"|#\w+")
+_ASCII_LETTER = re.compile(r"[A-Za-z]")
 _ADDRESS_OR_KEY = re.compile(
     r"(?<![A-Za-z0-9._%+-])(?:"  # from the beginning of such a word only: each is looked at once
     r"https?://[!-~]+|www\.[!-~]+"
@@ -46,7 +47,10 @@ _FEWEST_LETTERS = 5
 
 def script_of(text: str) -> Script | None:
     """Return the script that most of a text is in, but for quotations, addresses and keys; None: it has no letters."""
-    weights = _weights(_own_words(text[:_SCRIPT_CHARS]))
+    bare = _own_words(text[:_SCRIPT_CHARS])
+    if bare.isascii():
+        return "latin" if _ASCII_LETTER.search(bare) else None
+    weights = _weights(bare)
     script = max(weights, key=weights.__getitem__)
     return script if weights[script] else None
 

@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+import types
+from collections.abc import Coroutine, Generator
+from contextlib import AbstractContextManager
 from types import TracebackType
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from reference_agent.duty import Duty, left_alone
 from reference_agent.errors import Refused
+
+T = TypeVar("T")
+
+
+@types.coroutine
+def when_it_waits(
+    watch: AbstractContextManager[object], work: Coroutine[Any, Any, T] | Generator[Any, Any, T]
+) -> Generator[Any, Any, T]:
+    """Return what the work returns; the watch begins when, and only if, the work has to wait for something.
+
+    Most requests are refused before they ever do, and need no watch.
+
+    Args:
+        watch: a context; it may end the task that waits within it.
+        work: a coroutine that has not begun, or another one of these.
+    """
+    try:
+        waits_for = work.send(None)
+    except StopIteration as done:
+        at_once: T = done.value
+        return at_once
+    with watch:
+        try:
+            # What `await` does, which does not take a coroutine in the middle.
+            while True:
+                try:
+                    answer = yield waits_for
+                except BaseException as thrown:
+                    waits_for = work.throw(thrown)
+                else:
+                    waits_for = work.send(answer)
+        except StopIteration as done:
+            in_the_end: T = done.value
+            return in_the_end
 
 
 async def hung_up(receive: Receive) -> None:
@@ -19,10 +57,7 @@ async def hung_up(receive: Receive) -> None:
 
 
 class _Endable:
-    """A context that something else than its own task may end, for a reason, which is raised where it ends.
-
-    Nothing is watched before the task waits for something: most requests are refused before they ever do.
-    """
+    """A context that something else than its own task may end, for a reason, which is raised where it ends."""
 
     _ended_by: Exception | None = None
     _over = False
@@ -32,13 +67,12 @@ class _Endable:
         assert task is not None
         self._task = task
         self._cancelling = task.cancelling()
-        self._begin = asyncio.get_running_loop().call_soon(self._watch)
+        self._watch()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._over = True
-        self._begin.cancel()
         self._look_away()
         # As asyncio.timeout does it: only our own cancellation is ours to turn into something else.
         if self._ended_by is not None and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
@@ -93,19 +127,17 @@ class Presence(_Endable):
 
     Raises:
         ClientDisconnect: the caller has hung up; the turn was cancelled.
-        Refused: the process is about to end: nothing was begun, or the turn was cancelled.
+        Refused: the process is about to end: nothing may be begun (it is made for nothing then), or the turn was
+            cancelled.
     """
 
     def __init__(self, duty: Duty, receive: Receive) -> None:
+        if duty.is_leaving:
+            raise left_alone()
         self._duty = duty
         self._receive = receive
         self._turn: asyncio.Future[None] | None = None
         self._watching: asyncio.Task[None] | None = None
-
-    def __enter__(self) -> None:
-        if self._duty.is_leaving:
-            raise left_alone()
-        super().__enter__()
 
     def _watch(self) -> None:
         self._turn = self._duty.attend()

@@ -24,7 +24,9 @@ def request_id_of(given: str) -> str:
     Returns:
         The one that was given, where it can stand in a log line, and in a header to others, as it is; else a new one.
     """
-    return given if _HARMLESS.fullmatch(given) and redacted_text(given) == given else f"{random.getrandbits(128):032x}"
+    if given and _HARMLESS.fullmatch(given) and redacted_text(given) == given:
+        return given
+    return f"{random.getrandbits(128):032x}"
 
 
 def passed_on() -> dict[str, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from reference_agent.caller import (
     ASKING,
@@ -19,13 +21,13 @@ from reference_agent.caller import (
     is_unknown_proxy,
 )
 from reference_agent.errors import Refused
-from reference_agent.presence import Arrival
+from reference_agent.headers import first_value
+from reference_agent.presence import Arrival, when_it_waits
 
 
 def asked_by(request: Request) -> None:
     """Note whose request it is, as far as its headers tell: what goes wrong from now on is told in their language."""
-    accepted = next((value for name, value in request.scope["headers"] if name == b"accept-language"), b"")
-    ASKING.set(Asking(accepts=accepted.decode("latin-1")))
+    ASKING.set(Asking(accepts=first_value(request.scope["headers"], b"accept-language")))
 
 
 async def said_in(request: Request, most_bytes: int, arrival: Arrival) -> dict[str, Any]:
@@ -40,25 +42,29 @@ async def said_in(request: Request, most_bytes: int, arrival: Arrival) -> dict[s
         Refused: it is too big or too slow, or no JSON, or no object.
     """
     asked_by(request)
-    body = b""
-    more = True
-    with arrival:
-        while more:
-            message = await request.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            body += message.get("body", b"")
-            if len(body) > most_bytes:
-                raise Refused(413, "body_too_big", plainly=f"The request is larger than {most_bytes} bytes.")
-            more = message.get("more_body", False)
+    body = await when_it_waits(arrival, _body(request.receive, most_bytes))
     try:
-        # Bytes would be taken for whatever they look like, UTF-16 and UTF-32 as well.
-        said = json.loads(body.decode("utf-8-sig"))
+        # Bytes would be taken for whatever they look like, UTF-16 and UTF-32 as well. What "utf-8-sig" does is Python.
+        said = json.loads(body.removeprefix(BOM_UTF8).decode())
     except (ValueError, RecursionError):
         raise Refused(400, "not_json", plainly="The request is not JSON in UTF-8.") from None
     if not isinstance(said, dict):
         raise Refused(422, "not_an_object", plainly='Expected {"user_id": "...", "message": "..."}.')
     return said
+
+
+async def _body(receive: Receive, most_bytes: int) -> bytes:
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        if len(body) > most_bytes:
+            raise Refused(413, "body_too_big", plainly=f"The request is larger than {most_bytes} bytes.")
+        more = message.get("more_body", False)
+    return body
 
 
 def hints_in(request: Request, said: Mapping[str, Any], proxies: tuple[Network, ...]) -> Hints:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from reference_agent.caller import CALLER, Caller, Hints
 from reference_agent.clock import Clock, Deadline
@@ -31,6 +31,8 @@ from reference_agent.parts.turn_order import TurnOrder
 from reference_agent.reading import Reader, Reading
 from reference_agent.settings import Settings
 from reference_agent.trace import TRACE, Left
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ class Turn:
             AgentError: it cannot be answered; see `errors.py`.
         """
         deadline = Deadline.after(self._clock, self._settings.turn_s)
-        async with self._admitted(user_id, message, hints) as (user, text, caller):
+
+        async def speak(user: str, text: str, caller: Caller) -> Answer:
             outcome = await self._outcome(user, text, caller, deadline.earlier_by(self._settings.speech_reserve_s))
             self._logging.said(user, outcome.reply)
             self._metrics.played(user, (output.name for output in outcome.outputs))
@@ -114,7 +117,9 @@ class Turn:
                 except BaseException:
                     await speech.aclose()  # nobody will listen: a caller who has left, above all
                     raise
-        return Answer(outcome.reply, speech)
+            return Answer(outcome.reply, speech)
+
+        return await self._admitted(user_id, message, hints, speak)
 
     async def write(self, user_id: object, message: object, hints: Hints, reader: Reader) -> str:
         """Show somebody the answer while it is being made, and return it as it was shown in the end; nothing is spoken.
@@ -122,16 +127,21 @@ class Turn:
         Args and raises as `answer`.
         """
         deadline = Deadline.after(self._clock, self._settings.turn_s)
-        async with self._admitted(user_id, message, hints) as (user, text, caller):
+
+        async def show(user: str, text: str, caller: Caller) -> str:
             reading = Reading(reader, self._persona, caller)
             outcome = await self._outcome(user, text, caller, deadline, reading)
             self._logging.said(user, outcome.reply)
             self._metrics.played(user, (output.name for output in outcome.outputs))
             await reading.is_over(outcome.reply)
-        return outcome.reply
+            return outcome.reply
 
-    @asynccontextmanager
-    async def _admitted(self, user_id: object, message: object, hints: Hints) -> AsyncIterator[tuple[str, str, Caller]]:
+        return await self._admitted(user_id, message, hints, show)
+
+    async def _admitted(
+        self, user_id: object, message: object, hints: Hints, play: Callable[[str, str, Caller], Awaitable[T]]
+    ) -> T:
+        """Play a turn for somebody who is let in. No context: a generator for one would be 2 us of a refusal."""
         if hints.by_unknown_proxy:
             # Whoever wonders why all are refused together finds it here: AGENT_TRUSTED_PROXIES is to be set.
             self._metrics.noticed("proxy_not_trusted")
@@ -144,7 +154,7 @@ class Turn:
                 caller = self._locale.caller(text, hints, user)
                 CALLER.set(caller)
                 self._metrics.heard(text, caller)
-                yield user, text, caller
+                return await play(user, text, caller)
 
     async def give_up(self, user_id: str, text: str, left: Left) -> None:
         """End upstream what an attempt has left running and nobody will go on with; what it took is booked."""

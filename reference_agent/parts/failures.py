@@ -60,6 +60,20 @@ _TOO_SLOW = 408
 _KEPT_WORDS = 500  # codes by languages are a hundred
 
 
+class _Ready(Response):
+    """A response whose headers are as they are sent: to make them out of a mapping would be 2 us of a refusal."""
+
+    def __init__(self, body: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.body = body
+        self.status_code = status
+        self.background = None
+        self.raw_headers = [*headers, (b"content-length", b"%d" % len(body))]
+
+
+_JSON = (b"content-type", b"application/json")
+_NO_MORE = (b"connection", b"close")  # what is still to come on it is the rest of a request that was given up
+
+
 class HardenedFailures:
     """A status that says whose fault it is, a word for machines, a sentence for people, and when to come back.
 
@@ -102,13 +116,13 @@ class HardenedFailures:
     ) -> Response:
         message = plainly or self._words(code, self._locale.at_first_sight(ASKING.get()), **figures)
         error: dict[str, Any] = {"code": code, "message": message}
-        headers = {}
+        headers = [_JSON]
         if retry_after_s is not None:
             error["retry_after_s"] = round(retry_after_s, 3)
-            headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
+            headers.append((b"retry-after", b"%d" % max(1, math.ceil(retry_after_s))))
         if status == _TOO_SLOW:
-            headers["Connection"] = "close"  # what is still to come on it is the rest of a request that was given up
-        return Response(msgspec.json.encode({"error": error}), status, headers, "application/json")
+            headers.append(_NO_MORE)
+        return _Ready(msgspec.json.encode({"error": error}), status, headers)
 
     def _put_into_words(self, code: str, language: Language, **figures: int) -> str:
         return self._persona.words(_sentences(code, language, **figures), language)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -19,10 +18,10 @@ from reference_agent.api_page import READ, SPOKEN
 from reference_agent.door import post_straight
 from reference_agent.duty import Duty
 from reference_agent.errors import Refused
-from reference_agent.event_stream import EventStream, Told, result_of
+from reference_agent.event_stream import EventStream
 from reference_agent.parts.audio import Speech
 from reference_agent.parts.failures import Failures
-from reference_agent.presence import Arrival, Presence, hung_up
+from reference_agent.presence import Arrival, Presence, when_it_waits
 from reference_agent.said import hints_in, said_in
 from reference_agent.settings import Settings
 from reference_agent.turn import Answer, Turn
@@ -133,9 +132,8 @@ class HardenedHandler:
             try:
                 said = await said_in(request, self._body_bytes, Arrival(self._duty, self._body_s))
                 asked = said.get("user_id"), said.get("message"), hints_in(request, said, self._proxies)
-                with Presence(self._duty, request.receive):
-                    answer = await self._turn.answer(*asked)
-                return _response(answer)
+                presence = Presence(self._duty, request.receive)
+                return _response(await when_it_waits(presence, self._turn.answer(*asked)))
             except Exception as failure:
                 response = self._failures.answer(failure)
                 if response is None:
@@ -146,7 +144,9 @@ class HardenedHandler:
             """Say something, and read the answer while it is made: server-sent events."""
             try:
                 said = await said_in(request, self._body_bytes, Arrival(self._duty, self._body_s))
-                return await self._read_along(request, said)
+                asked = said.get("user_id"), said.get("message"), hints_in(request, said, self._proxies)
+                play = functools.partial(self._turn.write, *asked)
+                return EventStream(play, self._duty, self._failures, self._heartbeat_s)
             except Exception as failure:
                 response = self._failures.answer(failure)
                 if response is None:
@@ -174,31 +174,6 @@ class HardenedHandler:
         assert response is not None
         response.headers.update(headers or {})
         return response
-
-    async def _read_along(self, request: Request, said: dict[str, Any]) -> Response:
-        """Return the stream once there is something to tell, or the failure when that is what comes first."""
-        told = Told()
-        asked = said.get("user_id"), said.get("message"), hints_in(request, said, self._proxies)
-        turn = self._duty.begin(self._turn.write(*asked, told))
-        turn.add_done_callback(told.is_over)
-        stream = EventStream(turn, told, self._failures, self._heartbeat_s)
-        left = asyncio.create_task(hung_up(request.receive))
-        something = asyncio.create_task(told.something())
-        begun = False
-        try:
-            await asyncio.wait({something, left}, timeout=self._heartbeat_s, return_when=asyncio.FIRST_COMPLETED)
-            if left.done():
-                raise ClientDisconnect
-            if turn.done() and not told.anything:
-                result_of(turn)
-            begun = True
-            return stream
-        finally:
-            left.cancel()
-            something.cancel()
-            if not begun:
-                turn.cancel()
-                await asyncio.wait({turn})
 
 
 _NOT_THERE = {

@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import Any, Protocol, TextIO
+from typing import Any, Literal, Protocol, TextIO
 
 import msgspec
 import openai
@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reference_agent.clock import Clock
 from reference_agent.errors import OutOfTime, Unavailable
+from reference_agent.headers import first_value
 from reference_agent.redaction import redacted, redacted_text
 from reference_agent.request_id import HEADER, REQUEST_ID, request_id_of
 from reference_agent.settings import Settings
@@ -94,6 +95,7 @@ _USER_IN_PATH = re.compile(r"(?<=/users/)[^\s\"?]+")
 _LOUD_ENOUGH = logging.WARNING
 """Libraries are heard from here on: below, the clients quote what they send, and with it what users say."""
 
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO}
 _ID_HEADER = HEADER.lower().encode()
 _ZONE_CHARS = len("+00:00")
 _SHORT_CHARS = 48
@@ -178,7 +180,7 @@ class HardenedLogging:
     def request(self, method: str, path: str, status: int, took_s: float) -> None:
         """A request has been answered; `path` as the route has it, without what the caller put in."""
         facts = {"method": method, "path": path, "status": status, "took_s": round(took_s, 4)}
-        self._plainly(logging.INFO if method not in ("GET", "HEAD") else logging.DEBUG, "request", facts)
+        self._plainly("debug" if method in ("GET", "HEAD") else "info", "request", facts)
 
     def now(self) -> float:
         """Return monotonic seconds."""
@@ -186,16 +188,16 @@ class HardenedLogging:
 
     def _of_user(self, event: str, user_id: str, text: str) -> None:
         facts = {"user": self._pseudonym(user_id), "chars": len(text)}
-        self._plainly(logging.INFO, event, facts | {"text": self._clean(text)} if self._texts else facts)
+        self._plainly("info", event, facts | {"text": self._clean(text)} if self._texts else facts)
 
     def _pseudonym(self, user_id: str) -> str:
         name = hashlib.blake2b(user_id.encode("utf-8", "replace"), key=self._pseudonym_key, digest_size=6)
         return f"u_{name.hexdigest()}"
 
-    def _plainly(self, level: int, event: str, facts: dict[str, Any]) -> None:
+    def _plainly(self, level: Literal["debug", "info"], event: str, facts: dict[str, Any]) -> None:
         """Write a line in which there is nothing to be found: words of ours, figures, hashes, and what is clean."""
-        if level >= self._level:
-            self._lines.msg(_rendered(self._line(logging.getLevelName(level).lower(), event) | facts))
+        if _LEVELS[level] >= self._level:
+            self._lines.msg(_rendered(self._line(level, event) | facts))
 
     def _told(self, _: Any, method: str, event: _Event) -> _Event:
         """Put a line together out of what is told, and nothing that must not be."""
@@ -266,8 +268,7 @@ class _Requests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == _ID_HEADER), b"")
-        request_id = request_id_of(given.decode("latin-1"))
+        request_id = request_id_of(first_value(scope["headers"], _ID_HEADER))
         said_id = (_ID_HEADER, request_id.encode())
         token = REQUEST_ID.set(request_id)
         begin, status = self._logging.now(), 0

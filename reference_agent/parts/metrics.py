@@ -168,6 +168,7 @@ _REGIONS = frozenset(
 )
 
 Labels = tuple[tuple[str, str], ...]
+_REFUSED: Labels = (("outcome", "refused"),)
 
 
 class _Histogram:
@@ -199,6 +200,21 @@ class _Session:
     tools: frozenset[str]
 
 
+class _TurnWatch:
+    """Sees a turn begin and end. By hand: a generator would be 2 us of a refusal."""
+
+    __slots__ = ("_begun", "_metrics")
+
+    def __init__(self, metrics: HardenedMetrics) -> None:
+        self._metrics = metrics
+
+    def __enter__(self) -> None:
+        self._begun = self._metrics.turn_begins()
+
+    def __exit__(self, _: object, failure: BaseException | None, __: object) -> None:
+        self._metrics.turn_ended(self._begun, failure)
+
+
 class HardenedMetrics:
     """`GET /metrics` in Prometheus' text format.
 
@@ -222,32 +238,34 @@ class HardenedMetrics:
         self._process = psutil.Process()
         self._tools: set[str] = set()  # that there are: a model may well have asked for others
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        begin = self._clock.now()
-        outcome = "cancelled"
+    def turn(self) -> AbstractContextManager[None]:
+        return _TurnWatch(self)
+
+    def turn_begins(self) -> float:
+        """Note that a turn begins, and return when that is."""
         self._turns_under_way += 1
-        try:
-            yield
-            outcome = "answered"
-        except Refused as refused:
-            outcome = "refused"
-            self._count("agent_refusals_total", code=refused.code)
-            raise
-        except AgentError as failure:
-            outcome = type(failure).__name__.lower()
-            raise
-        except Exception:
-            outcome = "bug"
-            raise
-        finally:
-            self._turns_under_way -= 1
-            self._count("agent_turns_total", outcome=outcome)
-            if outcome != "refused":
-                # The caller of this turn; what is found out about them stays known within it.
-                region = CALLER.get().time_zone.partition("/")[0]
-                took_s = self._clock.now() - begin
-                self._took("agent_turn_seconds", took_s, region=region if region in _REGIONS else _OTHER)
+        return self._clock.now()
+
+    def turn_ended(self, begun: float, failure: BaseException | None) -> None:
+        """Note how one ended."""
+        self._turns_under_way -= 1
+        match failure:
+            case None:
+                outcome = "answered"
+            case Refused():
+                self._add("agent_refusals_total", (("code", failure.code),))
+                self._add("agent_turns_total", _REFUSED)
+                return
+            case AgentError():
+                outcome = type(failure).__name__.lower()
+            case Exception():
+                outcome = "bug"
+            case _:
+                outcome = "cancelled"
+        self._count("agent_turns_total", outcome=outcome)
+        # The caller of this turn; what is found out about them stays known within it.
+        region = CALLER.get().time_zone.partition("/")[0]
+        self._took("agent_turn_seconds", self._clock.now() - begun, region=region if region in _REGIONS else _OTHER)
 
     @contextmanager
     def tool(self, name: str) -> Iterator[None]:
@@ -373,8 +391,11 @@ class HardenedMetrics:
             self._count("agent_turns_after_tool_total", then=then, tool=tool)
 
     def _count(self, name: str, amount: float = 1, **labels: str) -> None:
+        self._add(name, tuple(labels.items()), amount)
+
+    def _add(self, name: str, labels: Labels, amount: float = 1) -> None:
         series = self._counts[name]
-        key = _bounded(tuple(labels.items()), series)
+        key = _bounded(labels, series)
         series[key] = series.get(key, 0) + amount
 
     def _took(self, name: str, seconds: float, **labels: str) -> None:

@@ -18,6 +18,7 @@ from reference_agent.duty import Duty
 from reference_agent.errors import BlockedOnLoop, Refused
 from reference_agent.parts.audio import Speech
 from reference_agent.parts.handler import DocumentedHandler, HardenedHandler, ProposedHandler
+from reference_agent.server_sent import STILL_THERE
 from reference_agent.turn import Answer
 from reference_agent.wire import run_without_loop
 
@@ -115,6 +116,97 @@ async def test_hardened_one_passes_refusals_on() -> None:
     async with _client(HardenedHandler, refuse) as client:
         response = await client.post("/chat-agent", json={"user_id": "u", "message": "hi"})
     assert (response.status_code, response.headers["retry-after"]) == (429, "3")
+
+
+async def test_who_is_refused_a_stream_costs_no_task() -> None:
+    tasks: list[int] = []
+
+    def refuse(*_: object) -> Answer:
+        tasks.append(len(asyncio.all_tasks()))
+        raise Refused(429, "busy", 3.0)
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        tasks.append(len(asyncio.all_tasks()))
+        sent.append(message)
+
+    await _serve(_hardened(refuse), "/chat-agent/stream", send)
+    assert [one.get("status") for one in sent] == [429, None]
+    assert set(tasks) == {len(asyncio.all_tasks())}
+
+
+async def test_a_stream_says_that_it_is_there_and_ends_with_what_went_wrong() -> None:
+    may_end = asyncio.Event()
+
+    async def fail_in_the_end() -> Answer:
+        await may_end.wait()
+        raise Refused(503, "shutting_down", 1.0)
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(dict(message))
+        if message.get("body") == STILL_THERE:
+            may_end.set()
+
+    await asyncio.wait_for(
+        _serve(_hardened(lambda *_: fail_in_the_end(), heartbeat_s=0.001), "/chat-agent/stream", send), 5
+    )
+    assert sent[0]["status"] == 200
+    assert sent[-1]["body"].startswith(b"event: error")
+    assert json.loads(sent[-1]["body"].partition(b"data: ")[2])["error"]["code"] == "shutting_down"
+    assert not sent[-1]["more_body"]
+
+
+async def test_what_was_told_is_on_the_stream_although_its_turn_never_waited() -> None:
+    class Reads(PlayedTurn):
+        async def write(self, user_id: object, message: object, hints: Hints, reader: Any) -> str:
+            await reader.reads("にゃ")
+            await reader.reads("ん")
+            return "にゃん"
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(dict(message))
+
+    app = FastAPI()
+    turn: Any = Reads(_says)
+    HardenedHandler(settings(), turn, hardened_failures(KeptLog()), Duty(settings())).install(app)
+    await _serve(app, "/chat-agent/stream", send)
+    body = b"".join(one.get("body", b"") for one in sent).decode()
+    assert [line.partition(": ")[2] for line in body.splitlines() if line.startswith("event")] == [
+        "delta",
+        "delta",
+        "done",
+    ]
+
+
+def _hardened(play: Callable[[object, object], Any], **given: Any) -> FastAPI:
+    app = FastAPI()
+    turn: Any = PlayedTurn(play)
+    HardenedHandler(settings(**given), turn, hardened_failures(KeptLog()), Duty(settings())).install(app)
+    return app
+
+
+async def _serve(app: FastAPI, path: str, send: Callable[[Any], Any]) -> None:
+    """Play one request of somebody who stays, in this very task."""
+    body = json.dumps({"user_id": "u", "message": "hi"}).encode()
+    arriving = [{"type": "http.request", "body": body}]
+
+    async def receive() -> Any:
+        if not arriving:
+            await asyncio.Event().wait()
+        return arriving.pop()
+
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "http_version": "1.1"}
+    scope |= {
+        "headers": [(b"content-type", b"application/json")],
+        "raw_path": path.encode(),
+        "client": ("127.0.0.1", 1),
+    }
+    await app(scope, receive, send)
 
 
 _BUSY_JA = "いまとても混んでいるにゃん。すこし後で話しかけてにゃん"

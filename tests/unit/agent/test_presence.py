@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from reference_agent.duty import Duty
 from reference_agent.errors import Refused
-from reference_agent.presence import Presence
+from reference_agent.presence import Presence, when_it_waits
 
 
 class _Caller:
@@ -29,8 +29,7 @@ class _Caller:
 
 
 async def _play(duty: Duty, caller: _Caller, turn: Callable[[], Awaitable[str]]) -> str:
-    with Presence(duty, caller.receive):
-        return await turn()
+    return await when_it_waits(Presence(duty, caller.receive), turn())  # type: ignore[arg-type]
 
 
 async def _until(condition: Callable[[], bool]) -> None:
@@ -53,6 +52,76 @@ async def test_a_turn_that_waits_for_nothing_is_not_watched() -> None:
     assert asyncio.all_tasks() == before
     assert not caller.watched
     assert not duty._turns
+
+
+class _Watch:
+    """Notes when it began and ended, and what ended it."""
+
+    def __init__(self, seen: list[str]) -> None:
+        self._seen = seen
+
+    def __enter__(self) -> None:
+        self._seen.append("begins")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._seen.append("ends" if kind is None else kind.__name__)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+async def test_a_watch_is_kept_from_the_first_wait_to_the_end(depth: int) -> None:
+    seen: list[str] = []
+    answers: list[asyncio.Future[str]] = [asyncio.get_running_loop().create_future() for _ in range(2)]
+
+    async def waits() -> str:
+        seen.append("at once")
+        first = await answers[0]
+        seen.append(first)
+        return first + await answers[1]
+
+    work: Any = waits()
+    for _ in range(depth):
+        work = when_it_waits(_Watch(seen), work)
+
+    async def whole() -> str:
+        return str(await work)
+
+    playing = asyncio.create_task(whole())
+    await _until(lambda: "begins" in seen)
+    answers[0].set_result("にゃ")
+    await _until(lambda: "にゃ" in seen)
+    answers[1].set_result("ん")
+    assert await asyncio.wait_for(playing, 5) == "にゃん"
+    assert seen == ["at once", *["begins"] * depth, "にゃ", *["ends"] * depth]
+
+
+async def test_what_is_raised_into_watched_work_arrives_there_and_may_be_answered() -> None:
+    seen: list[str] = []
+
+    async def waits() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)  # it may still have to tidy up
+            seen.append("tidy")
+            raise
+        raise AssertionError
+
+    async def fails() -> str:
+        await asyncio.sleep(0)
+        raise KeyError
+
+    playing = asyncio.ensure_future(_whole(when_it_waits(_Watch(seen), waits())))
+    await _until(lambda: bool(seen))
+    playing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(playing, 5)
+    with pytest.raises(KeyError):
+        await when_it_waits(_Watch(seen), fails())
+    assert seen == ["begins", "tidy", "CancelledError", "begins", "KeyError"]
+
+
+async def _whole(work: Awaitable[str]) -> str:
+    return await work
 
 
 async def test_a_turn_ends_when_its_caller_hangs_up_and_its_task_goes_on() -> None:
