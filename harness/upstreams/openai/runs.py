@@ -37,10 +37,10 @@ from harness.upstreams.openai.body import (
 )
 from harness.upstreams.openai.errors import ApiError, missing, not_found, wrong_type
 from harness.upstreams.openai.pages import page
-from harness.upstreams.openai.run_stream import stream_run
+from harness.upstreams.openai.run_stream import THINKS_FOR, stream_run
 from harness.upstreams.openai.shapes import Shaped
 from harness.upstreams.openai.threads import Message, Thread
-from harness.upstreams.openai.turn import NO_TURN, Turn, answer_schema_of, take_turn
+from harness.upstreams.openai.turn import NO_TURN, Turn, answer_schema_of, pieces_of, take_turn
 from harness.upstreams.routing import routed
 from harness.upstreams.thought import Ask, Fate, Said, ToolResult
 from harness.upstreams.wire import Reply, json_reply, scripted
@@ -87,6 +87,8 @@ class RunStep(msgspec.Struct, eq=False):
     completed_s: int | None = None
     cancelled_s: int | None = None
     expired_s: int | None = None
+    failed_s: int | None = None
+    last_error: dict[str, str] | None = None
     usage: dict[str, int] | None = None
 
 
@@ -128,6 +130,15 @@ class Run(msgspec.Struct, eq=False):
     answer: Message | None = None
     """What the model writes at the end of this turn, where it writes."""
     answer_step: RunStep | None = None
+    is_writing: bool = False
+    """The model has begun to write it: both are there for everybody to see."""
+    told_pieces: int = 0
+    """How many pieces of it a stream has told."""
+    turn_begun_ns: int | None = None
+    """When the model began with the turn that is under way; None: it has not yet."""
+    cancelling_ns: int | None = None
+    """When it was told to stop."""
+    cancel_takes_ns: int = 0
     prompt_tokens: int = 0
     """Of all turns that have begun."""
     completion_tokens: int = 0
@@ -196,8 +207,8 @@ class Run(msgspec.Struct, eq=False):
             "cancelled_at": step.cancelled_s,
             "completed_at": step.completed_s,
             "expired_at": step.expired_s,
-            "failed_at": None,
-            "last_error": None,
+            "failed_at": step.failed_s,
+            "last_error": step.last_error,
             "metadata": None,
             "step_details": (
                 {"type": "message_creation", "message_creation": {"message_id": step.message_id}}
@@ -253,19 +264,15 @@ class Runs:
         at_s = self._api.wall_s(at_ns)
         if state == "in_progress":
             run.started_s = run.started_s or at_s
+            run.turn_begun_ns = at_ns
         elif state == "requires_action":
             self._ask_for_tools(run, at_s)
         elif state in ("completed", "incomplete"):
             self._write_answer(run, at_s)
-        elif state == "failed":
-            run.failed_s = at_s
-            run.last_error = {"code": run.fate.code, "message": run.fate.message}
-        elif state in ("cancelled", "expired"):
-            run.cancelled_s = at_s if state == "cancelled" else None
-            for step in run.steps:
-                if step.status == "in_progress":
-                    step.status = state
-                    step.cancelled_s, step.expired_s = (at_s, None) if state == "cancelled" else (None, at_s)
+        elif state == "cancelling":
+            run.cancelling_ns = at_ns
+        elif state != "queued":
+            self._break_off(run, at_ns)
         if state not in OPEN_STATES and run.thread.active is run:
             run.thread.active = None
         self._api.epoch.ledger.record_generation(
@@ -292,14 +299,60 @@ class Runs:
         )
 
     def _write_answer(self, run: Run, at_s: int) -> None:
+        self.begin_writing(run)
         message, step = run.answer, run.answer_step
         assert message is not None
         assert step is not None
-        message.created_s = step.created_s = step.completed_s = at_s
+        message.text = run.turn.text
+        message.ended_s = step.completed_s = at_s
+        step.status = "completed"
+        step.usage = usage(run.turn.prompt_tokens, run.turn.completion_tokens)
+        run.thread.was_answered()
+        if run.state == "completed":
+            message.status = "completed"
+            run.completed_s = at_s
+        else:
+            message.status, message.incomplete_reason = "incomplete", "max_tokens"
+
+    def begin_writing(self, run: Run) -> None:
+        """Let the model begin with its answer: from now on there is a message, and a step that writes it."""
+        if run.is_writing:
+            return
+        message, step = run.answer, run.answer_step
+        assert message is not None
+        assert step is not None
+        run.is_writing = True
+        message.created_s = step.created_s = self._api.wall_s(_writes_from_ns(run))
         run.thread.add(message)
         run.steps.append(step)
-        if run.state == "completed":
-            run.completed_s = at_s
+
+    def _break_off(self, run: Run, at_ns: int) -> None:
+        """Let a run fail, expire or be cancelled, with what is under way in it."""
+        state, at_s = run.state, self._api.wall_s(at_ns)
+        error = None
+        if state == "failed":
+            run.failed_s = at_s
+            run.last_error = {"code": run.fate.code, "message": run.fate.message}
+            # Steps know fewer codes.
+            code = "rate_limit_exceeded" if run.fate.code == "rate_limit_exceeded" else "server_error"
+            error = {"code": code, "message": run.fate.message}
+        elif state == "cancelled":
+            run.cancelled_s = at_s
+        stopped_ns = at_ns if run.cancelling_ns is None else run.cancelling_ns
+        is_held = run.fate.stays_in in ("queued", "in_progress")
+        if run.answer is not None and run.turn_begun_ns is not None and not is_held:
+            if stopped_ns >= _writes_from_ns(run):
+                self.begin_writing(run)
+            if run.is_writing:
+                run.answer.text = "".join(pieces_of(run.turn.text)[: _pieces_written(run, stopped_ns)])
+                run.answer.status, run.answer.ended_s = "incomplete", at_s
+                run.answer.incomplete_reason = f"run_{state}"
+        for step in run.steps:
+            if step.status == "in_progress":
+                step.status, step.last_error = state, error
+                step.failed_s = at_s if state == "failed" else None
+                step.cancelled_s = at_s if state == "cancelled" else None
+                step.expired_s = at_s if state == "expired" else None
 
     def _begin_turn(self, run: Run, exchange: Exchange) -> None:
         """Decide what the model comes up with next, how long it takes and what it costs."""
@@ -330,7 +383,11 @@ class Runs:
         if turn.truncated:
             run.incomplete_reason = "max_completion_tokens"
             turn = msgspec.structs.replace(turn, calls=())
+        if run.fate.ends_as in ("failed", "expired"):
+            # It breaks off in the middle.
+            turn = msgspec.structs.replace(turn, text=turn.text[: (len(turn.text) + 1) // 2])
         run.turn = turn
+        run.turn_begun_ns = None
         if not turn.calls:
             self._draft_answer(run)
         exchange.model = run.model
@@ -344,23 +401,22 @@ class Runs:
             run.turn_ns = round(1e9 * api.epoch.takes(exchange, "model_turn"))
 
     def _draft_answer(self, run: Run) -> None:
-        """Prepare what the model will have written when the turn is over: a stream tells of it before."""
+        """Prepare what the model will write in this turn."""
         run.answer = Message(
             id=self._api.new_id("msg_"),
             thread_id=run.thread.id,
             created_s=run.created_s,
             role="assistant",
-            text=run.turn.text,
+            text="",
             assistant_id=run.assistant_id,
             run_id=run.id,
+            status="in_progress",
         )
         run.answer_step = RunStep(
             id=self._api.new_id("step_"),
             created_s=run.created_s,
-            status="completed",
+            status="in_progress",
             message_id=run.answer.id,
-            completed_s=run.created_s,
-            usage=usage(run.turn.prompt_tokens, run.turn.completion_tokens),
         )
 
     # --- routes ------------------------------------------------------------------------------------------------------
@@ -533,8 +589,8 @@ class Runs:
             raise ApiError(400, f"Cannot cancel run with status '{run.state}'.")
         self._enter(run, "cancelling", exchange.begin_ns)
         if run.fate.stays_in != "cancelling":
-            takes_ns = round(1e9 * self._api.epoch.takes(exchange, "cancel"))
-            self._schedule(exchange.begin_ns + takes_ns, run, "cancelled")
+            run.cancel_takes_ns = round(1e9 * self._api.epoch.takes(exchange, "cancel"))
+            self._schedule(exchange.begin_ns + run.cancel_takes_ns, run, "cancelled")
         return self._shown(exchange, run, "write")
 
     @routed("POST /v1/threads/{thread_id}/runs/{run_id}/submit_tool_outputs")
@@ -596,6 +652,20 @@ def _outcome(run: Run) -> GenerationState:
     if run.incomplete_reason is not None:
         return "incomplete"
     return "requires_action" if run.turn.calls else "completed"
+
+
+def _writes_from_ns(run: Run) -> int:
+    """Return when the first words of a turn come, which has begun."""
+    assert run.turn_begun_ns is not None
+    return run.turn_begun_ns + round(THINKS_FOR * run.turn_ns)
+
+
+def _pieces_written(run: Run, at_ns: int) -> int:
+    """Return how many pieces of an answer there are at a time: those that were told, and those that would have been."""
+    begins_ns = _writes_from_ns(run)
+    takes_ns = (run.turn_begun_ns or 0) + run.turn_ns - begins_ns
+    share = min(max((at_ns - begins_ns) / takes_ns, 0.0), 1.0) if takes_ns > 0 else 1.0
+    return max(run.told_pieces, int(share * len(pieces_of(run.turn.text))))
 
 
 def _instructions(assistant: Assistant, body: dict[str, Any]) -> str:

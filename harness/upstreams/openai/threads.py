@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -40,9 +40,15 @@ class Message(msgspec.Struct, eq=False):
     run_id: str | None = None
     metadata: dict[str, str] | None = None
     attachments: list[dict[str, Any]] | None = None
+    status: Literal["completed", "in_progress", "incomplete"] = "completed"
+    ended_s: int | None = None
+    """When it was whole, or broke off; None: when it was created."""
+    incomplete_reason: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return it as the API writes it."""
+        status = self.status
+        ended_s = self.created_s if self.ended_s is None else self.ended_s
         return {
             "id": self.id,
             "object": "thread.message",
@@ -51,11 +57,11 @@ class Message(msgspec.Struct, eq=False):
             "thread_id": self.thread_id,
             "run_id": self.run_id,
             "role": self.role,
-            "status": "completed",
-            "completed_at": self.created_s,
-            "incomplete_at": None,
-            "incomplete_details": None,
-            "content": self.parts or [text_block(self.text)],
+            "status": status,
+            "completed_at": ended_s if status == "completed" else None,
+            "incomplete_at": ended_s if status == "incomplete" else None,
+            "incomplete_details": {"reason": self.incomplete_reason} if self.incomplete_reason else None,
+            "content": self.parts or ([text_block(self.text)] if self.text or status == "completed" else []),
             "attachments": self.attachments or [],
             "metadata": self.metadata or {},
         }
@@ -91,7 +97,7 @@ class Thread(Talk, eq=False):
         self.messages.append(message)
         if message.role == "user":
             self.hear(message.text)
-        else:
+        elif message.status == "completed":
             self.was_answered()
 
 

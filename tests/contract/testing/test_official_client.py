@@ -9,6 +9,8 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+from openai.types.beta.threads import Message
+from openai.types.beta.threads.runs import RunStep
 
 from tests.contract.assistants_turn import outputs_for, play_with_the_async_client
 
@@ -64,6 +66,24 @@ def test_a_streamed_run(openai_upstream: Any) -> None:
             assert stream.get_final_run().status == "completed"
         assert "thread.message.delta" in events
         assert message.text.value
+
+
+@pytest.mark.parametrize(("fault", "ends"), [("generation_fails", "failed"), ("generation_expires", "expired")])
+def test_a_streamed_run_that_breaks_off(openai_upstream: Any, faults: Any, fault: str, ends: str) -> None:
+    faults.arm(fault)
+    with openai.OpenAI(_strict_response_validation=True) as client:
+        assistant = client.beta.assistants.create(model="gpt-4o")
+        thread = client.beta.threads.create(messages=[{"role": "user", "content": "やあ"}])
+        with client.beta.threads.runs.stream(thread_id=thread.id, assistant_id=assistant.id) as stream:
+            events = {event.event: event.data for event in stream}
+            run = stream.get_final_run()
+        assert [*events][-3:] == ["thread.message.incomplete", f"thread.run.step.{ends}", f"thread.run.{ends}"]
+        message, step, _ = [*events.values()][-3:]
+        assert isinstance(step, RunStep)
+        assert isinstance(message, Message)
+        assert client.beta.threads.runs.steps.retrieve(step.id, thread_id=thread.id, run_id=run.id) == step
+        assert client.beta.threads.messages.retrieve(message.id, thread_id=thread.id) == message
+    assert (step.status, message.status) == (ends, "incomplete")
 
 
 @pytest.mark.upstreams(latency="realistic")
