@@ -108,6 +108,14 @@ class Generation(Protocol):
         """Hand over what the user said and start the model."""
         ...
 
+    async def begin_again(self, order: str) -> None:
+        """Start the model on its latest reply once more.
+
+        Args:
+            order: what it is to do better. It holds for this generation alone, and is not kept: nobody said it.
+        """
+        ...
+
     async def resume(self, generation: str, text: str) -> None:
         """Go on with what an earlier process has begun, instead of beginning.
 

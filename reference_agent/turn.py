@@ -206,7 +206,7 @@ class Turn:
                     if deadline.remaining_s() < took_s:
                         raise OutOfTime(_ANOTHER_REPLY)
                     await self._cost.allow(user)
-                    return (await self._generate(user, conversation, order, deadline)).reply
+                    return (await self._generate(user, conversation, text, deadline, order=order)).reply
 
                 outcome.reply = await self._persona.in_character(outcome.reply, caller, again)
                 return outcome
@@ -221,20 +221,26 @@ class Turn:
             return await self._cache.reply(Question(user, text, caller, deadline), lease, generate, remember)
 
     async def _generate(
-        self, user: str, conversation: str, text: str, deadline: Deadline, listener: Listener | None = None
+        self,
+        user: str,
+        conversation: str,
+        text: str,
+        deadline: Deadline,
+        listener: Listener | None = None,
+        order: str = "",
     ) -> Outcome:
         spent = functools.partial(self._cost.thought, user)
         generation = self._engine.generation(conversation, deadline, spent, listener)
         async with self._polling.watching(generation):
             try:
-                await self._begin(generation, text)
+                await self._begin(generation, text, order)
                 return await self._tool_loop.run(generation, deadline)
             except asyncio.CancelledError:
                 if not TRACE.get().is_ours:
                     generation.disown()
                 raise
 
-    async def _begin(self, generation: Generation, text: str) -> None:
+    async def _begin(self, generation: Generation, text: str, order: str) -> None:
         trace = TRACE.get()
         left = trace.take_left(generation.conversation)
         if left is not None:
@@ -245,7 +251,7 @@ class Turn:
             else:
                 return
         await trace.speaks(generation.conversation)
-        await generation.begin(text)
+        await (generation.begin_again(order) if order else generation.begin(text))
 
 
 def _analysis(outcome: Outcome) -> str | None:

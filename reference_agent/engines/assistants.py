@@ -143,6 +143,7 @@ class _Run:
         self._booked = booked
         self._is_first = is_first
         self._said = ""
+        self._order = ""
         self._outputs: list[str] = []
         self._latest: list[str] = []
         self._given: list[str] = []
@@ -173,10 +174,18 @@ class _Run:
         except openai.BadRequestError as bad:
             await self._end_orphan(bad)
             await self._call(lambda: self._api.add_message(self.conversation, text), repeatable=False)
+        await self._start_anew(assistant_id)
+
+    async def begin_again(self, order: str) -> None:
+        self._order = order
+        self._is_asked()
+        await self._start_anew(await self._assistant.id(self._deadline))
+
+    async def _start_anew(self, assistant_id: str) -> None:
         try:
             await self._start(assistant_id)
         except Gone:
-            # The thread has just taken a message: it is the assistant that is gone.
+            # The thread has just taken a message, or given one: it is the assistant that is gone.
             self._assistant.is_gone(assistant_id)
             await self._start(await self._assistant.id(self._deadline))
 
@@ -202,7 +211,7 @@ class _Run:
         await TRACE.get().runs(begun.run.id)
 
     async def _begin(self, assistant_id: str) -> _Begun:
-        return _Begun(await self._api.create_run(self.conversation, assistant_id))
+        return _Begun(await self._api.create_run(self.conversation, assistant_id, self._order))
 
     async def _begin_stream(self, assistant_id: str) -> _Begun:
         stream = await self._api.stream_run(self.conversation, assistant_id)

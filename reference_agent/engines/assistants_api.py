@@ -105,9 +105,10 @@ class AssistantsApi:
         """Add what the user said, or what was answered (`assistant`)."""
         await _there(self._beta.threads.messages.create, thread_id, role=role, content=text)
 
-    async def create_run(self, thread_id: str, assistant_id: str) -> RunSeen:
-        """Start a run."""
-        return _seen(await _there(self._beta.threads.runs.create, thread_id, assistant_id=assistant_id))
+    async def create_run(self, thread_id: str, assistant_id: str, order: str = "") -> RunSeen:
+        """Start a run, with an order that holds for it alone."""
+        more = {"additional_instructions": order} if order else {}
+        return _seen(await _there(self._beta.threads.runs.create, thread_id, assistant_id=assistant_id, **more))
 
     async def stream_run(self, thread_id: str, assistant_id: str) -> Any:
         """Start a run and return the stream of its events."""

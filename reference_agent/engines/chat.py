@@ -209,6 +209,9 @@ class _Completions:
         self._text = text
         self._messages += [*await self._history.of(self.conversation), {"role": "user", "content": text}]
 
+    async def begin_again(self, order: str) -> None:
+        self._messages += [*await self._history.of(self.conversation), {"role": "system", "content": order}]
+
     async def resume(self, generation: str, text: str) -> None:
         raise Gone(self.conversation)  # it ended with the connection of whoever began it
 
@@ -331,4 +334,6 @@ class _Completions:
 
 
 def _exchange(said: str, reply: str) -> list[Message]:
-    return [{"role": "user", "content": said}, {"role": "assistant", "content": reply}]
+    """Return what is kept of a turn; nothing was said where a reply was only to be made better."""
+    asked = [{"role": "user", "content": said}] if said else []
+    return [*asked, {"role": "assistant", "content": reply}]

@@ -256,6 +256,9 @@ class _Chain:
     async def begin(self, text: str) -> None:
         self._said = [_message(text)]
 
+    async def begin_again(self, order: str) -> None:
+        self._request = self._request | {"instructions": f"{self._request['instructions']}\n{order}"}
+
     async def resume(self, generation: str, text: str) -> None:
         if generation:
             try:
@@ -356,7 +359,8 @@ class _Chain:
         try:
             # What is said in `extra_body` the client sends as it is. Its own arguments it holds against each kind of
             # item and of tool that there is, to see what it has to spell: a quarter of a turn's CPU, for nothing.
-            body = {**self._request, "conversation": self.conversation, "input": self._said}
+            said = {"input": self._said} if self._said else {}
+            body = {**self._request, "conversation": self.conversation, **said}
             return await settled(self._api.responses.create(extra_body=body, **more))
         except openai.NotFoundError as missing:
             raise Gone(self.conversation) from missing
@@ -436,7 +440,7 @@ class _Chain:
         except openai.NotFoundError:
             return
         newest_first = list(page.data)
-        at = next((at for at, item in enumerate(newest_first) if _says(item, self._said[-1])), None)
+        at = self._latest_given(newest_first)
         if at is None:
             return
         heard = []
@@ -452,6 +456,16 @@ class _Chain:
         if prompt_tokens is not None:
             usage = replace(usage, prompt_tokens=prompt_tokens)
         await self._spent(usage)
+
+    def _latest_given(self, newest_first: list[Any]) -> int | None:
+        """Return where the latest item is that the response was to answer; None: nothing shows that it was made."""
+        if self._said:
+            return next((at for at, item in enumerate(newest_first) if _says(item, self._said[-1])), None)
+        # A reply that was to be made better: that is the first one to what the user said, and shows by what follows.
+        said = (at for at, item in enumerate(newest_first) if item.type == "message" and item.role == "user")
+        of_turn = newest_first[: next(said, len(newest_first))]
+        replies = [at for at, item in enumerate(of_turn) if item.type == "message"]
+        return replies[-1] if replies and replies[-1] > 0 else None
 
     def _texts(self) -> list[str]:
         return [item.get("content", "") + item.get("output", "") for item in self._said]

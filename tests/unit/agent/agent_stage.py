@@ -103,6 +103,9 @@ class ScriptedGeneration:
     async def begin(self, text: str) -> None:
         pass
 
+    async def begin_again(self, order: str) -> None:
+        pass
+
     async def next(self) -> Step:
         step = self._steps[min(self._at, len(self._steps) - 1)]
         self._at += 1

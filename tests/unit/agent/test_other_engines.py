@@ -143,6 +143,45 @@ async def test_responses_a_turn_with_a_tool() -> None:
     assert upstream.calls.count("DELETE /responses/resp_1") == 2, "what was said stays in one place"
 
 
+async def test_responses_an_order_to_say_it_better_holds_for_one_response_and_is_nobodys_words() -> None:
+    upstream = _upstream_of_responses()
+    engine = _responses(upstream)
+    generation = engine.generation("conv_1", HeldClock().deadline(), Books())
+    await generation.begin_again("Say it again in English")
+    assert await generation.next() == Replied("はいにゃん")
+    again = upstream.body_of("POST /responses")
+    assert again["instructions"].endswith("\nSay it again in English")
+    assert "input" not in again
+    later = engine.generation("conv_1", HeldClock().deadline(), Books())
+    await later.begin("hello")
+    await later.next()
+    assert "English" not in upstream.body_of("POST /responses")["instructions"]
+
+
+@pytest.mark.parametrize(
+    ("newest_first", "booked"),
+    [(["reply", "said"], 0), (["better reply", "reply", "said"], 1), (["call", "reply", "said"], 1), ([], 0)],
+)
+async def test_responses_a_better_reply_whose_answer_is_lost_is_booked_where_it_shows(
+    newest_first: list[str], booked: int
+) -> None:
+    items = {
+        "said": {"type": "message", "id": "msg_0", "role": "user", "status": "completed", "content": []},
+        "reply": _text("Hello"),
+        "better reply": _text("はいにゃん"),
+        "call": _CALL,
+    }
+    upstream, books = _upstream_of_responses(), Books()
+    upstream.on("GET /conversations/conv_1/items", _items(*(items[name] for name in newest_first)))
+    upstream.on("POST /responses", httpx2.ReadError("reset"))
+    generation = _responses(upstream).generation("conv_1", HeldClock().deadline(), books)
+    await generation.begin_again("Say it again in English")
+    with pytest.raises(Unavailable):
+        await generation.next()
+    await generation.hear_out(patiently=True)
+    assert len(books.entries) == booked
+
+
 async def test_responses_one_that_fails_says_so() -> None:
     upstream = _upstream_of_responses()
     failed = _response("failed") | {"error": {"code": "server_error", "message": "sorry"}}
@@ -446,6 +485,23 @@ async def test_chat_a_turn_with_a_tool_and_one_that_remembers_it(history: Callab
     await generation.begin("覚えてる？")
     await generation.next()
     assert len(upstream.body_of("POST /chat/completions")["messages"]) == 2
+
+
+async def test_chat_an_order_to_say_it_better_is_not_kept() -> None:
+    upstream, history = Upstream(), ProcessHistory()
+    upstream.on("POST /chat/completions", _completion({"role": "assistant", "content": "Hello"}))
+    engine = _chat(upstream, history)
+    first, again = (engine.generation("chat_1", HeldClock().deadline(), Books()) for _ in range(2))
+    await first.begin("こんにちは")
+    await first.next()
+    await again.begin_again("日本語で言い直して")
+    await again.next()
+    assert upstream.body_of("POST /chat/completions")["messages"][-1] == {
+        "role": "system",
+        "content": "日本語で言い直して",
+    }
+    kept = [(message["role"], message["content"]) for message in await history.of("chat_1")]
+    assert kept == [("user", "こんにちは"), ("assistant", "Hello"), ("assistant", "Hello")]
 
 
 @_HISTORIES
