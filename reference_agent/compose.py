@@ -178,7 +178,7 @@ class Composition:
 
     def _conversations(self, talking: str) -> Conversations:
         self.get("responses_engine")  # whichever talks: it says how the responses are deleted that are left over
-        return Conversations(talking, ENGINES, lambda name: self.get(f"{name}_engine"))
+        return Conversations(talking, ENGINES, lambda name: self.get("engine" if name == talking else f"{name}_engine"))
 
     def _session_store(self) -> SessionStore:
         settings: Settings = self.get("settings")
