@@ -16,6 +16,7 @@ from tests.bench.figure import Bench, Figure, Row
 _CALLERS = 32
 _WARM_S = 1.0
 _AIM_PER_S = 3000.0
+_SPOKEN, _READ = "/chat-agent", "/chat-agent/stream"
 # Nobody new after the first, and one more message of a known user in a million seconds.
 _CLOSED = {
     "AGENT_NEWCOMERS_PER_S": "0.000001",
@@ -29,12 +30,13 @@ def measure(bench: Bench) -> Figure:
     """Bomb an agent that lets nobody in, in every way that it refuses."""
     rounds = int(bench.pick(5, 1))
     length_s = bench.pick(2.0, 0.5)
-    kinds: dict[str, tuple[bytes, Callable[[int], Iterator[bytes]]]] = {
-        "a new id with every request": (b"429", _new_ids),
-        "one known user, over and over": (b"429", lambda _: itertools.repeat(_body("known", "hi"))),
-        "10,000 characters": (b"4", lambda _: itertools.repeat(_body("known", "あ" * 10_000))),
-        "a body of 1 MB": (b"413", lambda _: itertools.repeat(_body("known", "a" * 1_000_000))),
-        "no JSON": (b"4", lambda _: itertools.repeat(b"{")),
+    kinds: dict[str, tuple[bytes, str, Callable[[int], Iterator[bytes]]]] = {
+        "a new id with every request": (b"429", _SPOKEN, _new_ids),
+        "one known user, over and over": (b"429", _SPOKEN, lambda _: itertools.repeat(_body("known", "hi"))),
+        "10,000 characters": (b"4", _SPOKEN, lambda _: itertools.repeat(_body("known", "あ" * 10_000))),
+        "a body of 1 MB": (b"413", _SPOKEN, lambda _: itertools.repeat(_body("known", "a" * 1_000_000))),
+        "no JSON": (b"4", _SPOKEN, lambda _: itertools.repeat(b"{")),
+        "a new id with every request, to read along": (b"429", _READ, _new_ids),
     }
     cpu_us: dict[str, list[float]] = {kind: [] for kind in kinds}
     per_s: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -42,9 +44,9 @@ def measure(bench: Bench) -> Figure:
         agents.upstreams(bench.directory, "--latency-scale", "0") as beside,
         agents.agent(bench.directory / "agent", beside, "hardened", _CLOSED) as agent,
     ):
-        uvloop.run(play(agent.port, [_talk(iter([_body("known", "hi")] * 2))]))
-        for _, (kind, (status, bodies)) in itertools.product(range(rounds), kinds.items()):
-            talks = [_talk(bodies(caller)) for caller in range(_CALLERS)]
+        uvloop.run(play(agent.port, [_talk(_SPOKEN, iter([_body("known", "hi")] * 2))]))
+        for _, (kind, (status, path, bodies)) in itertools.product(range(rounds), kinds.items()):
+            talks = [_talk(path, bodies(caller)) for caller in range(_CALLERS)]
             window = uvloop.run(
                 play_for(
                     agent.port,
@@ -80,6 +82,6 @@ def _new_ids(caller: int) -> Iterator[bytes]:
     return (_body(f"bomb_{caller}_{number}", "hi") for number in itertools.count())
 
 
-def _talk(bodies: Iterator[bytes]) -> Talk:
+def _talk(path: str, bodies: Iterator[bytes]) -> Talk:
     for body in bodies:
-        yield post("/chat-agent", body)
+        yield post(path, body)
