@@ -206,7 +206,7 @@ def write_json(path: Path, record: Any) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
-        msg = f"Cannot write {path}: {error.strerror or error}. Free the disk or choose another place with --runs."
+        msg = f"Cannot write {path}: {error.strerror or error}. Free the disk, or choose another place."
         raise EvidenceError(msg) from error
 
 
@@ -268,7 +268,7 @@ class JsonLinesWriter:
 
     def _error(self, error: OSError) -> EvidenceError:
         return EvidenceError(
-            f"Cannot write {self.path}: {error.strerror or error}. Free the disk or choose another place with --runs."
+            f"Cannot write {self.path}: {error.strerror or error}. Free the disk, or choose another place."
         )
 
 

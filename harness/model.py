@@ -344,6 +344,10 @@ class Generation(Record, frozen=True, kw_only=True, tag="generation"):
 LedgerEntry = Call | Generation
 
 
+NEVER_FIRED = "never fired"
+"""The detail of a fault that is over and met nothing: whatever was to be shown by it has not been shown."""
+
+
 class FaultEvent(Record, frozen=True, kw_only=True):
     """Something was broken, or broke: on the same timeline as the traffic."""
 

@@ -40,7 +40,7 @@ class Status(UpstreamFault, frozen=True, kw_only=True, tag="status"):
         if self.retry_after_as == "ms":
             return wire.with_headers(reply, (("retry-after-ms", str(math.ceil(1000 * self.retry_after_s))),))
         # Whole seconds: a fraction is rounded up, since nothing was promised for earlier than that.
-        seconds = math.ceil(self.retry_after_s)
         if self.retry_after_as == "date":
-            return wire.with_headers(reply, (("retry-after", formatdate(exchange.wall_s + seconds, usegmt=True)),))
-        return wire.with_headers(reply, (("retry-after", str(seconds)),))
+            at_s = math.ceil(exchange.wall_s + self.retry_after_s)
+            return wire.with_headers(reply, (("retry-after", formatdate(at_s, usegmt=True)),))
+        return wire.with_headers(reply, (("retry-after", str(math.ceil(self.retry_after_s))),))

@@ -21,7 +21,7 @@ class StreamReordered(UpstreamFault, frozen=True, kw_only=True, tag="stream_reor
 
     def validate(self) -> None:
         UpstreamFault.validate(self)
-        at_least("nth", self.nth, 1)
+        at_least("nth", self.nth, 2)
 
     def around(self, exchange: Exchange, proceed: Callable[[], Reply], draw: float) -> Reply | None:
         return wire.each_event(proceed(), self._shuffled) if exchange.wants_stream else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from harness.upstreams.wire import Reply
 
 
+_IN_A_HEADER = re.compile("[ -~]+")
+
+
 class WrongType(UpstreamFault, frozen=True, kw_only=True, tag="wrong_type"):
     """What was asked happens; the answer has its status, but another content type and body."""
 
@@ -22,6 +26,12 @@ class WrongType(UpstreamFault, frozen=True, kw_only=True, tag="wrong_type"):
     """What the body is said to be."""
     body: str = "<html><body><h1>It works!</h1></body></html>"
     """What it is."""
+
+    def validate(self) -> None:
+        UpstreamFault.validate(self)
+        if not _IN_A_HEADER.fullmatch(self.content_type):
+            msg = f"`content_type` is {self.content_type!r}, expected what a header can carry: printable ASCII."
+            raise ValueError(msg)
 
     def around(self, exchange: Exchange, proceed: Callable[[], Reply], draw: float) -> Reply:
         return wire.with_body(proceed(), self.body.encode(), content_type=self.content_type)

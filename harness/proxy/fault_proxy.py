@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from harness.faults import FaultError, TimedFault, parse_timed
-from harness.model import FaultEvent
+from harness.model import NEVER_FIRED, FaultEvent
 from harness.proxy.faults import LINE_FAULTS, LineFault
 from harness.proxy.link import PIECE_BYTES, Armed, Link, Streams
 
@@ -231,11 +231,11 @@ class FaultProxy:
         """
         planned = self._planned.pop(id_, None)
         if planned is not None:
-            self._event(planned, "lifted")
+            self._event(planned, "lifted", NEVER_FIRED)
             return
         armed = self._armed.pop(id_)
         armed.is_lifted = True
-        self._event(armed, "lifted")
+        self._event(armed, "lifted", "" if armed.fired else NEVER_FIRED)
         for link in list(self._links):
             link.heed()
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVarTuple
 
 from harness.faults import Fault, FaultError, MatchedFault, ModelFault, NetworkFault, UpstreamFault
-from harness.model import FaultEvent
+from harness.model import NEVER_FIRED, FaultEvent
 from harness.upstreams.chance import fraction
 from harness.upstreams.exchange import Exchange
 from harness.upstreams.thought import Ask, Fate, Thought
@@ -18,8 +18,6 @@ from harness.upstreams.wire import Reply
 _Ts = TypeVarTuple("_Ts")
 _NONE = Fate()
 _HAS_MODEL = "openai"
-_NEVER_FIRED = "never fired"
-"""Said of a fault that is over and met nothing: whatever was to be shown by it has not been shown."""
 
 
 class Armed:
@@ -143,14 +141,14 @@ class ArmedFaults:
         """
         planned = self._planned.pop(id_, None)
         if planned is not None:
-            self._event(planned, "lifted", now_ns, _NEVER_FIRED)
+            self._event(planned, "lifted", now_ns, NEVER_FIRED)
             return
         armed = self._armed.pop(id_)
         self._on_route.clear()
         for faults in (*self._answering.values(), self._thinking):
             if armed in faults:
                 faults.remove(armed)
-        self._event(armed, "lifted", now_ns, "" if armed.fired else _NEVER_FIRED)
+        self._event(armed, "lifted", now_ns, "" if armed.fired else NEVER_FIRED)
         if isinstance(armed.fault, NetworkFault):
             for name in self._names(armed.fault.upstream):
                 self.listening(name, armed.id, None)

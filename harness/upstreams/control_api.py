@@ -128,6 +128,9 @@ class ControlApi:
         if send is not None:
             send()
 
+    def garbled(self) -> None:
+        """Nor of what is no call."""
+
     def go_down(self, seconds: float, fault: str) -> None:
         """The control port never goes down."""
 

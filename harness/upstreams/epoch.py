@@ -24,6 +24,7 @@ from harness.upstreams.service import Service
 from harness.upstreams.thought import Ask, Thought
 from harness.upstreams.wire import Reply, Request
 
+_NO_REQUEST = Request("", "")
 _LARGEST_SCALE = 1e4
 """A realistic answer would take days then; beyond what a timer can be set to, the stand-in itself would give way."""
 LabelLanguage = Literal["ja", "ko", "en"]
@@ -244,6 +245,14 @@ class Epoch:
         self.ledger.record_call(
             exchange, end_ns=now_ns, status=status, response_bytes=response_bytes, client_gone=client_gone
         )
+
+    def record_garbled(self, upstream: str, now_ns: int) -> None:
+        """Record that something arrived at an upstream which is no HTTP, and was refused."""
+        exchange = Exchange(upstream, _NO_REQUEST, "no HTTP", {}, now_ns)
+        exchange.unexpected = True
+        exchange.error = "What arrived is no HTTP/1.1."
+        self.ledger.record_call(exchange, end_ns=now_ns, status=400, response_bytes=0, client_gone=False)
+        self.ledger.flush()
 
     def is_under_way(self, exchange: Exchange) -> bool:
         """Return whether a call was begun in this epoch and is not over."""

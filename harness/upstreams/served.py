@@ -74,8 +74,21 @@ class Handler(Protocol):
                 whatever is to be kept of the call is kept. None: nothing more is sent.
         """
 
+    def garbled(self) -> None:
+        """Hear that what arrived is no HTTP; it is refused."""
+
     def go_down(self, seconds: float, fault: str) -> None:
         """Take the port's server down for so long; calls that are under way end by this fault."""
+
+
+_NO_HTTP_SAID = b"No HTTP/1.1 here: letters beyond ASCII, for one, are written %E3%81%82 in a path or a query.\n"
+_NO_HTTP = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+    % (
+        len(_NO_HTTP_SAID),
+        _NO_HTTP_SAID,
+    )
+)
 
 
 @cache
@@ -481,10 +494,8 @@ class Connection(asyncio.Protocol):
 
     def _send_refusal(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(
-                b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 18\r\n"
-                b"connection: close\r\n\r\nNo HTTP/1.1 here.\n"
-            )
+            self._handler.garbled()
+            self._transport.write(_NO_HTTP)
             self._transport.close()
 
     def reset(self) -> None:

@@ -73,6 +73,11 @@ class UpstreamHandler:
         else:
             self._server.send_on_record(send)
 
+    def garbled(self) -> None:
+        """Record what is no call as an unexpected one."""
+        now_ns = time.monotonic_ns()
+        self._server.epoch.record_garbled(self._upstream, now_ns)
+
     def go_down(self, seconds: float, fault: str) -> None:
         """Take the upstream down for so long."""
         self._server.go_down(self._upstream, seconds, fault)

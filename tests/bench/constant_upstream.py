@@ -60,6 +60,9 @@ class _Constant:
     def go_down(self, seconds: float, fault: str) -> None:
         raise NotImplementedError
 
+    def garbled(self) -> None:
+        raise NotImplementedError
+
 
 @cache
 def _numbers(query: str) -> dict[str, int]:

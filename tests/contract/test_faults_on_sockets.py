@@ -239,7 +239,7 @@ def test_what_comes_behind_a_request_leaves_its_answer_whole(
     with connected(stand.port("weather")) as connection:
         connection.sendall(sent)
         assert statuses(everything(connection)) == expected
-    assert [call["status"] for call in stand.calls()] == [200] * expected.count(200)
+    assert [call["status"] for call in stand.calls()] == expected, "garbage is on record too"
 
 
 def test_garbage_behind_a_request_waits_for_the_end_of_its_stream(stand: Any) -> None:
@@ -356,6 +356,18 @@ def test_clock_skew_and_the_ways_of_retry_after(stand: Any) -> None:
     stand.lift(id_)
     stand.arm("status", upstream="weather", status=429, retry_after_s=0.25, retry_after_as="ms")
     assert header("retry-after-ms") == "250"
+
+
+@pytest.mark.parametrize(
+    "sent", [b"no HTTP\r\n\r\n", "GET /audio_query?text=テスト HTTP/1.1\r\nhost: x\r\n\r\n".encode()]
+)
+def test_what_is_no_http_is_refused_and_on_record(stand: Any, sent: bytes) -> None:
+    said = answer_to(stand, sent)
+    assert said.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"No HTTP/1.1 here: " in said
+    (call,) = stand.calls()
+    assert (call["upstream"], call["status"], call["unexpected"]) == ("weather", 400, True)
+    assert call["error"] == "What arrived is no HTTP/1.1."
 
 
 def test_a_fault_that_comes_later_and_goes_by_itself(stand: Any) -> None:

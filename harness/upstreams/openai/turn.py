@@ -22,6 +22,9 @@ TOKENS_A_FUNCTION = 20
 """What a function that is offered adds to a prompt."""
 TOKENS_A_MESSAGE = 4
 """What a message adds to a prompt beside its text."""
+_TIMED_TOKENS = 1000
+"""For as many a model takes its time; what a fault has it write beyond them comes at once. A hundred thousand letters
+of huge arguments would take a fast model 19 s, and prove nothing but the time-out of who waits for them."""
 _PIECE = re.compile(r"\s*\S{1,4}|\s+$")
 
 
@@ -114,7 +117,7 @@ def take_turn(
         completion_tokens=completion_tokens,
         truncated=truncated,
         first_token_s=first_token_s,
-        total_s=first_token_s + completion_tokens * token_s,
+        total_s=first_token_s + min(completion_tokens, _TIMED_TOKENS) * token_s,
     )
 
 

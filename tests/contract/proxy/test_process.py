@@ -78,6 +78,11 @@ def test_faults_are_armed_listed_and_lifted(start: Callable[..., Process], upstr
     assert (about["accepted"], about["open_connections"], about["upstream"]) == (1, 1, upstream.address)
     assert proxy.ask("DELETE", "/faults/f1")[0] == 200
     assert exactly(host, 5) == b"hello"
+    later = proxy.ask("POST", "/faults", {"fault": "reset", "from_s": 1000})[1]["id"]
+    assert proxy.ask("DELETE", f"/faults/{later}")[0] == 200
+    with urllib.request.urlopen(f"{proxy.ready['control']}/_control/events", timeout=10) as events:
+        ended = [one for one in map(json.loads, events) if one["event"] == "lifted"]
+    assert [(one["id"], one.get("detail", "")) for one in ended] == [("f1", ""), (later, "never fired")]
     assert proxy.ask("DELETE", "/faults/f1") == (404, {"error": "There is no fault 'f1' in force. In force: none."})
 
 

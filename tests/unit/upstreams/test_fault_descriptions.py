@@ -57,6 +57,15 @@ def test_the_first_faults_are_there() -> None:
         ({"fault": "clock_skew", "seconds": 1e15}, "The fault `clock_skew`: `seconds` is 1e+15, expected -1e+09 to "),
         ({"fault": "long_audio", "seconds": 1e9}, "The fault `long_audio`: `seconds` is 1e+09, expected 0 to 3600."),
         ({"fault": "over_long", "characters": 10**12}, "The fault `over_long`: `characters` is 1e+12, expected 1 to "),
+        (
+            {"fault": "wrong_type", "content_type": "текст"},
+            "The fault `wrong_type`: `content_type` is 'текст', expected what a ",
+        ),
+        (
+            {"fault": "wrong_type", "content_type": "a\r\nx-injected: 1"},
+            "The fault `wrong_type`: `content_type` is 'a\\r\\nx-inj",
+        ),
+        ({"fault": "stream_reordered", "nth": 1}, "The fault `stream_reordered`: `nth` is 1, expected 2"),
         ({"fault": "slow", "delay_s": "1"}, "The fault `slow`: expected `float`, got `str` - at `delay_s`"),
         ({"fault": "hang", "probability": 2}, "The fault `hang`: `probability` is 2, expected more than 0, at most 1"),
         ({"fault": "hang", "probability": 0}, "The fault `hang`: `probability` is 0, expected more than 0, at most 1"),

@@ -96,6 +96,24 @@ def test_a_skewed_clock_writes_the_date_of_retry_after_too(caller: Any) -> None:
     assert weather(caller).headers["retry-after"] == "5"
 
 
+@pytest.mark.parametrize("later_s", [0.0, 0.2, 0.4, 0.6, 0.8])
+def test_a_date_to_come_back_is_never_earlier_than_was_asked_for(caller: Any, later_s: float) -> None:
+    arm(caller, "status", upstream="weather", status=429, retry_after_s=2, retry_after_as="date")
+    caller.sleep(later_s)
+    begun_s = caller.epoch.wall_s(caller.now_ns)
+    said_s = parsedate_to_datetime(weather(caller).headers["retry-after"]).timestamp()
+    assert 2 <= said_s - begun_s < 3
+
+
+def test_what_is_huge_takes_no_longer_than_what_a_model_writes(caller: Any) -> None:
+    arm(caller, "over_long", characters=10_000)
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
+    long_s = caller.call("openai", "POST", "/v1/chat/completions", body).waited_s
+    caller.epoch.faults.lift_all(caller.now_ns)
+    arm(caller, "over_long", characters=1_000_000)
+    assert caller.call("openai", "POST", "/v1/chat/completions", body).waited_s < 2 * long_s
+
+
 def test_a_fault_of_the_model_is_refused_where_no_model_is_asked(caller: Any) -> None:
     with pytest.raises(FaultError, match="expected `openai`, or nothing"):
         arm(caller, "loop", upstream="tts")
