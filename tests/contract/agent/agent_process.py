@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
@@ -15,6 +13,7 @@ import httpx
 
 from harness.stack.household import free_port
 from tests.agent_variables import agent_environment
+from tests.contract.agent.forked_agent import ForkedAgent
 from tests.waiting import listens, until
 
 WITHIN_S = 60.0  # for anything to come true: a busy machine takes its time
@@ -42,14 +41,7 @@ class Agent:
     def restart(self, **environ: str) -> None:
         """Start it (again, with what it has left behind, and other variables), and wait until it is ready."""
         self._environ |= environ
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "reference_agent", "--port", str(self.port)],
-                env=self._environ,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self.process = ForkedAgent(["--port", str(self.port)], self._environ, self.log)
         until(self.is_ready, self.log.read_text, WITHIN_S)
 
     def is_ready(self) -> bool:
