@@ -13,7 +13,7 @@ import httpx
 
 from harness.stack.household import free_port
 from tests.agent_variables import agent_environment
-from tests.contract.agent.forked_agent import ForkedAgent
+from tests.forked_agent import ForkedAgent
 from tests.waiting import listens, until
 
 WITHIN_S = 60.0  # for anything to come true: a busy machine takes its time

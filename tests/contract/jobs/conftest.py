@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from harness.stack.household import free_port
 from tests.agent_variables import agent_environment
+from tests.forked_agent import ForkedAgent
 from tests.waiting import listens, until
 
 _WITHIN_S = 120.0  # for anything to come true: three processes that start at once on a busy machine take most of it
@@ -37,29 +37,22 @@ class House:
     def __init__(self, home: Path, stand: Any, redis_url: str, **environ: str) -> None:
         self.stand = stand
         self.home = home
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[ForkedAgent] = []
         self._environ = agent_environment(home, stand.upstreams, **{"REDIS_URL": redis_url} | environ)
         self.port = free_port()
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=_WITHIN_S, trust_env=False)
 
-    def start_agent(self) -> subprocess.Popen[bytes]:
+    def start_agent(self) -> ForkedAgent:
         """Start the process that takes requests; `is_up` says when it does."""
         return self._start("agent", "--port", str(self.port))
 
-    def start_worker(self, name: str = "worker", turns: int = 4, port: int | None = None) -> subprocess.Popen[bytes]:
+    def start_worker(self, name: str = "worker", turns: int = 4, port: int | None = None) -> ForkedAgent:
         """Start a worker; it takes jobs as soon as it can, and says `worker_ready` in its log."""
         asked = () if port is None else ("--port", str(port))
         return self._start(name, "worker", "--turns-at-once", str(turns), *asked)
 
-    def _start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        with (self.home / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "reference_agent", *arguments],
-                env=self._environ,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+    def _start(self, name: str, *arguments: str) -> ForkedAgent:
+        process = ForkedAgent(arguments, self._environ, self.home / f"{name}.log")
         self._processes.append(process)
         return process
 

@@ -82,7 +82,7 @@ def test_an_answer_that_is_whole_before_leaves_nothing_to_hang_up_on() -> None:
 
 
 def test_a_deadline_that_comes_first_is_the_targets() -> None:
-    done = Witness(ANSWER, pause_s=5).met_by(manner("hang_up", after_s=3), deadline_s=0.1)
+    done = Witness(ANSWER, pause_s=1).met_by(manner("hang_up", after_s=0.5), deadline_s=0.1)
 
     assert (done.outcome, done.misbehaved_ns) == (Outcome.TIMEOUT, None)
 
@@ -157,7 +157,7 @@ def test_who_reads_so_slowly_that_it_takes_too_long_has_nobody_to_blame() -> Non
 
 
 def test_a_target_that_never_answers_a_slow_reader_is_to_blame() -> None:
-    done = Witness(LONG, pause_s=5).met_by(manner("read_slowly", bytes_per_s=100), deadline_s=0.2)
+    done = Witness(LONG, pause_s=1).met_by(manner("read_slowly", bytes_per_s=100), deadline_s=0.2)
 
     assert (done.outcome, done.misbehaved_ns) == (Outcome.TIMEOUT, None)
 

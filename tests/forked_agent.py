@@ -19,7 +19,7 @@ _FORKING.set_forkserver_preload(["reference_agent.__main__", __name__])
 
 
 class ForkedAgent:
-    """A process of the agent, with what `subprocess.Popen` offers of it.
+    """A process of the agent or a worker, with what `subprocess.Popen` offers of it.
 
     Args:
         arguments: of its command line.
@@ -53,6 +53,10 @@ class ForkedAgent:
         """Send a signal, if it still runs."""
         if self.poll() is None:
             os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Tell it to end."""
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it at once."""
