@@ -44,7 +44,8 @@ class Fault(Record, frozen=True, kw_only=True, tag_field="fault"):
             if isinstance(given, float) and not math.isfinite(given):
                 msg = f"`{field.name}` is {given}, expected a finite number."
                 raise ValueError(msg)
-            if field.name.endswith("_s") and given is not None and given > LONGEST_S:
+            is_duration = field.name.endswith("_s") and not field.name.endswith("_per_s")
+            if is_duration and given is not None and given > LONGEST_S:
                 msg = f"`{field.name}` is {given:g}, expected at most {LONGEST_S:g}: no run lasts longer."
                 raise ValueError(msg)
             if given == "" and field.default != "" and field.name not in self.may_be_empty:

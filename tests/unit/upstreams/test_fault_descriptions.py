@@ -146,6 +146,11 @@ def test_times_that_make_no_sense(spec: Any) -> None:
         faults.parse_timed(spec)
 
 
+def test_a_rate_is_no_duration() -> None:
+    assert parse({"fault": "bandwidth", "bytes_per_s": 1e9})
+    assert parse({"fault": "read_slowly", "bytes_per_s": 1e9})
+
+
 def test_what_is_empty_on_purpose() -> None:
     assert parse({"fault": "wrong_type", "body": ""})
     assert parse({"fault": "say", "reply": "x", "suffix": ""})
