@@ -341,6 +341,17 @@ def test_an_answer_that_is_lost_was_given_nonetheless(stand: Any) -> None:
     assert json.loads(stand.ask("GET", "/summary")[1])["live_conversations"] == 2
 
 
+def test_every_answer_has_its_date_once(stand: Any) -> None:
+    from email.utils import parsedate_to_datetime
+
+    for skew_s in (0, -7200):
+        if skew_s:
+            stand.arm("clock_skew", upstream="weather", seconds=skew_s)
+        head = answer_to(stand).partition(b"\r\n\r\n")[0].decode()
+        (date,) = [line[6:] for line in head.split("\r\n") if line.startswith("date: ")]
+        assert parsedate_to_datetime(date).timestamp() == pytest.approx(time.time() + skew_s, abs=5)
+
+
 def test_clock_skew_and_the_ways_of_retry_after(stand: Any) -> None:
     from email.utils import parsedate_to_datetime
 
