@@ -226,8 +226,9 @@ def test_a_budget_holds_over_replicas_and_refuses_politely_in_the_callers_langua
     number = itertools.count()
 
     def ask(replica: int, user: str, language: str, path: str = _PATHS[0]) -> httpx.Response:
-        body = {"user_id": user, "message": _said(user, f"{next(number)}回、{_TALK[0]}")}  # or the cache answers
-        return replicas[replica].client.post(path, json=body, headers={"Accept-Language": language})
+        said = _said(user, f"{next(number)}回、{_TALK[0]}")  # numbered, or the cache answers
+        body = {"user_id": user, "message": said, "language": language}  # chosen: it goes before what is written in
+        return replicas[replica].client.post(path, json=body)
 
     def is_refused(answer: httpx.Response, code: str, words: str) -> bool:
         error = answer.json()["error"]

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from harness.model import Verdict
 
-pytestmark = pytest.mark.timeout(900)  # the first test that runs waits for all campaigns
 
-
-def test_the_upstreams_of_a_running_agent_join_their_ledger(campaigns: dict[tuple[str, str], Any]) -> None:
-    result, verdicts = campaigns["started by its owner", "hardened"]
+def test_the_upstreams_of_a_running_agent_join_their_ledger(place: Any, play_on_a_running_agent: Any) -> None:
+    result, verdicts = play_on_a_running_agent(place, "hardened")
 
     assert verdicts["characters_bounded"] is Verdict.PASS
     assert verdicts["target_survived"] is Verdict.INCONCLUSIVE  # nobody watches a process that somebody else started

@@ -14,7 +14,9 @@ import pytest
 from harness.evidence import read_evidence, read_judgement, read_plan
 from harness.model import Finding, Judgement, Verdict
 
-pytestmark = pytest.mark.timeout(900)  # the first test that runs waits for all campaigns
+pytestmark = pytest.mark.timeout(900)  # the first test that runs waits for all four campaigns
+
+DOORS = ["harness", "locust"]
 
 Campaigns = dict[tuple[str, str], Any]
 """By door and variant; see conftest."""
@@ -35,11 +37,6 @@ TRUE_REASON: dict[str, tuple[str, Callable[[Finding], bool]]] = {
 }
 
 
-# What was played of each profile, by door; see conftest.
-DOCUMENTED = [*(("harness", one) for one in TRUE_REASON), ("locust", "emoji_tts"), ("locust", "tool_loop")]
-HARDENED = [(door, one) for door in ("harness", "locust") for one in TRUE_REASON]
-
-
 def judgement(campaign: Any, scenario: str) -> Judgement:
     found = read_judgement(campaign.run_dir, scenario)
     assert found is not None, campaign.output
@@ -50,7 +47,8 @@ def finding(found: Judgement, check: str) -> Finding:
     return next(one for one in found.findings if one.check == check)
 
 
-@pytest.mark.parametrize(("door", "scenario"), DOCUMENTED)
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("scenario", TRUE_REASON)
 def test_the_documented_agent_is_red_for_the_true_reason(campaigns: Campaigns, door: str, scenario: str) -> None:
     found = judgement(campaigns[door, "documented"], scenario)
     check, is_true = TRUE_REASON[scenario]
@@ -63,23 +61,26 @@ def test_the_documented_agent_is_red_for_the_true_reason(campaigns: Campaigns, d
     assert reason.observed.removesuffix(".").lower() in found.summary.lower(), "the summary leads with the true reason"
 
 
-def test_the_outage_is_also_told_by_opaque_errors_and_runs_left_open(campaigns: Campaigns) -> None:
-    found = judgement(campaigns["harness", "documented"], "upstream_outage")
+@pytest.mark.parametrize("door", DOORS)
+def test_the_outage_is_also_told_by_opaque_errors_and_runs_left_open(campaigns: Campaigns, door: str) -> None:
+    found = judgement(campaigns[door, "documented"], "upstream_outage")
 
     assert finding(found, "errors_are_clear").verdict is Verdict.FAIL
     assert finding(found, "no_open_generations").verdict is Verdict.FAIL
 
 
-def test_retries_as_documented_multiply_what_fails(campaigns: Campaigns) -> None:
+@pytest.mark.parametrize("door", DOORS)
+def test_retries_as_documented_multiply_what_fails(campaigns: Campaigns, door: str) -> None:
     """The client's own two repeats of everything, and no budget."""
-    storm = finding(judgement(campaigns["harness", "documented"], "upstream_outage"), "retries_bounded")
+    storm = finding(judgement(campaigns[door, "documented"], "upstream_outage"), "retries_bounded")
 
     assert storm.verdict is Verdict.FAIL, storm
     assert numbers(storm.observed)[0] > 20, storm
     assert len(storm.evidence) == 3, "the call that was made most often: once, and twice again"
 
 
-@pytest.mark.parametrize(("door", "scenario"), HARDENED)
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("scenario", TRUE_REASON)
 def test_the_hardened_agent_is_green(campaigns: Campaigns, door: str, scenario: str) -> None:
     found = judgement(campaigns[door, "hardened"], scenario)
 
@@ -114,10 +115,9 @@ def test_every_engine_was_played(campaigns: Campaigns, door: str, name: str, rou
         assert {call.route for call in calls} & makers == {route}, scenario
 
 
-@pytest.mark.parametrize(
-    ("variant", "door", "scenario"),
-    [*(("documented", *one) for one in DOCUMENTED), *(("hardened", *one) for one in HARDENED)],
-)
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("variant", ["documented", "hardened"])
+@pytest.mark.parametrize("scenario", TRUE_REASON)
 def test_the_steady_state_was_good_and_the_load_kept_its_schedule(
     campaigns: Campaigns, door: str, variant: str, scenario: str
 ) -> None:
@@ -127,19 +127,14 @@ def test_the_steady_state_was_good_and_the_load_kept_its_schedule(
         assert finding(found, check).verdict is Verdict.PASS, finding(found, check)
 
 
-@pytest.mark.parametrize("door", ["harness", "locust"])
+@pytest.mark.parametrize("door", DOORS)
 def test_exit_codes_say_the_verdict(campaigns: Campaigns, door: str) -> None:
     assert campaigns[door, "documented"].exit_code == 1, campaigns[door, "documented"].output
     assert campaigns[door, "hardened"].exit_code == 0, campaigns[door, "hardened"].output
 
 
-@pytest.mark.parametrize(
-    ("variant", "scenario"),
-    [
-        *(("hardened", one) for one in TRUE_REASON),
-        *(("documented", one) for door, one in DOCUMENTED if door == "locust"),
-    ],
-)
+@pytest.mark.parametrize("variant", ["documented", "hardened"])
+@pytest.mark.parametrize("scenario", TRUE_REASON)
 def test_both_doors_make_the_same_choices(campaigns: Campaigns, variant: str, scenario: str) -> None:
     """One seed: the same callers arrive at the same time, as the same people, and say the same.
 
