@@ -82,7 +82,7 @@ async def test_limits_that_nobody_can_ask_for_are_not_called_shared(own_redis: A
     own_redis.pause()
     with pytest.raises(Unavailable):
         await composition.get("sessions").standing("u")
-    await health._look_again()
+    await health.look()
     assert health.status()["limits"] == "own_for_now"
     own_redis.resume()
     await composition.close()
