@@ -61,6 +61,7 @@ class Page:
         self.turns = Turns()
         composition._built["turn"] = self.turns
         composition.get("erasure").erase = self.turns.erase
+        composition.get("health")._model_has_answered = True  # once, as it does before anybody is sent here
         self.duty = composition.get("duty")
         self.app: FastAPI = create_app(composition)
         self.composition = composition
