@@ -144,7 +144,8 @@ def test_a_disk_that_is_full(place: Any, plain_agent: str) -> None:
         "-f", str(ROOT / "scenarios" / "tool_loop.py"), "--host", plain_agent, "--run-dir", "full", preexec_fn=fill
     )
     assert result.returncode == 4
-    one_sentence(result.stdout, "Cannot write", "--runs")
+    one_sentence(result.stdout, "Cannot write full/scenarios/tool_loop/", "Free the disk, or choose another place.")
+    assert "--runs" not in result.stdout, "an option that plain Locust does not have"
 
 
 @pytest.mark.parametrize("command", ["judge", "report"])
