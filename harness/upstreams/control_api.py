@@ -10,7 +10,7 @@ import msgspec
 
 from harness.upstreams.exchange import decoded
 from harness.upstreams.routing import Routes, routes_of
-from harness.upstreams.served import Call
+from harness.upstreams.served import Unrecorded
 from harness.upstreams.wire import Reply, Request, json_reply
 
 
@@ -84,7 +84,7 @@ class ControlCall:
         return int(text)
 
 
-class ControlApi:
+class ControlApi(Unrecorded):
     """Parent of the control APIs: what answers a route is a method `(call) -> Reply` marked with `routed`.
 
     Such a method raises ValueError, in one clear sentence, where what was asked makes no sense: this is answered 400.
@@ -114,25 +114,6 @@ class ControlApi:
         except (ValueError, msgspec.ValidationError) as error:
             call.reply = refusal(400, str(error))
         return call
-
-    def finish(
-        self,
-        call: Call,
-        *,
-        status: int | None,
-        response_bytes: int,
-        client_gone: bool,
-        send: Callable[[], None] | None = None,
-    ) -> None:
-        """Nothing is recorded of control calls."""
-        if send is not None:
-            send()
-
-    def garbled(self) -> None:
-        """Nor of what is no call."""
-
-    def go_down(self, seconds: float, fault: str) -> None:
-        """The control port never goes down."""
 
 
 def refusal(status: int, message: str) -> Reply:

@@ -82,6 +82,29 @@ class Handler(Protocol):
         """Take the port's server down for so long; calls that are under way end by this fault."""
 
 
+class Unrecorded:
+    """What answers and keeps nothing of it: the half of a `Handler` that hears what became of its calls."""
+
+    def finish(
+        self,
+        call: Call,
+        *,
+        status: int | None,
+        response_bytes: int,
+        client_gone: bool,
+        send: Callable[[], None] | None = None,
+    ) -> None:
+        """Nothing has to be kept before the rest is sent."""
+        if send is not None:
+            send()
+
+    def garbled(self) -> None:
+        """It is not kept either."""
+
+    def go_down(self, seconds: float, fault: str) -> None:
+        """It never does: no fault is armed here."""
+
+
 _NO_HTTP_SAID = b"No HTTP/1.1 here: letters beyond ASCII, for one, are written %E3%81%82 in a path or a query.\n"
 _NO_HTTP = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"

@@ -11,7 +11,7 @@ import gc
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from urllib.parse import parse_qs
 
@@ -34,7 +34,7 @@ class _Call:
         self.reply: wire.Reply | None = reply
 
 
-class _Constant:
+class _Constant(served.Unrecorded):
     """Answers by the path alone."""
 
     def begin(self, request: wire.Request) -> _Call:
@@ -44,24 +44,6 @@ class _Constant:
         if request.path == "/speech":
             return _Call(_speech(wanted["bytes"]))
         return _Call(wire.scripted(_stream(wanted["events"], wanted.get("wait_ms", 0) / 1000)))
-
-    def finish(
-        self,
-        call: served.Call,
-        *,
-        status: int | None,
-        response_bytes: int,
-        client_gone: bool,
-        send: Callable[[], None] | None = None,
-    ) -> None:
-        if send is not None:
-            send()
-
-    def go_down(self, seconds: float, fault: str) -> None:
-        raise NotImplementedError
-
-    def garbled(self) -> None:
-        raise NotImplementedError
 
 
 @cache
